@@ -1,0 +1,1 @@
+"""Zero-trust runtime security for AI agents."""

@@ -1,0 +1,94 @@
+"""The vocabulary that every room speaks, and the ports between them.
+
+Enters: nothing. Leaves: immutable structs (`Principal`, `Action`, `Resource`, `Request`, `Decision`,
+`Event` ...), the ports that adapters implement, the one error family. Called by: everyone. It is pure: no
+files, no clock, no randomness, no network, and no library but msgspec.
+"""
+
+from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
+from agentguard.core.effect import Effect
+from agentguard.core.errors import (
+    ActionDenied,
+    AgentGuardError,
+    ApprovalRequired,
+    AuditError,
+    ConfigError,
+    DocumentError,
+    ExecutionError,
+    IdentityError,
+    IntegrityError,
+    Location,
+    PolicyError,
+    RegistryError,
+    RequestError,
+)
+from agentguard.core.event import Event, EventKind
+from agentguard.core.glob import Glob
+from agentguard.core.label import Integrity, Label
+from agentguard.core.names import (
+    action_reference,
+    normalise_action,
+    normalise_resource_id,
+    resource_type_of,
+)
+from agentguard.core.ports import (
+    AuditLog,
+    Clock,
+    Decider,
+    Signer,
+    SystemClock,
+)
+from agentguard.core.principal import Principal, PrincipalKind
+from agentguard.core.request import Context, Request
+from agentguard.core.resource import Resource, Risk, Sensitivity
+from agentguard.core.snapshot import snapshot
+
+__all__ = [
+    "Action",
+    "ActionDenied",
+    "AgentGuardError",
+    "ApprovalRequired",
+    "AuditError",
+    "AuditLog",
+    "Clock",
+    "ConfigError",
+    "Context",
+    "Decider",
+    "Decision",
+    "DocumentError",
+    "Effect",
+    "Event",
+    "EventKind",
+    "ExecutionError",
+    "Finding",
+    "Flow",
+    "Glob",
+    "IdentityError",
+    "Integrity",
+    "IntegrityError",
+    "Label",
+    "Location",
+    "NearMiss",
+    "Obligation",
+    "Outcome",
+    "PolicyError",
+    "Principal",
+    "PrincipalKind",
+    "RegistryError",
+    "Request",
+    "RequestError",
+    "Resource",
+    "Risk",
+    "RiskScore",
+    "Sensitivity",
+    "Severity",
+    "Signer",
+    "Sink",
+    "SystemClock",
+    "action_reference",
+    "normalise_action",
+    "normalise_resource_id",
+    "resource_type_of",
+    "snapshot",
+]

@@ -1,0 +1,77 @@
+"""The ports: what a room needs from another without knowing which one answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agentguard.core.decision import Decision, Outcome
+    from agentguard.core.request import Request
+
+
+class Clock(Protocol):
+    """The time, so that tests and replays can set it."""
+
+    def now(self) -> datetime:
+        """Return the present time, aware and UTC."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """Return the present time, aware and UTC."""
+        return datetime.now(UTC)
+
+
+class Decider(Protocol):
+    """Answers requests: in this process, or across a socket. Safe to call from many threads.
+
+    A decision is returned, never raised: whatever goes wrong on the way is a deny that says why.
+    """
+
+    def decide(self, request: Request, *, trace: bool = False) -> Decision:
+        """Return the decision, recorded before it is returned. `trace` adds near misses to any effect."""
+
+    def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
+        """Return one decision a step, in order; each step is decided as if the ones before had happened."""
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        """Record what came of an action. Raises AuditError if the record could not be written."""
+
+    def close(self) -> None:
+        """Release what it holds; a later `decide` denies."""
+
+
+class AuditLog(Protocol):
+    """An append-only log. Appends are totally ordered; safe to call from many threads and processes."""
+
+    def append(self, record: Mapping[str, Any]) -> str:
+        """Append one record and return its `event_id`.
+
+        The log adds `prev`, `seq`, `event_id` and `timestamp`. It returns only after the operating system
+        has taken the bytes; the adapter says how much longer it waits for the disk.
+
+        Raises:
+            AuditError: the record is not in the log. Nothing may be allowed on it.
+        """
+
+    def read(self, *, after: int = 0, limit: int | None = None) -> Iterable[Mapping[str, Any]]:
+        """Return records with `seq` above `after`, oldest first."""
+
+    def close(self) -> None:
+        """Flush and sign what there is. Idempotent."""
+
+
+class Signer(Protocol):
+    """Signs with a key that it keeps to itself."""
+
+    @property
+    def key_id(self) -> str:
+        """The name of the public key: its RFC 7638 thumbprint."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature over `message` (Ed25519, 64 bytes)."""

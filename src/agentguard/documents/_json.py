@@ -1,0 +1,54 @@
+"""JSON with the same strictness, and with lines.
+
+The value comes from the standard library's reader. Lines come from reading the same text as YAML, of which
+JSON is nearly a subset; where that fails, errors name the field without its line.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from agentguard.core import DocumentError, Location
+from agentguard.documents._yaml import parse_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Field = tuple[str | int, ...]
+
+
+def parse_json(text: str, file: str) -> tuple[Any, Mapping[Field, int]]:
+    """Return the value of a JSON text and, as far as known, the line of each part of it.
+
+    Raises:
+        DocumentError: the text is no JSON, or has a duplicate key or a number that is not finite.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in items:
+            if key in result:
+                raise DocumentError(f"duplicate key `{key}`", location=_line_of_second(text, key, file))
+            result[key] = value
+        return result
+
+    def constant(name: str) -> NoReturn:
+        raise DocumentError(f"`{name}` is no JSON number", location=Location(file))
+
+    try:
+        value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+    except json.JSONDecodeError as error:
+        raise DocumentError(error.msg.lower(), location=Location(file, error.lineno)) from None
+    except (RecursionError, ValueError) as error:
+        raise DocumentError(f"is no JSON: {type(error).__name__}", location=Location(file)) from None
+    try:
+        return value, parse_yaml(text, file)[1]
+    except DocumentError:
+        return value, {}
+
+
+def _line_of_second(text: str, key: str, file: str) -> Location:
+    quoted = json.dumps(key, ensure_ascii=False)
+    second = text.find(quoted, text.find(quoted) + 1)
+    return Location(file, text.count("\n", 0, second) + 1 if second >= 0 else None, key)
