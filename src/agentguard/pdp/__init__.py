@@ -1,0 +1,12 @@
+"""The decision point (PDP): gathers what each layer says of a request into one Decision.
+
+Enters: a `Request` whose principal is vouched for, and the `World` (registry, inventory, policies, risk).
+Leaves: a `Decision`, recorded before it is returned. Called by: PEPs, through the port `Decider`. It must
+never raise, never allow on an error, and never let a later stage loosen what an earlier one said.
+"""
+
+from agentguard.pdp._evaluate import World
+from agentguard.pdp._pdp import PolicyDecisionPoint
+from agentguard.pdp._risk import RiskPolicy, Thresholds
+
+__all__ = ["PolicyDecisionPoint", "RiskPolicy", "Thresholds", "World"]

@@ -1,0 +1,180 @@
+"""The stages: one pass of a request through schema, rules, inventory, obligations and risk.
+
+Pure: what it says depends on its arguments alone. Each stage can only make the effect stricter; rewriting
+(stage `transform`) leads to a second pass over what was rewritten, and never to a third.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agentguard.core import (
+    Context,
+    Effect,
+    Obligation,
+    Principal,
+    RequestError,
+    Resource,
+    RiskScore,
+    snapshot,
+)
+from agentguard.enforcement import obligation_problem
+from agentguard.pdp._risk import RiskPolicy, risk_reason
+from agentguard.policy import Facts, PolicySet, Ruling
+from agentguard.registry import ActionRegistry, CompiledAction, Inventory
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class World(msgspec.Struct, frozen=True):
+    """All that a decision depends on besides the request; replaced as a whole."""
+
+    registry: ActionRegistry
+    inventory: Inventory
+    policies: PolicySet
+    risk: RiskPolicy = RiskPolicy()
+
+
+class Verdict(msgspec.Struct):
+    """What the stages found; `action` and `params` are the final ones."""
+
+    effect: Effect
+    stage: str
+    reason: str
+    action: CompiledAction
+    params: dict[str, Any]
+    rule: str | None = None
+    risk: RiskScore | None = None
+    obligations: tuple[Obligation, ...] = ()
+
+
+def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords cost
+    world: World,
+    principal: Principal,
+    action: CompiledAction,
+    resource: Resource,
+    params: dict[str, Any],
+    context: Context,
+    now: datetime,
+) -> Verdict:
+    """Return the verdict on a request whose names are resolved. `params` is ours to keep."""
+    problem = _schema_problem(action, resource, params)
+    if problem is not None:
+        return Verdict(Effect.DENY, "schema", problem, action, params)
+    facts = Facts(principal, action.action, resource, params, context, now)
+    ruling = world.policies.evaluate(facts)
+    verdict = _from_ruling(ruling, action, resource, params)
+    if verdict.effect is Effect.DENY:
+        return verdict
+    if ruling.rewrites:
+        rewritten = _rewrite(world, ruling, verdict)
+        if rewritten is None:
+            # Nothing had to be changed: what the rule asks for already holds.
+            if verdict.effect is Effect.TRANSFORM:
+                verdict.effect = Effect.ALLOW
+        elif rewritten.effect is Effect.DENY:
+            return rewritten
+        else:
+            return _decide_again(world, facts, verdict, rewritten)
+    return _add_risk(world, verdict, resource)
+
+
+def _schema_problem(action: CompiledAction, resource: Resource, params: dict[str, Any]) -> str | None:
+    types = action.action.resource_types
+    if types and resource.listed and resource.type not in types:
+        return f"{action.action.name} is for {', '.join(types)}, and {resource.id} is a {resource.type}"
+    problem: str | None = action.check(params)
+    return problem
+
+
+def _from_ruling(
+    ruling: Ruling, action: CompiledAction, resource: Resource, params: dict[str, Any]
+) -> Verdict:
+    verdict = Verdict(
+        ruling.effect,
+        ruling.stage,
+        ruling.reason,
+        action,
+        params,
+        ruling.rule.rule.id if ruling.rule is not None else None,
+        None,
+        ruling.obligations,
+    )
+    if ruling.effect is Effect.DENY:
+        return verdict
+    if not resource.listed and not ruling.names_resource:
+        verdict.effect, verdict.stage = Effect.DENY, "inventory"
+        verdict.reason = f"{resource.id} is not in the inventory, and no rule names it or a pattern of it"
+    for obligation in ruling.obligations:
+        problem = obligation_problem(obligation)
+        if problem is not None:
+            verdict.effect, verdict.stage, verdict.reason = Effect.DENY, "obligations", problem
+    return verdict
+
+
+def _rewrite(world: World, ruling: Ruling, verdict: Verdict) -> Verdict | None:
+    """Return the request as rewritten, None if it stays as it is, or a deny if it cannot be done."""
+    params = snapshot(verdict.params)
+    action = verdict.action
+    try:
+        for rewrite in ruling.rewrites:
+            if rewrite is None:
+                action = _read_only_form(world, action)
+                params = {name: value for name, value in params.items() if name in action.param_names}
+            else:
+                rewrite(params)
+    except RequestError as error:
+        return _denied(verdict, f"the request cannot be rewritten: {error.message}")
+    if action is verdict.action and params == verdict.params:
+        return None
+    return Verdict(Effect.TRANSFORM, verdict.stage, verdict.reason, action, params)
+
+
+def _read_only_form(world: World, action: CompiledAction) -> CompiledAction:
+    if action.action.read_only_form is None:
+        raise RequestError(f"{action.reference} has no read-only form", code="transform_failed")
+    form = world.registry.resolve(action.action.read_only_form)
+    if form is None:
+        raise RequestError(f"{action.action.read_only_form} is not declared", code="transform_failed")
+    return form
+
+
+def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict) -> Verdict:
+    """Decide what a rewriting made of the request, once; the stricter of the two passes holds."""
+    action, params, resource = rewritten.action, rewritten.params, facts.resource
+    first.action, first.params = action, params
+    problem = _schema_problem(action, resource, params)
+    if problem is not None:
+        return _denied(first, f"the rewritten request is invalid: {problem}")
+    again = Facts(facts.principal, action.action, resource, params, facts.context, facts.now)
+    ruling = world.policies.evaluate(again)
+    second = _from_ruling(ruling, action, resource, params)
+    if second.effect is Effect.DENY:
+        second.reason = f"the rewritten request is denied: {second.reason}"
+        return second
+    if ruling.rewrites and _rewrite(world, ruling, second) is not None:
+        return _denied(first, "the rewritten request would be rewritten again")
+    if second.effect.rank > max(first.effect.rank, Effect.TRANSFORM.rank):
+        first.effect, first.stage, first.reason = second.effect, second.stage, second.reason
+        first.rule = second.rule
+    else:
+        first.effect = first.effect.join(Effect.TRANSFORM)
+    first.obligations += tuple(each for each in second.obligations if each not in first.obligations)
+    return _add_risk(world, first, resource)
+
+
+def _denied(verdict: Verdict, reason: str) -> Verdict:
+    verdict.effect, verdict.stage, verdict.reason = Effect.DENY, "transform", reason
+    return verdict
+
+
+def _add_risk(world: World, verdict: Verdict, resource: Resource) -> Verdict:
+    risk = world.risk.score(verdict.action.risk_weight, resource)
+    verdict.risk = risk
+    if risk.effect.rank > verdict.effect.rank:
+        verdict.effect, verdict.stage = risk.effect, "risk"
+        verdict.reason = risk_reason(risk, resource)
+    return verdict

@@ -1,0 +1,93 @@
+"""What stands in the audit log about a decision: everything that explains it, and no secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentguard.core import Context, Decision, Outcome, Principal
+from agentguard.registry import CompiledAction, mask_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_EMPTY = Context()
+
+Commit = "Callable[[Any], Any]"
+
+
+def decision_record(
+    decision: Decision,
+    *,
+    principal: Principal,
+    context: Context,
+    action: CompiledAction | None,
+    commit: Callable[[Any], Any],
+) -> dict[str, Any]:
+    """Return the record of a decision.
+
+    Values that the schema marks secret become commitments. Parameters that passed no schema are one
+    commitment as a whole: where nothing is declared, nothing says what is secret.
+    """
+    record: dict[str, Any] = {
+        "type": "decision",
+        "correlation_id": decision.correlation_id,
+        "principal": decision.principal,
+        "action": decision.action,
+        "resource": decision.resource,
+        "params": masked_params(decision.params, action, commit),
+        "effect": decision.effect.value,
+        "reason": decision.reason,
+        "rule": decision.rule,
+        "stage": decision.stage,
+        "policy_version": decision.policy_version,
+        "latency_us": decision.latency_us,
+    }
+    if principal.roles:
+        record["roles"] = principal.roles
+    if principal.on_behalf_of:
+        record["on_behalf_of"] = principal.on_behalf_of
+    if context is not _EMPTY:
+        told = _context(context)
+        if told:
+            record["context"] = told
+    risk = decision.risk
+    if risk is not None:
+        record["risk"] = {"action": risk.action, "resource": risk.resource, "score": risk.score}
+    if decision.obligations:
+        record["obligations"] = [{each.name: each.value} for each in decision.obligations]
+    if decision.findings:
+        record["findings"] = [
+            {"detector": each.detector, "score": each.score, "severity": each.severity.value}
+            for each in decision.findings
+        ]
+    return record
+
+
+def masked_params(params: dict[str, Any], action: CompiledAction | None, commit: Callable[[Any], Any]) -> Any:
+    """Return `params` fit for the log; `action` is None when they passed no schema."""
+    if action is not None:
+        return mask_secrets(action, params, commit) if action.secret_paths else params
+    return commit(params) if params else {}
+
+
+def outcome_record(outcome: Outcome) -> dict[str, Any]:
+    """Return the record of what came of an action."""
+    return {
+        "type": "outcome",
+        "decision": outcome.audit_id,
+        "status": outcome.status,
+        "detail": outcome.detail[:500],
+    }
+
+
+def _context(context: Context) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name in ("session", "task", "ticket"):
+        value = getattr(context, name)
+        if value:
+            told[name] = value
+    if context.time is not None:
+        told["time"] = context.time.isoformat()
+    if context.attributes:
+        told["attributes"] = context.attributes
+    return told

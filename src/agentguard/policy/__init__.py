@@ -1,0 +1,49 @@
+"""The rule language: reads rules, compiles them, and says what they say of a request.
+
+Enters: rule files, and `Facts` (a request whose names are resolved). Leaves: a `PolicySet`, its `Ruling`, near
+misses, lint findings. Called by: the PDP, and the command line for validating and explaining. It decides
+nothing alone: risk and evidence come later, and can only make a ruling stricter.
+"""
+
+from agentguard.policy._compile import CompiledRule, compile_rule
+from agentguard.policy._explain import near_misses
+from agentguard.policy._facts import Facts
+from agentguard.policy._load import compile_policies, load_policies, parse_policies, policy_files
+from agentguard.policy._rule import (
+    ParamCondition,
+    PrincipalSelector,
+    ResourceSelector,
+    RiskRange,
+    Rule,
+    RuleFile,
+    Tier,
+    TimeWindow,
+    TransformOp,
+    Unless,
+    When,
+)
+from agentguard.policy._set import PolicySet, Ruling
+
+__all__ = [
+    "CompiledRule",
+    "Facts",
+    "ParamCondition",
+    "PolicySet",
+    "PrincipalSelector",
+    "ResourceSelector",
+    "RiskRange",
+    "Rule",
+    "RuleFile",
+    "Ruling",
+    "Tier",
+    "TimeWindow",
+    "TransformOp",
+    "Unless",
+    "When",
+    "compile_policies",
+    "compile_rule",
+    "load_policies",
+    "near_misses",
+    "parse_policies",
+    "policy_files",
+]

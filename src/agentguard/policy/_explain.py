@@ -1,0 +1,50 @@
+"""Why a rule did not apply: the first predicate of it that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentguard.core import NearMiss
+from agentguard.policy._compile import CompiledRule, head_matches
+from agentguard.policy._selectors import action_vector, principal_keys, resource_keys
+
+if TYPE_CHECKING:
+    from agentguard.policy._facts import Facts
+    from agentguard.policy._set import PolicySet
+
+LIMIT = 20
+
+
+def near_misses(policies: PolicySet, facts: Facts, *, limit: int = LIMIT) -> tuple[NearMiss, ...]:
+    """Return the rules about this action that did not apply, those that came closest first.
+
+    Closest means that the first failing predicate comes latest: principal, resource, conditions, `unless`.
+    Looks at every rule: for denials and explanations, not for the hot path.
+    """
+    found: list[tuple[int, NearMiss]] = []
+    for rule in policies.rules:
+        if action_vector(rule.rule.actions, facts.action) is None:
+            continue
+        failed = first_failure(rule, facts)
+        if failed is not None:
+            depth, predicate = failed
+            found.append((depth, NearMiss(rule=rule.id, effect=rule.effect, predicate=predicate)))
+    found.sort(key=lambda each: (-each[0], each[1].rule))
+    return tuple(miss for _, miss in found[:limit])
+
+
+def first_failure(rule: CompiledRule, facts: Facts) -> tuple[int, str] | None:
+    """Return how far a rule got and the first of its predicates that failed; None if all hold."""
+    who, what = principal_keys(facts.principal), resource_keys(facts.resource)
+    if not any(head_matches(head, who, facts) for head in rule.principals):
+        return 0, "principals: " + " or ".join(head.text for head in rule.principals)
+    if not any(head_matches(head, what, facts) for head in rule.resources):
+        return 1, "resources: " + " or ".join(head.text for head in rule.resources)
+    if rule.expires is not None and facts.now >= rule.expires:
+        return 2, f"expired on {rule.expires:%Y-%m-%d %H:%M} UTC"
+    for depth, predicate in enumerate(rule.predicates, start=3):
+        if not predicate.test(facts):
+            return depth, f"when: {predicate.text}"
+    if rule.exemption and all(predicate.test(facts) for predicate in rule.exemption):
+        return 1000, "unless: " + " and ".join(predicate.text for predicate in rule.exemption)
+    return None

@@ -1,0 +1,149 @@
+"""The index: which rules speak about a request, found by hashing and not by looking at each.
+
+For every registered action the rules that name it are filed under the keys of their principals and resources
+(`_selectors`), most specific first. A request has a handful of keys, so the cost of a decision grows with the
+rules that could really apply and not with the size of the set. An action's part is built on its first use.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentguard.policy._compile import CompiledRule
+from agentguard.policy._conditions import Test
+from agentguard.policy._selectors import action_vector, head_tests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agentguard.core import Action
+    from agentguard.policy._facts import Facts
+
+Vector = tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]
+Bucket = dict[str, "list[Alternative]"]
+
+_NEVER = 1 << 60
+
+
+class Alternative(msgspec.Struct):
+    """One (principal, action, resource) of one rule. A lower `rank` is more specific."""
+
+    rule: CompiledRule
+    vector: Vector
+    tests: tuple[Test, ...]
+    names_resource: bool
+    rank: int = _NEVER
+
+    def applies(self, facts: Facts) -> bool:
+        """Tell whether all that the keys leave open holds."""
+        return all(test(facts) for test in self.tests)
+
+
+def alternatives(
+    rule: CompiledRule, action: Action
+) -> Iterable[tuple[tuple[str, ...], tuple[str, ...], Alternative]]:
+    """Yield each alternative of `rule` that is about `action`, with its principal and resource keys."""
+    named = action_vector(rule.rule.actions, action)
+    if named is None:
+        return
+    rest = tuple(rule.tests())
+    own = rule.predicate_names()
+    for principal, resource in product(rule.principals, rule.resources):
+        count = len(own | principal.predicates | resource.predicates)
+        yield (
+            principal.keys,
+            resource.keys,
+            Alternative(
+                rule=rule,
+                vector=(principal.vector, named, resource.vector, count),
+                tests=(*head_tests((principal, resource)), *rest),
+                names_resource=resource.names,
+            ),
+        )
+
+
+class Index:
+    """The rules of one tier. Reading is safe from many threads; parts are built at most a few times over."""
+
+    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+        self._by_name: dict[str, list[CompiledRule]] = {}
+        self._by_pattern: list[CompiledRule] = []
+        for rule in rules:
+            patterns = rule.rule.actions
+            if patterns is None or any("*" in pattern for pattern in patterns):
+                self._by_pattern.append(rule)
+                continue
+            for name in {pattern.partition("@")[0] for pattern in patterns}:
+                self._by_name.setdefault(name, []).append(rule)
+        self._parts: dict[str, dict[str, Bucket]] = {}
+
+    def _part(self, action: Action) -> dict[str, Bucket]:
+        found: list[tuple[tuple[str, ...], tuple[str, ...], Alternative]] = []
+        for rule in (*self._by_name.get(action.name, ()), *self._by_pattern):
+            found.extend(alternatives(rule, action))
+        # Ties by vector go to the stricter effect; the id makes the order the same on every machine.
+        found.sort(key=lambda each: (_negated(each[2].vector), -each[2].rule.effect.rank, each[2].rule.id))
+        part: dict[str, Bucket] = {}
+        rank, last = -1, None
+        for principal_keys, resource_keys, alternative in found:
+            if alternative.vector != last:
+                rank, last = rank + 1, alternative.vector
+            alternative.rank = rank
+            for principal_key, resource_key in product(principal_keys, resource_keys):
+                part.setdefault(principal_key, {}).setdefault(resource_key, []).append(alternative)
+        self._parts[action.reference] = part
+        return part
+
+    def most_specific(
+        self, facts: Facts, principal_keys: tuple[str, ...], resource_keys: tuple[str, ...]
+    ) -> list[Alternative]:
+        """Return the alternatives that apply with the highest specificity: none, one, or a tie."""
+        part = self._parts.get(facts.action.reference)
+        if part is None:
+            part = self._part(facts.action)
+        best = _NEVER
+        winners: list[Alternative] = []
+        for principal_key in principal_keys:
+            bucket = part.get(principal_key)
+            if bucket is None:
+                continue
+            for resource_key in resource_keys:
+                candidates = bucket.get(resource_key)
+                if candidates is None:
+                    continue
+                for candidate in candidates:
+                    if candidate.rank > best:
+                        break
+                    for test in candidate.tests:
+                        if not test(facts):
+                            break
+                    else:
+                        if candidate.rank < best:
+                            best = candidate.rank
+                            winners = [candidate]
+                        else:
+                            winners.append(candidate)
+        return winners
+
+    def candidates(
+        self, facts: Facts, principal_keys: tuple[str, ...], resource_keys: tuple[str, ...]
+    ) -> list[Alternative]:
+        """Return all alternatives filed under the request's keys, most specific first, applying or not."""
+        part = self._parts.get(facts.action.reference)
+        if part is None:
+            part = self._part(facts.action)
+        found = [
+            candidate
+            for principal_key in principal_keys
+            for resource_key in resource_keys
+            for candidate in part.get(principal_key, {}).get(resource_key, ())
+        ]
+        return sorted(found, key=lambda each: each.rank)
+
+
+def _negated(vector: Vector) -> tuple[int, ...]:
+    principal, action, resource, count = vector
+    return (-principal[0], -principal[1], -action[0], -action[1], -resource[0], -resource[1], -count)

@@ -1,0 +1,71 @@
+"""From files to a policy set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentguard.core import Location, PolicyError
+from agentguard.documents import Document, find_documents, parse, read
+from agentguard.policy._compile import CompiledRule, compile_rule
+from agentguard.policy._rule import Rule, RuleFile
+from agentguard.policy._set import PolicySet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+LANGUAGE_VERSION = 1
+
+
+def policy_files(folder: Path) -> list[Path]:
+    """Return the rule files below `folder`, sorted.
+
+    Raises:
+        PolicyError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise PolicyError(
+            "there is no policy folder",
+            location=Location(str(folder)),
+            hint="make one with `agentguard init`",
+        )
+    return find_documents(folder)
+
+
+def load_policies(paths: Iterable[Path], *, base: Path | None = None) -> PolicySet:
+    """Return the set of all rules in the files at `paths`, named in errors relative to `base`.
+
+    Raises:
+        ConfigError: a file cannot be read, a rule cannot be compiled, or two have one id.
+    """
+    rules: list[CompiledRule] = []
+    for path in paths:
+        name = str(path.relative_to(base)) if base and path.is_relative_to(base) else str(path)
+        rules.extend(_rules(read(path, name=name)))
+    return PolicySet(rules)
+
+
+def parse_policies(text: str, *, file: str = "policy.yaml") -> PolicySet:
+    """Return the set of the rules in one text.
+
+    Raises:
+        ConfigError: as `load_policies`.
+    """
+    return PolicySet(_rules(parse(text, file=file)))
+
+
+def compile_policies(rules: Iterable[Rule]) -> PolicySet:
+    """Return the set of rules that were built in code.
+
+    Raises:
+        PolicyError: a rule cannot be compiled, or two have one id.
+    """
+    return PolicySet(compile_rule(rule) for rule in rules)
+
+
+def _rules(document: Document) -> Iterator[CompiledRule]:
+    content = document.convert(RuleFile)
+    if content.version != LANGUAGE_VERSION:
+        raise document.error(f"version {content.version} is not known", "version", hint="write `version: 1`")
+    for index, rule in enumerate(content.rules):
+        yield compile_rule(rule, document.location("rules", index))

@@ -1,0 +1,143 @@
+"""A policy set: all rules together, and what they say of one request."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentguard.core import Effect, Obligation, PolicyError, Principal, Resource
+from agentguard.policy._compile import CompiledRule
+from agentguard.policy._index import Alternative, Index
+from agentguard.policy._rule import Tier
+from agentguard.policy._selectors import principal_keys, resource_keys
+from agentguard.policy._transform import Rewrite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agentguard.policy._facts import Facts
+
+MANDATORY = "mandatory"
+SPECIFIC = "policy"
+DEFAULT = "default"
+
+_CACHE_LIMIT = 4096
+
+
+class Ruling(msgspec.Struct, frozen=True):
+    """What the rules say of one request.
+
+    `rule` decided (None: default deny), at `stage`. `rewrites` (None entries: the read-only form) and
+    `obligations` come from all rules that joined. `names_resource`: an allowing rule names the resource
+    or a pattern of it.
+    """
+
+    effect: Effect
+    stage: str
+    reason: str
+    rule: CompiledRule | None = None
+    rewrites: tuple[Rewrite | None, ...] = ()
+    obligations: tuple[Obligation, ...] = ()
+    names_resource: bool = False
+
+
+class PolicySet:
+    """Compiled rules, immutable. `version` is the hash of their content, whatever file they stand in."""
+
+    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+        self.rules = tuple(sorted(rules, key=lambda rule: rule.id))
+        self._refuse_duplicates()
+        self.version = "sha256:" + hashlib.sha256("".join(r.digest for r in self.rules).encode()).hexdigest()
+        self._mandatory = Index(rule for rule in self.rules if rule.rule.tier is Tier.MANDATORY)
+        self._specific = Index(rule for rule in self.rules if rule.rule.tier is Tier.POLICY)
+        self._has_mandatory = any(rule.rule.tier is Tier.MANDATORY for rule in self.rules)
+        self._principal_keys: dict[str, tuple[Principal, tuple[str, ...]]] = {}
+        self._resource_keys: dict[str, tuple[Resource, tuple[str, ...]]] = {}
+
+    def _refuse_duplicates(self) -> None:
+        for one, other in zip(self.rules, self.rules[1:], strict=False):
+            if one.id == other.id:
+                hint = f"it stands at {one.location} too; give one of them another id"
+                raise PolicyError(f"duplicate rule id `{one.id}`", location=other.location, hint=hint)
+
+    def evaluate(self, facts: Facts) -> Ruling:
+        """Return the ruling: mandatory rules and the most specific others, joined; default deny."""
+        who = self._keys_of_principal(facts.principal)
+        what = self._keys_of_resource(facts.resource)
+        mandatory: list[CompiledRule] = []
+        if self._has_mandatory:
+            mandatory = [
+                each.rule for each in self._mandatory.candidates(facts, who, what) if each.applies(facts)
+            ]
+            if any(rule.effect is Effect.DENY for rule in mandatory):
+                return _join(mandatory, [], names_resource=False)
+        winners = self._specific.most_specific(facts, who, what)
+        if not winners:
+            return Ruling(effect=Effect.DENY, stage=DEFAULT, reason=_default_reason(facts))
+        if len(winners) == 1 and not mandatory:
+            winner = winners[0]
+            rule = winner.rule
+            return Ruling(
+                effect=rule.rule.effect,
+                stage=SPECIFIC,
+                reason=rule.reason,
+                rule=rule,
+                rewrites=rule.rewrites,
+                obligations=rule.obligations,
+                names_resource=winner.names_resource,
+            )
+        names = any(winner.names_resource for winner in winners)
+        return _join(mandatory, [winner.rule for winner in winners], names_resource=names)
+
+    def candidates(self, facts: Facts) -> list[Alternative]:
+        """Return every alternative that is filed under the request's keys: mandatory, then by rank."""
+        who, what = principal_keys(facts.principal), resource_keys(facts.resource)
+        return [
+            *self._mandatory.candidates(facts, who, what),
+            *self._specific.candidates(facts, who, what),
+        ]
+
+    def _keys_of_principal(self, principal: Principal) -> tuple[str, ...]:
+        known = self._principal_keys.get(principal.id)
+        if known is not None and known[0] is principal:
+            return known[1]
+        keys = principal_keys(principal)
+        if len(self._principal_keys) >= _CACHE_LIMIT:
+            self._principal_keys.clear()
+        self._principal_keys[principal.id] = (principal, keys)
+        return keys
+
+    def _keys_of_resource(self, resource: Resource) -> tuple[str, ...]:
+        known = self._resource_keys.get(resource.id)
+        if known is not None and known[0] is resource:
+            return known[1]
+        keys = resource_keys(resource)
+        if len(self._resource_keys) >= _CACHE_LIMIT:
+            self._resource_keys.clear()
+        self._resource_keys[resource.id] = (resource, keys)
+        return keys
+
+
+def _default_reason(facts: Facts) -> str:
+    return f"no rule allows {facts.action.name} on {facts.resource.id} for {facts.principal.id}"
+
+
+def _join(mandatory: list[CompiledRule], winners: list[CompiledRule], *, names_resource: bool) -> Ruling:
+    """Join what several rules say: the strictest effect; all rewritings and obligations, in order of id."""
+    unique = {rule.id: rule for rule in (*mandatory, *winners)}
+    in_order = sorted(unique.values(), key=lambda rule: (rule.rule.tier is Tier.POLICY, rule.id))
+    decisive = max(in_order, key=lambda rule: rule.effect.rank)
+    obligations: list[Obligation] = []
+    for rule in in_order:
+        obligations += [each for each in rule.obligations if each not in obligations]
+    return Ruling(
+        effect=decisive.effect,
+        stage=MANDATORY if decisive.rule.tier is Tier.MANDATORY else SPECIFIC,
+        reason=decisive.reason,
+        rule=decisive,
+        rewrites=tuple(rewrite for rule in in_order for rewrite in rule.rewrites),
+        obligations=tuple(obligations),
+        names_resource=names_resource,
+    )

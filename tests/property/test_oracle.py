@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from property import oracle, worlds
+
+from agentguard.policy import compile_policies
+
+
+def disagreements(seed: int, sets: int, per_set: int) -> list[tuple]:
+    rng = random.Random(seed)
+    found = []
+    for _ in range(sets):
+        rules = [worlds.random_rule(rng, number) for number in range(rng.randint(1, 14))]
+        policies = compile_policies(rules)
+        for _ in range(per_set):
+            facts = worlds.random_facts(rng)
+            ruling = policies.evaluate(facts)
+            effect, joined, names = oracle.rule(rules, facts)
+            mine = ruling.rule.id if ruling.rule else None
+            same = ruling.effect.value == effect and (mine in joined or (mine is None and not joined))
+            if not same or (effect != "deny" and ruling.names_resource is not names):
+                found.append((ruling, effect, joined, facts, rules))
+    return found
+
+
+def test_index_agrees_with_the_oracle_on_random_sets() -> None:
+    assert disagreements(seed=1, sets=100, per_set=40) == []
+
+
+@pytest.mark.slow
+def test_index_agrees_with_the_oracle_on_a_hundred_thousand_decisions() -> None:
+    assert disagreements(seed=20261121, sets=1000, per_set=100) == []
