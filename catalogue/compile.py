@@ -1,0 +1,51 @@
+"""Compile `catalogue/actions/*.yaml` into the JSON that ships in the package, and record its SHA-256.
+
+Run it after every change of the sources: `.venv/bin/python catalogue/compile.py`. A test compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import msgspec
+
+from agentguard.core import AgentGuardError
+from agentguard.registry import load_actions
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "catalogue" / "actions"
+PACKAGE = ROOT / "src" / "agentguard" / "registry"
+
+
+def compile_catalogue(sources: Path = SOURCES) -> bytes:
+    """Return the catalogue as JSON, each action on a line of its own so that changes can be reviewed."""
+    actions = load_actions([sources], catalogue=False)
+    lines = (msgspec.json.encode(action, order="sorted") for action in actions)
+    return b"[\n" + b",\n".join(lines) + b"\n]\n"
+
+
+def digest_module(content: bytes) -> str:
+    """Return the source of the module that records the digest of `content`."""
+    return (
+        '"""Written by catalogue/compile.py: the digest of catalogue.json."""\n\n'
+        f'CATALOGUE_SHA256 = "{hashlib.sha256(content).hexdigest()}"\n'
+    )
+
+
+def main() -> int:
+    """Write both files; 3 when a source is wrong."""
+    try:
+        content = compile_catalogue()
+    except AgentGuardError as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    (PACKAGE / "catalogue.json").write_bytes(content)
+    (PACKAGE / "_catalogue_digest.py").write_text(digest_module(content), encoding="utf-8")
+    sys.stdout.write(f"{len(content.splitlines()) - 2} actions, {len(content)} bytes\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

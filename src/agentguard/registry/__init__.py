@@ -1,0 +1,28 @@
+"""What can be done at all, and what there is to do it to: the action registry and the inventory.
+
+Enters: YAML or JSON files of a project, and the catalogue shipped with the package. Leaves: an immutable
+`ActionRegistry` that checks parameters, an `Inventory` of resources and principals, SHA-256 manifests.
+Called by: policy, pdp, assembly, cli. It must never run a precheck, decide anything, or name a parameter's
+value in a reason.
+"""
+
+from agentguard.registry._actions import ActionRegistry, CompiledAction
+from agentguard.registry._catalogue import verify_catalogue
+from agentguard.registry._inventory import Inventory, ResourceEntry
+from agentguard.registry._load import load_actions, load_inventory
+from agentguard.registry._manifest import MANIFEST_NAME, verify_manifest, write_manifest
+from agentguard.registry._secrets import mask_secrets
+
+__all__ = [
+    "MANIFEST_NAME",
+    "ActionRegistry",
+    "CompiledAction",
+    "Inventory",
+    "ResourceEntry",
+    "load_actions",
+    "load_inventory",
+    "mask_secrets",
+    "verify_catalogue",
+    "verify_manifest",
+    "write_manifest",
+]
