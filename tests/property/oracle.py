@@ -104,7 +104,9 @@ def kind_of(value):
 
 
 def lookup(params, name):
-    steps = [s.replace("~1", "/").replace("~0", "~") for s in name[1:].split("/")] if name[0] == "/" else [name]
+    steps = (
+        [s.replace("~1", "/").replace("~0", "~") for s in name[1:].split("/")] if name[0] == "/" else [name]
+    )
     for step in steps:
         if not isinstance(params, dict) or step not in params:
             return UNKNOWN
@@ -158,7 +160,9 @@ def minutes(text):
 def in_window(window, now):
     local = now.astimezone(ZoneInfo(window.tz))
     days = window.days or WEEK
-    since_midnight = local.replace(tzinfo=None) - local.replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
+    since_midnight = local.replace(tzinfo=None) - local.replace(
+        tzinfo=None, hour=0, minute=0, second=0, microsecond=0
+    )
     if window.between is None:
         return WEEK[local.weekday()] in days
     start, end = map(minutes, window.between)
@@ -204,7 +208,9 @@ def conditions_hold(part, facts, strict):
 def exempt(unless, facts, strict):
     """An exemption from a ban needs proof, one from a permit does not."""
     doubt = not strict
-    if unless.principals is not None and not any(principal_match(p, facts.principal) for p in unless.principals):
+    if unless.principals is not None and not any(
+        principal_match(p, facts.principal) for p in unless.principals
+    ):
         return False
     if unless.actions is not None and action_match(unless.actions, facts.action) is None:
         return False
@@ -243,7 +249,9 @@ def applying(rule, facts):
         return
     named = names_of(rule.when) if rule.when else set()
     if rule.unless is not None:
-        extra = {name for name in ("principals", "actions", "resources") if getattr(rule.unless, name) is not None}
+        extra = {
+            name for name in ("principals", "actions", "resources") if getattr(rule.unless, name) is not None
+        }
         named |= {f"unless.{name}" for name in names_of(rule.unless) | extra}
     for who, what in itertools.product(rule.principals or (None,), rule.resources or (None,)):
         principal = principal_match(who, facts.principal)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from property import oracle, worlds
 
 from agentguard.policy import compile_policies
+from property import oracle, worlds
 
 
 def disagreements(seed: int, sets: int, per_set: int) -> list[tuple]:

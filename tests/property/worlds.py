@@ -98,13 +98,17 @@ def some(rng: random.Random, values: list, chance: float) -> list | None:
 def conditions(rng: random.Random) -> dict:
     made: dict = {}
     if rng.random() < 0.5:
-        made["params"] = {k: v for each in rng.sample(PARAM_CONDITIONS, rng.randint(1, 2)) for k, v in each.items()}
+        made["params"] = {
+            k: v for each in rng.sample(PARAM_CONDITIONS, rng.randint(1, 2)) for k, v in each.items()
+        }
     if rng.random() < 0.2:
         made["context"] = rng.choice(CONTEXTS)
     if rng.random() < 0.2:
         made["time"] = rng.choice(TIMES)
     if rng.random() < 0.2:
-        made["action_risk"] = rng.choice([{"min": "medium"}, {"max": "medium"}, {"min": "low", "max": "high"}])
+        made["action_risk"] = rng.choice(
+            [{"min": "medium"}, {"max": "medium"}, {"min": "low", "max": "high"}]
+        )
     return made
 
 
@@ -146,6 +150,4 @@ def random_facts(rng: random.Random) -> Facts:
     )
     params = {name: rng.choice(values) for name, values in PARAMS.items() if rng.random() < 0.7}
     now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(0, 60 * 24 * 400, 7))
-    return Facts(
-        rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES), params, context, now
-    )
+    return Facts(rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES), params, context, now)

@@ -5,8 +5,9 @@ Leaves: a `Decision`, recorded before it is returned. Called by: PEPs, through t
 never raise, never allow on an error, and never let a later stage loosen what an earlier one said.
 """
 
+from agentguard.pdp._cases import CaseResult, run_cases
 from agentguard.pdp._evaluate import World
 from agentguard.pdp._pdp import PolicyDecisionPoint
 from agentguard.pdp._risk import RiskPolicy, Thresholds
 
-__all__ = ["PolicyDecisionPoint", "RiskPolicy", "Thresholds", "World"]
+__all__ = ["CaseResult", "PolicyDecisionPoint", "RiskPolicy", "Thresholds", "World", "run_cases"]

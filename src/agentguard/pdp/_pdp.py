@@ -152,16 +152,14 @@ class PolicyDecisionPoint:
     ) -> Decision:
         assert self._audit is not None
         try:
-            # What was refused by the schema passed none, so nothing says which of its values are secret.
-            passed = verdict is not None and verdict.stage != "schema"
             record = decision_record(
                 decision,
                 principal=request.principal if type(request.principal) is Principal else Principal(""),
                 context=request.context if type(request.context) is Context else Context(),
-                action=verdict.action if verdict is not None and passed else None,
+                action=verdict.action if verdict is not None else None,
                 commit=self._commit,
             )
-            if asked is not None and passed and decision.params is not asked[1]:
+            if asked is not None and decision.params is not asked[1]:
                 action, params = asked
                 record["requested"] = {
                     "action": action.reference,

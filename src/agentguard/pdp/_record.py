@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 _EMPTY = Context()
 
-Commit = "Callable[[Any], Any]"
-
 
 def decision_record(
     decision: Decision,
@@ -25,7 +23,7 @@ def decision_record(
 ) -> dict[str, Any]:
     """Return the record of a decision.
 
-    Values that the schema marks secret become commitments. Parameters that passed no schema are one
+    Values that the schema marks secret become commitments. Parameters of an undeclared action are one
     commitment as a whole: where nothing is declared, nothing says what is secret.
     """
     record: dict[str, Any] = {
@@ -64,7 +62,7 @@ def decision_record(
 
 
 def masked_params(params: dict[str, Any], action: CompiledAction | None, commit: Callable[[Any], Any]) -> Any:
-    """Return `params` fit for the log; `action` is None when they passed no schema."""
+    """Return `params` fit for the log; `action` is None when nothing declares them."""
     if action is not None:
         return mask_secrets(action, params, commit) if action.secret_paths else params
     return commit(params) if params else {}

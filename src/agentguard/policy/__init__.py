@@ -8,6 +8,7 @@ nothing alone: risk and evidence come later, and can only make a ruling stricter
 from agentguard.policy._compile import CompiledRule, compile_rule
 from agentguard.policy._explain import near_misses
 from agentguard.policy._facts import Facts
+from agentguard.policy._lint import LintFinding, LintKind, lint
 from agentguard.policy._load import compile_policies, load_policies, parse_policies, policy_files
 from agentguard.policy._rule import (
     ParamCondition,
@@ -23,10 +24,15 @@ from agentguard.policy._rule import (
     When,
 )
 from agentguard.policy._set import PolicySet, Ruling
+from agentguard.policy._witness import Witness
+from agentguard.policy._world import KnownWorld
 
 __all__ = [
     "CompiledRule",
     "Facts",
+    "KnownWorld",
+    "LintFinding",
+    "LintKind",
     "ParamCondition",
     "PolicySet",
     "PrincipalSelector",
@@ -40,8 +46,10 @@ __all__ = [
     "TransformOp",
     "Unless",
     "When",
+    "Witness",
     "compile_policies",
     "compile_rule",
+    "lint",
     "load_policies",
     "near_misses",
     "parse_policies",

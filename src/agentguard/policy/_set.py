@@ -101,7 +101,7 @@ class PolicySet:
 
     def _keys_of_principal(self, principal: Principal) -> tuple[str, ...]:
         known = self._principal_keys.get(principal.id)
-        if known is not None and known[0] is principal:
+        if known is not None and (known[0] is principal or known[0] == principal):
             return known[1]
         keys = principal_keys(principal)
         if len(self._principal_keys) >= _CACHE_LIMIT:

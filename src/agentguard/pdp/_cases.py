@@ -1,0 +1,159 @@
+"""Policy semantics as data: files of requests and the decisions that they must get.
+
+A file names its cases; it may bring a world of its own (actions, resources, principals, rules), so that the
+semantics of the language itself can be written down; else it is about the project's world.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agentguard.core import Action, Context, Decision, Effect, Principal, Request
+from agentguard.pdp._evaluate import World
+from agentguard.pdp._pdp import PolicyDecisionPoint
+from agentguard.pdp._risk import RiskPolicy
+from agentguard.policy import Rule, compile_policies
+from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentguard.documents import Document
+
+NOON_ON_A_MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+class CaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request as a case writes it: a principal by id is looked up in the inventory."""
+
+    principal: str | Principal
+    action: str
+    resource: str
+    params: dict[str, Any] = {}
+    context: Context = Context()
+    time: datetime | None = None
+
+
+class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the decision must say; what is left out is not looked at. `rule: none` means no rule."""
+
+    effect: Effect
+    rule: str | None = None
+    stage: str | None = None
+    action: str | None = None
+    params: dict[str, Any] | None = None
+    obligations: tuple[dict[str, Any], ...] | None = None
+    reason: str | None = None
+    near_miss: dict[str, str] = {}
+
+
+class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One case; `rules` of its own take the place of the file's."""
+
+    name: str
+    request: CaseRequest
+    expect: Expectation
+    rules: tuple[Rule, ...] | None = None
+
+
+class CaseWorld(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A world that a file brings with it."""
+
+    actions: tuple[Action, ...] = ()
+    resources: tuple[ResourceEntry, ...] = ()
+    principals: tuple[Principal, ...] = ()
+    risk: RiskPolicy = RiskPolicy()
+
+
+class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of cases."""
+
+    cases: tuple[Case, ...]
+    world: CaseWorld | None = None
+    rules: tuple[Rule, ...] | None = None
+    now: datetime = NOON_ON_A_MONDAY
+
+
+class CaseResult(msgspec.Struct, frozen=True):
+    """How a case went: `problems` is empty when it passed."""
+
+    name: str
+    line: int | None
+    problems: tuple[str, ...]
+    decision: Decision
+
+
+class _FixedClock:
+    def __init__(self, moment: datetime) -> None:
+        self._moment = moment
+
+    def now(self) -> datetime:
+        return self._moment
+
+
+def run_cases(document: Document, world: World | None = None) -> Iterator[CaseResult]:
+    """Yield the result of each case in `document`; `world` is the project's.
+
+    Raises:
+        ConfigError: the file is malformed, or its rules or its world cannot be compiled.
+    """
+    content = document.convert(CaseFile)
+    world = _own_world(content) if content.world is not None else world
+    if world is None:
+        raise document.error("the file needs a `world`, or a project to be about")
+    if content.rules is not None:
+        world = msgspec.structs.replace(world, policies=compile_policies(content.rules))
+    clock = _FixedClock(content.now)
+    for index, case in enumerate(content.cases):
+        own = world
+        if case.rules is not None:
+            own = msgspec.structs.replace(world, policies=compile_policies(case.rules))
+        request = _request(case.request, own)
+        # A case may say nothing of near misses, so they are traced only where it does.
+        point = PolicyDecisionPoint(own, clock=clock)
+        decision = point.decide(request, trace=bool(case.expect.near_miss))
+        line = document.location("cases", index).line
+        yield CaseResult(case.name, line, tuple(_problems(case.expect, decision)), decision)
+
+
+def _own_world(content: CaseFile) -> World:
+    assert content.world is not None
+    return World(
+        registry=ActionRegistry.build(content.world.actions),
+        inventory=Inventory.build(content.world.resources, content.world.principals),
+        policies=compile_policies(content.rules or ()),
+        risk=content.world.risk,
+    )
+
+
+def _request(written: CaseRequest, world: World) -> Request:
+    principal = written.principal
+    if isinstance(principal, str):
+        principal = world.inventory.principals.get(principal, Principal(id=principal))
+    context = written.context
+    if written.time is not None:
+        context = msgspec.structs.replace(context, time=written.time)
+    return Request(principal, written.action, written.resource, written.params, context)
+
+
+def _problems(expected: Expectation, decision: Decision) -> Iterator[str]:
+    if decision.effect is not expected.effect:
+        yield f"effect is {decision.effect} ({decision.reason}), expected {expected.effect}"
+    if expected.rule is not None and (decision.rule or "none") != expected.rule:
+        yield f"rule is {decision.rule or 'none'}, expected {expected.rule}"
+    for name in ("stage", "action", "params"):
+        wanted, got = getattr(expected, name), getattr(decision, name)
+        if wanted is not None and wanted != got:
+            yield f"{name} is {got}, expected {wanted}"
+    obligations = tuple({each.name: each.value} for each in decision.obligations)
+    if expected.obligations is not None and obligations != expected.obligations:
+        yield f"obligations are {list(obligations)}, expected {list(expected.obligations)}"
+    if expected.reason is not None and expected.reason not in decision.reason:
+        yield f"reason is `{decision.reason}`, expected it to say `{expected.reason}`"
+    missed = {miss.rule: miss.predicate for miss in decision.near_misses}
+    for rule, part in expected.near_miss.items():
+        if part not in missed.get(rule, ""):
+            yield f"near miss of {rule} is `{missed.get(rule)}`, expected it to say `{part}`"
