@@ -77,8 +77,6 @@ class PolicyDecisionPoint:
         verdict: Verdict | None = None
         asked: tuple[CompiledAction, dict[str, Any]] | None = None
         try:
-            if self._closed:
-                raise RequestError(_CLOSED, code="closed")
             principal, context, now = self._who_and_when(request)
             action, resource_id, params = _what(world, request)
             resource = world.inventory.resolve(resource_id)
@@ -131,6 +129,8 @@ class PolicyDecisionPoint:
             self._audit.close()
 
     def _who_and_when(self, request: Request) -> tuple[Principal, Context, datetime]:
+        if self._closed:
+            raise RequestError(_CLOSED, code="closed")
         principal, context = request.principal, request.context
         if type(principal) is not Principal or not principal.id:
             raise RequestError("the request has no principal")

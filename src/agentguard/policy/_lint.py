@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.core import Effect, Location, Obligation
+from agentguard.policy._compile import compile_rule
 from agentguard.policy._conditions import pointer
 from agentguard.policy._index import Alternative, Vector, alternatives
 from agentguard.policy._rule import ParamCondition, Tier
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agentguard.core import Action
-    from agentguard.policy._compile import CompiledRule, compile_rule
+    from agentguard.policy._compile import CompiledRule
     from agentguard.policy._set import PolicySet
     from agentguard.policy._world import KnownWorld
 
