@@ -1,0 +1,79 @@
+"""What a client and the sidecar say to each other: one struct a body, JSON over HTTP.
+
+`POST /v1/check` takes a `CheckCall` and answers a `CheckReply`; `/v1/check/plan` a `PlanCall` and a
+`PlanReply`; `/v1/outcome` an `Outcome` and nothing (204). Every 4xx and 5xx answers an `ErrorBody`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from agentguard.core.decision import Decision
+from agentguard.core.principal import Principal
+from agentguard.core.request import Context
+
+# Fresh for each call and said again in the reply, so that an answer to something else is noticed.
+RequestId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+
+# In a `Request` to a remote decider: nobody is named, so the principal is the one whose token it is. Its empty
+# id belongs to nobody; a decider that has no token to go by denies it.
+TOKEN_PRINCIPAL = Principal(id="")
+
+
+class PlanStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of a plan; `params` is hostile."""
+
+    action: str
+    resource: str
+    params: dict[str, Any] = {}
+
+
+class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Asks for one decision. `principal` left out is the token's; another one needs `act_as`."""
+
+    request_id: RequestId
+    action: str
+    resource: str
+    params: dict[str, Any] = {}
+    context: Context | None = None
+    principal: str | None = None
+    trace: bool = False
+
+
+class CheckReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The decision for the call with the same `request_id`."""
+
+    request_id: RequestId
+    decision: Decision
+
+
+class PlanCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Asks for the decisions on a whole plan, in one context and for one principal."""
+
+    request_id: RequestId
+    steps: tuple[PlanStep, ...]
+    context: Context | None = None
+    principal: str | None = None
+
+
+class PlanReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One decision a step, in the plan's order."""
+
+    request_id: RequestId
+    decisions: tuple[Decision, ...]
+
+
+class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`code` is a stable snake_case name, `hint` what to do about it."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class ErrorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of every HTTP error."""
+
+    error: ErrorDetail
