@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 ADMIN = "agadm_correct-horse"
+AGENT = "agent-token"
 REQUEST_ID = "0123456789abcdef0123456789abcdef"
 
 
@@ -219,7 +220,7 @@ class World:
             connection.close()
 
     def check(
-        self, resource: str = "staging/api", *, token: str | None = "agent-token", **more: Any
+        self, resource: str = "staging/api", *, token: str | None = AGENT, **more: Any
     ) -> Reply:
         call = {"request_id": REQUEST_ID, "action": "restart-deployment", "resource": resource, **more}
         return self.ask("POST", "/v1/check", call, token)
