@@ -4,12 +4,15 @@ import errno
 import os
 import stat
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agentguard.core import AgentGuardError, ConfigError
 from agentguard.identity import StateFolder, report_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROJECT = "demo-1234"
 
