@@ -18,7 +18,15 @@ from agentguard.audit import Commitments, SegmentLog
 from agentguard.config import Config, load_config
 from agentguard.core import Clock, ConfigError, Principal, SystemClock
 from agentguard.documents import find_documents
-from agentguard.identity import StateFolder, audit_keys, commitment_key
+from agentguard.identity import (
+    AdminToken,
+    StateFolder,
+    TokenIssuer,
+    TokenKeys,
+    TokenVerifier,
+    audit_keys,
+    commitment_key,
+)
 from agentguard.pdp import PolicyDecisionPoint, RiskPolicy, Thresholds, World, lint_policies
 from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, PolicyWatcher
 from agentguard.registry import ActionRegistry, Inventory, load_actions, load_inventory
@@ -81,6 +89,39 @@ def load_project(folder: Path | str, environ: Mapping[str, str] | None = None) -
         config.policy_folder, base=config.folder, check=refuse_conflicts if config.policy.strict else None
     )
     return Project(config, registry, inventory, policies)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What issues, verifies and revokes a project's tokens."""
+
+    project: Project
+    keys: TokenKeys
+    issuer: TokenIssuer
+    verifier: TokenVerifier
+    admin: AdminToken
+
+    def revoke(self, *, jti: str | None = None, principal: str | None = None) -> None:
+        """Revoke one token, or all that were issued to or through a principal until now."""
+        self.keys.revocations.revoke(jti=jti, principal=principal)
+
+
+def open_tokens(project: Project, environ: Mapping[str, str] | None = None) -> Tokens:
+    """Return what deals with the tokens of `project`, its keys made if there are none yet.
+
+    Raises:
+        ConfigError: the state folder cannot be used.
+    """
+    settings = project.config.identity
+    state = StateFolder.open(project.config.project.id, os.environ if environ is None else environ)
+    keys = TokenKeys(state, hs256=settings.hs256)
+    return Tokens(
+        project=project,
+        keys=keys,
+        issuer=TokenIssuer(keys, audience=settings.audience),
+        verifier=TokenVerifier(keys, project.inventory.principals.get, audience=settings.audience),
+        admin=AdminToken(state),
+    )
 
 
 class Engine:

@@ -56,7 +56,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(str(code.value), text) for code, text in MEANINGS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="agentguard", message="agentguard %(version)s")
 def root() -> None:
     """Zero-trust runtime security for AI agents: decide, enforce and prove every action.
@@ -85,6 +87,10 @@ def run(arguments: Sequence[str]) -> int:
         # Who read us has gone; nothing more can be written, not even by the interpreter at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: a person gets a sentence
+        click.echo(f"error: this should not have happened: {type(error).__name__}: {error}", err=True)
+        click.echo("  hint: please report it, with the command that you ran", err=True)
+        return ExitCode.FAILED
     return int(result) if isinstance(result, int) else ExitCode.ALLOW
 
 

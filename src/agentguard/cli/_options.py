@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,11 +13,12 @@ import click
 
 from agentguard.cli._output import Output
 from agentguard.config import FILE_NAME
+from agentguard.core import Context, Principal, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentguard.core import Context
+    from agentguard.assembly import Project
     from agentguard.registry import ActionRegistry
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -57,28 +59,90 @@ def nearest_project() -> Path:
     return next((each for each in (here, *here.parents) if (each / FILE_NAME).is_file()), here)
 
 
-def request_options(function: F) -> F:
-    """Add what makes up a request: action, resource, principal, parameters, context."""
-    for option in reversed(
-        (
-            click.argument("action", shell_complete=_complete_actions),
-            click.option("--resource", "-r", required=True, help="The resource's id, as prod/api."),
-            click.option("--principal", "-p", help="Who acts.  [default: the only one in the inventory]"),
-            click.option("--param", "given", "-P", multiple=True, metavar="NAME=VALUE", help="One parameter."),
-            click.option(
-                "--params", "params_text", metavar="JSON", help="All parameters as one JSON object; - reads it."
-            ),
-            click.option("--session", default="", help="The session that this belongs to."),
-            click.option("--task", default="", help="The task that this belongs to."),
-            click.option("--ticket", default="", help="A ticket that rules may ask for."),
-            click.option("--correlation-id", default="", help="Found again in the record."),
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as a command line asks it."""
+
+    action: str
+    resource: str
+    principal: str | None
+    given: tuple[str, ...]
+    params_text: str | None
+    context: Context
+
+    def request(self, project: Project) -> Request:
+        """Return the request, its parameters read as the project's schemas declare them.
+
+        Raises:
+            UsageError: the parameters are not well formed, or it is not said who acts.
+        """
+        return Request(
+            principal=who(project, self.principal),
+            action=self.action,
+            resource=self.resource,
+            params=read_params(project.registry, self.action, self.given, self.params_text),
+            context=self.context,
         )
-    ):
-        function = option(function)
-    return function
 
 
-def _complete_actions(_context: click.Context, _parameter: click.Parameter, text: str) -> list[str]:
+_REQUEST_OPTIONS = (
+    click.argument("action", shell_complete=lambda _context, _parameter, text: _complete_actions(text)),
+    click.option("--resource", "-r", required=True, help="The resource's id, as prod/api."),
+    click.option("--principal", "-p", help="Who acts.  [default: the only one in the inventory]"),
+    click.option("--param", "given", "-P", multiple=True, metavar="NAME=VALUE", help="One parameter."),
+    click.option(
+        "--params", "params_text", metavar="JSON", help="All parameters as one object; - reads them."
+    ),
+    click.option("--session", default="", help="The session that this belongs to."),
+    click.option("--task", default="", help="The task that this belongs to."),
+    click.option("--ticket", default="", help="A ticket that rules may ask for."),
+    click.option("--correlation-id", default="", help="Found again in the record."),
+)
+
+
+def request_options(function: F) -> F:
+    """Add what makes up a request; the command gets it as `asked`."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        action: str,
+        resource: str,
+        principal: str | None,
+        given: tuple[str, ...],
+        params_text: str | None,
+        session: str,
+        task: str,
+        ticket: str,
+        correlation_id: str,
+        **kwargs: Any,
+    ) -> Any:
+        context = Context(session=session, task=task, ticket=ticket, correlation_id=correlation_id)
+        asked = Asked(action, resource, principal, given, params_text, context)
+        return function(*args, asked=asked, **kwargs)
+
+    made: Any = wrapper
+    for option in reversed(_REQUEST_OPTIONS):
+        made = option(made)
+    return made  # type: ignore[no-any-return]  # click's decorators keep the function
+
+
+def who(project: Project, principal_id: str | None) -> Principal:
+    """Return the principal that the command line names, or the only one there is.
+
+    Raises:
+        UsageError: none is named, and the inventory has none or several.
+    """
+    if principal_id is not None:
+        return project.principal(principal_id)
+    known = list(project.inventory.principals.values())
+    if len(known) == 1:
+        return known[0]
+    names = ", ".join(each.id for each in known) or "none is listed"
+    raise click.UsageError(f"say who acts with --principal ({names})")
+
+
+def _complete_actions(text: str) -> list[str]:
     from agentguard.assembly import load_project
     from agentguard.core import AgentGuardError
 
@@ -125,13 +189,6 @@ def _typed(value: str, kind: str | list[str]) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-def make_context(session: str, task: str, ticket: str, correlation_id: str) -> Context:
-    """Return the context of a command line."""
-    from agentguard.core import Context
-
-    return Context(session=session, task=task, ticket=ticket, correlation_id=correlation_id)
 
 
 def environ() -> dict[str, str]:

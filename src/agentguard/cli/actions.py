@@ -37,7 +37,10 @@ def list_(tag: str | None, risk: str | None, *, folder: Path, output: Output) ->
     ]
 
     def show() -> None:
-        rows = [(each.reference, each.risk.value, ", ".join(each.resource_types), each.description) for each in actions]
+        rows = [
+            (each.reference, each.risk.value, ", ".join(each.resource_types), each.description)
+            for each in actions
+        ]
         table(("action", "risk", "resource types", "description"), rows)
 
     output.result(actions, show)
@@ -63,7 +66,11 @@ def _show(action: Action) -> None:
     facts = {
         "risk": action.risk.value,
         "resource types": ", ".join(action.resource_types) or "any",
-        "reversible": f"yes, by {action.compensating_action}" if action.compensating_action else "yes" if action.reversible else "no",
+        "reversible": f"yes, by {action.compensating_action}"
+        if action.compensating_action
+        else "yes"
+        if action.reversible
+        else "no",
         "read-only form": action.read_only_form or "none",
         "check first": "; ".join(action.prechecks),
         "needs": ", ".join(action.required_privileges),
@@ -109,9 +116,13 @@ def verify(*, folder: Path, output: Output) -> int:
         for problem in problems:
             click.echo(f"{click.style('changed', fg='red', bold=True)}: {plain(problem)}")
         if not has_manifest:
-            click.echo("the project's own action files have no manifest; `agentguard actions manifest` writes one")
+            click.echo(
+                "the project's own action files have no manifest; `agentguard actions manifest` writes one"
+            )
         if not problems:
-            click.echo("the shipped catalogue is as it was shipped" + (", the action files as listed" * has_manifest))
+            click.echo(
+                "the shipped catalogue is as it was shipped" + (", the action files as listed" * has_manifest)
+            )
 
     output.result({"ok": not problems, "problems": problems, "manifest": has_manifest}, show)
     return ExitCode.INTEGRITY if problems else ExitCode.ALLOW

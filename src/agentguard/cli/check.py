@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentguard.cli._exit import of_effect
-from agentguard.cli._options import make_context, output_options, project_option, read_params, request_options
+from agentguard.cli._options import Asked, output_options, project_option, request_options
 from agentguard.cli._output import Output, effect_text, plain, to_json
-from agentguard.core import Decision, Effect, Principal, Request
+from agentguard.core import Decision, Effect
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from agentguard.assembly import Project
 
 SHOWN_MISSES = 3
 
@@ -25,21 +23,13 @@ SHOWN_MISSES = 3
 @project_option
 @output_options
 def command(
-    action: str,
-    resource: str,
-    principal: str | None,
-    given: tuple[str, ...],
-    params_text: str | None,
-    session: str,
-    task: str,
-    ticket: str,
-    correlation_id: str,
     *,
+    asked: Asked,
     trace: bool,
     folder: Path,
     output: Output,
 ) -> int:
-    """Decide whether PRINCIPAL may do ACTION on RESOURCE, and record it.
+    r"""Decide whether PRINCIPAL may do ACTION on RESOURCE, and record it.
 
     The exit code is the effect: 0 allow, 10 deny, 11 require_approval, 12 transform. After a transform run what
     is printed, not what you asked for.
@@ -52,13 +42,7 @@ def command(
     from agentguard.assembly import Engine, load_project
 
     project = load_project(folder)
-    request = Request(
-        principal=who(project, principal),
-        action=action,
-        resource=resource,
-        params=read_params(project.registry, action, given, params_text),
-        context=make_context(session, task, ticket, correlation_id),
-    )
+    request = asked.request(project)
     engine = Engine(project)
     try:
         # Near misses explain a denial, so they are always looked for here.
@@ -67,21 +51,6 @@ def command(
         engine.close()
     output.result(decision, lambda: show(decision, trace=trace))
     return of_effect(decision.effect)
-
-
-def who(project: Project, principal_id: str | None) -> Principal:
-    """Return the principal that the command line names, or the only one there is.
-
-    Raises:
-        UsageError: none is named, and the inventory has none or several.
-    """
-    if principal_id is not None:
-        return project.principal(principal_id)
-    known = list(project.inventory.principals.values())
-    if len(known) == 1:
-        return known[0]
-    names = ", ".join(each.id for each in known) or "none is listed"
-    raise click.UsageError(f"say who acts with --principal ({names})")
 
 
 def show(decision: Decision, *, trace: bool) -> None:
@@ -110,7 +79,9 @@ def _facts(decision: Decision) -> list[str]:
     facts.append(f"{decision.latency_us:.0f} µs")
     lines = [", ".join(each for each in facts if each)]
     if decision.obligations:
-        lines.append("obligations: " + ", ".join(f"{each.name}={each.value}" for each in decision.obligations))
+        lines.append(
+            "obligations: " + ", ".join(f"{each.name}={each.value}" for each in decision.obligations)
+        )
     if decision.prechecks and decision.effect is not Effect.DENY:
         lines.append("check first: " + "; ".join(decision.prechecks))
     if decision.required_privileges and decision.effect is not Effect.DENY:

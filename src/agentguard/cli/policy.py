@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentguard.cli._exit import ExitCode, of_effect
-from agentguard.cli._options import make_context, output_options, project_option, read_params, request_options
+from agentguard.cli._options import Asked, environ, output_options, project_option, request_options
 from agentguard.cli._output import Output, effect_text, plain, table, to_json
-from agentguard.cli.check import who
 
 if TYPE_CHECKING:
     from agentguard.core import Decision, NearMiss
@@ -139,33 +138,17 @@ def _show_cases(results: list[tuple[Path, CaseResult]]) -> None:
 @project_option
 @output_options
 def explain(
-    action: str,
-    resource: str,
-    principal: str | None,
-    given: tuple[str, ...],
-    params_text: str | None,
-    session: str,
-    task: str,
-    ticket: str,
-    correlation_id: str,
     *,
+    asked: Asked,
     folder: Path,
     output: Output,
 ) -> int:
     """Decide one request without recording it, and say of every rule about the action why it does not apply."""
     from agentguard.assembly import load_project
-    from agentguard.core import Request
     from agentguard.pdp import PolicyDecisionPoint
 
     project = load_project(folder)
-    request = Request(
-        principal=who(project, principal),
-        action=action,
-        resource=resource,
-        params=read_params(project.registry, action, given, params_text),
-        context=make_context(session, task, ticket, correlation_id),
-    )
-    decision = PolicyDecisionPoint(project.world()).decide(request, trace=True)
+    decision = PolicyDecisionPoint(project.world()).decide(asked.request(project), trace=True)
     output.result(decision, lambda: _show_explanation(decision))
     return of_effect(decision.effect)
 
@@ -173,7 +156,9 @@ def explain(
 def _show_explanation(decision: Decision) -> None:
     click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
     click.echo(f"  {plain(decision.reason)}")
-    click.echo(f"  decided by: {f'rule {decision.rule}' if decision.rule else 'no rule'}, at stage {decision.stage}")
+    click.echo(
+        f"  decided by: {f'rule {decision.rule}' if decision.rule else 'no rule'}, at stage {decision.stage}"
+    )
     if decision.risk is not None:
         risk = decision.risk
         click.echo(f"  risk: action {risk.action} x resource {risk.resource} = {risk.score} ({risk.effect})")
@@ -212,7 +197,6 @@ def template_list(output: Output) -> None:
 def template_apply(name: str, *, force: bool, folder: Path, output: Output) -> None:
     """Copy the template NAME into the project's policy folder; a running sidecar takes it up."""
     from agentguard.config import load_config
-    from agentguard.cli._options import environ
     from agentguard.core import ConfigError, Location
     from agentguard.policy import find_template
 

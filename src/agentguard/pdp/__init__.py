@@ -11,4 +11,12 @@ from agentguard.pdp._known import lint_policies
 from agentguard.pdp._pdp import PolicyDecisionPoint
 from agentguard.pdp._risk import RiskPolicy, Thresholds
 
-__all__ = ["CaseResult", "PolicyDecisionPoint", "RiskPolicy", "Thresholds", "World", "lint_policies", "run_cases"]
+__all__ = [
+    "CaseResult",
+    "PolicyDecisionPoint",
+    "RiskPolicy",
+    "Thresholds",
+    "World",
+    "lint_policies",
+    "run_cases",
+]
