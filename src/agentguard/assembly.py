@@ -163,6 +163,23 @@ class Engine:
         self.pdp.close()
 
 
+def verify_audit(
+    config: Config,
+    environ: Mapping[str, str] | None = None,
+    *,
+    path: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Return what the project's audit log, or the one at `path`, proves; heads by the project's own keys.
+
+    Raises:
+        ConfigError: the state folder cannot be used, or there is no log.
+    """
+    state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
+    keys = audit_keys(state).public_keys()
+    return verify(path or config.audit_folder, public_keys=keys, progress=progress)
+
+
 def _risk(config: Config) -> RiskPolicy:
     risk = config.risk
     return RiskPolicy(
