@@ -258,3 +258,11 @@ def test_report_never_raises(
     assert len(decider.outcomes) == (0 if fail else 1)
     assert ("an outcome is not recorded: RuntimeError" in caplog.text) == (fail is not None)
     assert "hunter2" not in caplog.text
+
+
+def test_plan_in_something_else_than_a_context_is_denied(
+    decider: ScriptedDecider, point: EnforcementPoint
+) -> None:
+    context: Any = {"session": "s"}
+    assert point.check_plan([PlanStep("a", "b/c")], context=context)[0].effect is Effect.DENY
+    assert decider.requests == []
