@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.audit import Commitments, SegmentLog
+from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import Config, load_config
 from agentguard.core import Clock, ConfigError, Principal, SystemClock
 from agentguard.documents import find_documents
@@ -32,7 +32,9 @@ from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, Pol
 from agentguard.registry import ActionRegistry, Inventory, load_actions, load_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from agentguard.audit import Verification
 
 
 @dataclass(frozen=True, slots=True)

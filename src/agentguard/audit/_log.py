@@ -276,7 +276,7 @@ class SegmentLog:
             return
         try:
             head = sign_head(link, self._stamper.stamp()[1], self._signer)
-        except Exception as error:  # noqa: BLE001 - a signer may fail in any way, and an unsigned log must deny
+        except Exception as error:
             raise AuditError(f"the head cannot be signed: {error}", code="audit_head_unsigned") from error
         staged = stage_head(self._folder, head)
         with self._writer.exclusive():

@@ -73,7 +73,9 @@ def _examine(folder: Path) -> Iterator[Finding]:
 
     yield _machine()
     configs: list[Config] = []
-    yield from _trying("configuration", lambda: configs.append(load_config(folder, environ())), "agentguard.yaml can be used")
+    yield from _trying(
+        "configuration", lambda: configs.append(load_config(folder, environ())), "agentguard.yaml can be used"
+    )
     if not configs:
         return
     config = configs[0]
@@ -90,7 +92,9 @@ def _examine(folder: Path) -> Iterator[Finding]:
 def _machine() -> Finding:
     version = platform.python_version()
     if sys.platform != "linux":
-        return Finding("machine", State.WARNING, f"Python {version} on {sys.platform}", "Linux is what is tested")
+        return Finding(
+            "machine", State.WARNING, f"Python {version} on {sys.platform}", "Linux is what is tested"
+        )
     return Finding("machine", State.OK, f"Python {version} on Linux {platform.release()}")
 
 
@@ -114,10 +118,17 @@ def _declarations(project: Project) -> Iterator[Finding]:
         f"{len(project.registry)} actions, {resources} resources, {principals} principals, {rules} rules",
     )
     if not rules:
-        yield Finding("policy", State.WARNING, "there are no rules, so everything is denied", "agentguard policy template list")
+        yield Finding(
+            "policy",
+            State.WARNING,
+            "there are no rules, so everything is denied",
+            "agentguard policy template list",
+        )
     findings = project.lint()
     if findings:
-        yield Finding("policy", State.WARNING, f"{len(findings)} things to look at", "agentguard policy validate")
+        yield Finding(
+            "policy", State.WARNING, f"{len(findings)} things to look at", "agentguard policy validate"
+        )
 
 
 def _state(config: Config) -> Iterator[Finding]:
@@ -146,7 +157,9 @@ def _audit(config: Config) -> Iterator[Finding]:
     if not verification.ok:
         yield Finding("audit log", State.PROBLEM, str(verification.problem), "agentguard audit verify")
     elif not verification.end_protected:
-        yield Finding("audit log", State.WARNING, f"{verification.records} records; no signed head protects the end")
+        yield Finding(
+            "audit log", State.WARNING, f"{verification.records} records; no signed head protects the end"
+        )
     else:
         yield Finding("audit log", State.OK, f"{verification.records} records verified, up to a signed head")
 
@@ -155,7 +168,9 @@ def _disk(config: Config) -> Finding:
     free = shutil.disk_usage(config.folder).free
     text = f"{free / 1e9:.1f} GB free"
     if free < config.audit.reserve_bytes:
-        return Finding("disk", State.PROBLEM, f"{text}, less than the log's reserve: everything is denied", "make room")
+        return Finding(
+            "disk", State.PROBLEM, f"{text}, less than the log's reserve: everything is denied", "make room"
+        )
     return Finding("disk", State.OK, text)
 
 
@@ -165,5 +180,9 @@ def _port(config: Config) -> Finding:
         probe.settimeout(1)
         taken = probe.connect_ex(address) == 0
     if taken:
-        return Finding("port", State.OK, f"something listens on {address[0]}:{address[1]}, perhaps the sidecar")
-    return Finding("port", State.OK, f"{address[0]}:{address[1]} is free; start the sidecar with `agentguard up`")
+        return Finding(
+            "port", State.OK, f"something listens on {address[0]}:{address[1]}, perhaps the sidecar"
+        )
+    return Finding(
+        "port", State.OK, f"{address[0]}:{address[1]} is free; start the sidecar with `agentguard up`"
+    )

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @click.command("up", short_help="Run the sidecar: decisions over HTTP, the page, the metrics.")
 @click.option("--host", help="Address to listen on.  [default: the setting, 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.  [default: the setting, 8787]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.  [default: the setting, 8787]"
+)
 @click.option(
     "--login-link/--no-login-link",
     default=None,
