@@ -18,7 +18,15 @@ from agentguard.audit._disk import Reserve, append_all, sync_folder, write_all
 from agentguard.audit._head import is_own_forgery, read_head
 from agentguard.audit._lock import lock, unlock
 from agentguard.audit._record import START, Link, compose, hash_of
-from agentguard.audit._segment import Segment, Tail, is_sealed, link_before, list_segments, read_tail, segment_at
+from agentguard.audit._segment import (
+    Segment,
+    Tail,
+    is_sealed,
+    link_before,
+    list_segments,
+    read_tail,
+    segment_at,
+)
 from agentguard.core import AuditError
 
 if TYPE_CHECKING:
@@ -35,7 +43,12 @@ class Writer:
     """Holds the folder and its last segment open. `link` is the last record as far as this process knows."""
 
     def __init__(
-        self, folder: Path, stamper: Stamper, signer: Signer | None, max_segment_bytes: int, reserve_bytes: int
+        self,
+        folder: Path,
+        stamper: Stamper,
+        signer: Signer | None,
+        max_segment_bytes: int,
+        reserve_bytes: int,
     ) -> None:
         self._folder = folder
         self._stamper = stamper
@@ -253,5 +266,7 @@ class Writer:
 
 def _missing(why: str, *, code: str = "audit_tampered") -> AuditError:
     return AuditError(
-        why, code=code, hint="run `agentguard audit verify`, keep the files, and move the folder aside to go on"
+        why,
+        code=code,
+        hint="run `agentguard audit verify`, keep the files, and move the folder aside to go on",
     )
