@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,12 +24,18 @@ class Stamper:
         self._clock = clock
         self._pool = b""
         self._offset = 0
+        self._second = -1
+        self._text = ""
 
     def stamp(self) -> tuple[str, str]:
         """Return (event id, time as RFC 3339 in UTC with microseconds)."""
         now = self._clock.now()
         micros = now.microsecond
-        millis = (int(now.timestamp()) * 1000) + micros // 1000
+        second = int(now.timestamp())
+        if second != self._second:
+            # Formatting a time costs more than the rest of a record; within a second only its end changes.
+            self._second, self._text = second, f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S}."
+        millis = second * 1000 + micros // 1000
         start = self._offset
         if start + _RANDOM_BYTES > len(self._pool):
             self._pool = os.urandom(_POOL_BYTES)
@@ -36,7 +43,7 @@ class Stamper:
         self._offset = start + _RANDOM_BYTES
         tail = int.from_bytes(self._pool[start : start + 8]) >> 2 | 1 << 63
         event_id = f"{millis:012x}7{micros % 1000 * 4096 // 1000:03x}{tail:016x}"
-        return event_id, f"{now:%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
+        return event_id, f"{self._text}{micros:06d}Z"
 
     def forget(self) -> None:
         """Drop the random bytes in store: after a fork, parent and child must not use the same ones."""
