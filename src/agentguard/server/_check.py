@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agentguard.core import Decision, Principal
+    from agentguard.identity import VerifiedToken
     from agentguard.server._agents import AgentsSeen
     from agentguard.server._http import Headers
     from agentguard.server._metrics import Metrics
-    from agentguard.server._services import Services, VerifiedToken
+    from agentguard.server._services import Services
 
 T = TypeVar("T")
 
