@@ -60,10 +60,26 @@ BAD: list[tuple[str, str, str, bytes | None, dict[str, str], int, str]] = [
     ("wrong type", "POST", "/v1/check", GOOD[:-1] + b',"params":[]}', BEARER, 400, "shape_invalid"),
     ("duplicate key", "POST", "/v1/check", GOOD[:-1] + b',"action":"b"}', BEARER, 400, "json_invalid"),
     ("escaped twin", "POST", "/v1/check", GOOD[:-1] + b',"\\u0061ction":"b"}', BEARER, 400, "json_invalid"),
-    ("deep twin", "POST", "/v1/check", GOOD[:-1] + b',"params":{"a":[{"b":1,"b":2}]}}', BEARER, 400, "json_invalid"),
+    (
+        "deep twin",
+        "POST",
+        "/v1/check",
+        GOOD[:-1] + b',"params":{"a":[{"b":1,"b":2}]}}',
+        BEARER,
+        400,
+        "json_invalid",
+    ),
     ("no utf-8", "POST", "/v1/check", GOOD[:-1] + b',"params":{"a":"\xff"}}', BEARER, 400, "json_invalid"),
     ("utf-16", "POST", "/v1/check", GOOD.decode().encode("utf-16"), BEARER, 400, "json_invalid"),
-    ("surrogate", "POST", "/v1/check", GOOD[:-1] + b',"params":{"a":"\\ud800"}}', BEARER, 400, "json_invalid"),
+    (
+        "surrogate",
+        "POST",
+        "/v1/check",
+        GOOD[:-1] + b',"params":{"a":"\\ud800"}}',
+        BEARER,
+        400,
+        "json_invalid",
+    ),
     ("nan", "POST", "/v1/check", GOOD[:-1] + b',"params":{"a":NaN}}', BEARER, 400, "json_invalid"),
     ("infinity", "POST", "/v1/check", GOOD[:-1] + b',"params":{"a":1e999}}', BEARER, 400, "shape_invalid"),
     ("too deep", "POST", "/v1/check", b'{"params":' + b"[" * 3000, BEARER, 400, "json_invalid"),
@@ -84,10 +100,26 @@ BAD: list[tuple[str, str, str, bytes | None, dict[str, str], int, str]] = [
     ("nobody watches", "GET", "/events", None, {}, 401, "admin_token_needed"),
     ("old cookie", "GET", "/v1/audit", None, {"Cookie": "agentguard_session=x"}, 401, "admin_token_needed"),
     ("rebinding", "GET", "/healthz", None, {"Host": "evil.example"}, 421, "host_not_allowed"),
-    ("rebinding, port", "POST", "/v1/check", GOOD, {**BEARER, "Host": "evil.example:8787"}, 421, "host_not_allowed"),
+    (
+        "rebinding, port",
+        "POST",
+        "/v1/check",
+        GOOD,
+        {**BEARER, "Host": "evil.example:8787"},
+        421,
+        "host_not_allowed",
+    ),
     ("no port", "GET", "/healthz", None, {"Host": "127.0.0.1"}, 421, "host_not_allowed"),
     ("other port", "GET", "/healthz", None, {"Host": "127.0.0.1:1"}, 421, "host_not_allowed"),
-    ("foreign login", "POST", "/login", b"token=x", {"Origin": "http://evil.example"}, 403, "origin_not_allowed"),
+    (
+        "foreign login",
+        "POST",
+        "/login",
+        b"token=x",
+        {"Origin": "http://evil.example"},
+        403,
+        "origin_not_allowed",
+    ),
     ("null login", "POST", "/login", b"token=x", {"Origin": "null"}, 403, "origin_not_allowed"),
     ("bare login", "POST", "/login", b"token=x", {}, 403, "origin_not_allowed"),
 ]
@@ -146,7 +178,9 @@ RAW = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("build", "status", "code"), [case[1:] for case in RAW], ids=[case[0] for case in RAW])
+@pytest.mark.parametrize(
+    ("build", "status", "code"), [case[1:] for case in RAW], ids=[case[0] for case in RAW]
+)
 def test_bad_bytes_get_their_status_and_the_connection_ends(
     world: World, build: Any, status: int, code: str
 ) -> None:
@@ -230,7 +264,12 @@ def test_configured_hosts_are_answered() -> None:
     with running(World(settings=settings)) as world:
         statuses = {
             host: world.ask("GET", "/healthz", headers={"Host": host}).status
-            for host in ("guard.internal", f"guard.internal:{world.port}", "other.internal:9000", "other.internal")
+            for host in (
+                "guard.internal",
+                f"guard.internal:{world.port}",
+                "other.internal:9000",
+                "other.internal",
+            )
         }
     assert statuses == {
         "guard.internal": 200,
