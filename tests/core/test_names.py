@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,7 @@ NORMAL = [
     ("prod/..api", "prod/..api", "prod"),
     ("file:/etc/shadow", "file:/etc/shadow", "file"),
     ("file:///etc/shadow", "file:/etc/shadow", "file"),
+    ("file://localhost/etc/shadow", "file:/etc/shadow", "file"),
     ("FILE:/etc/Shadow", "file:/etc/Shadow", "file"),
     ("HTTPS://Example.COM/A", "https://example.com/A", "https"),
     ("https://example.com./a?b=../c", "https://example.com/a?b=../c", "https"),
@@ -94,7 +96,7 @@ def test_resource_id_is_brought_to_its_one_form(text: str, normal: str, kind: st
         # other spellings of https://example.com/admin, as clients read them
         "https:example.com/admin", "https:/example.com/admin", "https:///example.com/admin", "https://example.com/%61dmin",
         "http:example.com", "host://example.com:443", "https://:443/a", "https://.:80/",  "https://example.com/a%2D",
-        "s3://", None, 3, b"a",
+        "s3://", "s3://../x", "s3://.", "file://../etc/shadow", "file://server/share", "file://localhost", "file://", None, 3, b"a",
     ],
 )  # fmt: skip
 def test_resource_id_without_a_normal_form_is_refused(text: object) -> None:
@@ -108,16 +110,33 @@ hostile = st.text() | st.text(st.sampled_from("aA.:/%2eEfF?#@[]*\\ \u0301é-"), 
 
 @given(
     hostile
-    | st.tuples(st.sampled_from(["file:", "https://", "host:", "HTTPS:", "s3://", "a/"]), hostile).map(
-        "".join
-    )
+    | st.tuples(
+        st.sampled_from(
+            [
+                "file:",
+                "https://",
+                "host:",
+                "HTTPS:",
+                "s3://",
+                "s3://../x",
+                "s3://.",
+                "file://../etc/shadow",
+                "file://server/share",
+                "file://localhost",
+                "file://",
+                "a/",
+            ]
+        ),
+        hostile,
+    ).map("".join)
 )
 def test_normal_form_is_stable_and_has_no_way_up(text: str) -> None:
     with contextlib.suppress(RequestError):
         normal = normalise_resource_id(text)
         assert normalise_resource_id(normal) == normal
-        path = normal.partition("?")[0].partition("#")[0] if ":" in normal else normal
-        assert not {".", ".."} & set(path.split(":")[-1].split("/"))
+        scheme = re.match(r"[a-z][a-z0-9+-]*:(?=.)", normal)
+        path = normal[scheme.end() :].partition("?")[0].partition("#")[0] if scheme else normal
+        assert not {".", ".."} & set(path.split("/"))
         assert resource_type_of(normal) == resource_type_of(normalise_resource_id(normal))
         assert normal.isprintable()
 

@@ -99,7 +99,12 @@ def _split_uri(scheme: str, rest: str) -> tuple[str, str]:
     authority, path = (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
     if scheme in _HOST_SCHEMES:
         authority = _normalise_authority(authority, _DEFAULT_PORTS.get(scheme))
-    if not authority:
+    if scheme == "file":
+        # file://localhost/etc/shadow is file:/etc/shadow too (RFC 8089, section 2); no other host is this one.
+        if authority.lower() != "localhost" or not path.startswith("/"):
+            raise _invalid("names a host or a relative path in a `file` id")
+        return "file:", path
+    if authority in ("", ".", ".."):
         raise _invalid("has no host")
     if scheme in _DEFAULT_PORTS and _NEEDLESSLY_ENCODED.search(path.partition("?")[0]):
         raise _invalid("encodes a letter, a digit or a mark that needs no encoding")
