@@ -128,8 +128,11 @@ json_values = st.recursive(
     | st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=("Cs", "Cc"))),
     lambda inner: (
         st.lists(inner, max_size=4)
+        # A key of more than 1,024 bytes has to be written in another way in YAML.
         | st.dictionaries(
-            st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=("Cs", "Cc"))), inner, max_size=4
+            st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=("Cs", "Cc")), max_size=20),
+            inner,
+            max_size=4,
         )
     ),
     max_leaves=20,
