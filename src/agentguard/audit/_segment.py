@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - a NamedTuple's annotations are read at run time
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentguard.audit._record import MAX_RECORD_BYTES, START, Link, hash_of, is_record, place_of

@@ -1,6 +1,6 @@
 """The writer: appends lines to the last segment, one process at a time, and goes on to the next segment.
 
-Every public method but `close` and `sync` runs inside `with writer.exclusive()` and under the log's mutex.
+Every method but `sync` runs under the log's mutex; `open` and `check_place` inside `with writer.exclusive()`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,18 @@ class Writer:
         sync_folder(self._folder)
 
     def append(self, body: bytes) -> tuple[str, Link]:
-        """Append one record; return its event id and place. What fails leaves the file as it was."""
+        """Append one record under the lock, which it takes itself; return its event id and place.
+
+        What fails leaves the file as it was.
+        """
+        folder_fd = self._folder_fd
+        try:
+            lock(folder_fd)
+            return self._append(body)
+        finally:
+            unlock(folder_fd)
+
+    def _append(self, body: bytes) -> tuple[str, Link]:
         self._refresh()
         self._reserve.check(self._fd)
         event_id, timestamp = self._stamper.stamp()
