@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from audit_doubles import Ed25519Signer, SetClock
 
 

@@ -203,7 +203,21 @@ def test_a_segment_harmed_while_in_use_denies(folder: Path, signer: Ed25519Signe
     wait_until(denied)
     assert not log.probe().healthy
     assert log.state.why_not
-    log.close()
+    if harm == "move":
+        with pytest.raises(AuditError):
+            log.close()
+
+
+def test_segments_deleted_while_in_use_are_not_begun_anew(folder: Path) -> None:
+    log = SegmentLog(folder)
+    log.append({"type": "decision"})
+    log.flush()
+    segments(folder)[0].unlink()
+    for _ in range(2):
+        with pytest.raises(AuditError):
+            log.append({"type": "decision"})
+    assert "this process knows of 1" in log.probe().why_not
+    assert segments(folder) == []
 
 
 @pytest.mark.parametrize("durability", ["os", "group", "record"])

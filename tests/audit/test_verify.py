@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from audit_doubles import Ed25519Signer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentguard.audit import SegmentLog, Verification, verify
 from agentguard.audit._record import hash_of
 from agentguard.core import ConfigError
+from audit_doubles import Ed25519Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +171,7 @@ def test_a_tampering_is_named_and_localised(name: str, folder: Path, signer: Ed2
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
     signer = Ed25519Signer()
     folder = tmp_path_factory.mktemp("fuzz") / "log"
-    write(folder, signer, segment_bytes=1500)
+    write(folder, signer, 20, segment_bytes=1500)
     assert len(list(folder.glob("*.jsonl"))) > 2
     return folder, signer.public_keys
 

@@ -92,6 +92,7 @@ class Writer:
             if resync:
                 self._write_again()
         else:
+            self._check_end(START)
             self._create(1, self._stamper.stamp()[1][:10])
         os.fsync(self._fd)
         self._synced_size = self._size
@@ -190,15 +191,17 @@ class Writer:
 
     def _adopt(self, tail: Tail, before: Link, *, mend: bool = True) -> None:
         link = tail.link or before
-        self._check_against_head(link)
+        self._check_end(link)
         self.link, self._size = link, tail.size
         if mend and tail.torn:
             self._move_aside(tail)
         if mend:
             self._record_recoveries()
 
-    def _check_against_head(self, link: Link) -> None:
-        """Refuse to go on from an end that the head contradicts: a new head would cover that up."""
+    def _check_end(self, link: Link) -> None:
+        """Refuse to go on from an end that this process or the head contradicts: a new head would cover it up."""
+        if link.seq < self.link.seq:
+            raise _missing(f"the log ends at record {link.seq} and this process knows of {self.link.seq}")
         head = read_head(self._folder)
         if head is None:
             return
@@ -246,9 +249,6 @@ class Writer:
         self._size = self._synced_size = 0
         self._mode = os.fstat(fd).st_mode
         sync_folder(self._folder)
-        if number == 1:
-            self._check_against_head(START)
-            self.link = START
 
     def _switch(self, fd: int, segment: Segment) -> None:
         with self._sync_lock:
