@@ -6,6 +6,7 @@ Every method but `sync` runs under the log's mutex; `open` and `check_place` ins
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import threading
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from agentguard.core import Signer
 
 _STALE_S = 60
+_LOCK_NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 class Writer:
@@ -105,10 +107,13 @@ class Writer:
         """
         folder_fd = self._folder_fd
         try:
-            lock(folder_fd)
+            try:
+                fcntl.flock(folder_fd, _LOCK_NOW)
+            except BlockingIOError:
+                lock(folder_fd)
             return self._append(body)
         finally:
-            unlock(folder_fd)
+            fcntl.flock(folder_fd, fcntl.LOCK_UN)
 
     def _append(self, body: bytes) -> tuple[str, Link]:
         self._refresh()
