@@ -128,13 +128,16 @@ def _rewrite(world: World, ruling: Ruling, verdict: Verdict) -> Verdict | None:
                 rewrite(params)
     except RequestError as error:
         return _denied(verdict, f"the request cannot be rewritten: {error.message}")
-    if action is verdict.action and params == verdict.params:
+    # Compared as JSON: to Python, `false` is 0 and a rewriting of the one to the other would be none.
+    if action is verdict.action and msgspec.json.encode(params) == msgspec.json.encode(verdict.params):
         return None
     return Verdict(Effect.TRANSFORM, verdict.stage, verdict.reason, action, params)
 
 
 def _read_only_form(world: World, action: CompiledAction) -> CompiledAction:
     if action.action.read_only_form is None:
+        if any(each.read_only_form == action.reference for each in world.registry):
+            return action
         raise RequestError(f"{action.reference} has no read-only form", code="transform_failed")
     form = world.registry.resolve(action.action.read_only_form)
     if form is None:
