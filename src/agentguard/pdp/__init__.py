@@ -7,7 +7,16 @@ never raise, never allow on an error, and never let a later stage loosen what an
 
 from agentguard.pdp._cases import CaseResult, run_cases
 from agentguard.pdp._evaluate import World
+from agentguard.pdp._known import lint_policies
 from agentguard.pdp._pdp import PolicyDecisionPoint
 from agentguard.pdp._risk import RiskPolicy, Thresholds
 
-__all__ = ["CaseResult", "PolicyDecisionPoint", "RiskPolicy", "Thresholds", "World", "run_cases"]
+__all__ = [
+    "CaseResult",
+    "PolicyDecisionPoint",
+    "RiskPolicy",
+    "Thresholds",
+    "World",
+    "lint_policies",
+    "run_cases",
+]

@@ -24,6 +24,8 @@ from agentguard.policy._rule import (
     When,
 )
 from agentguard.policy._set import PolicySet, Ruling
+from agentguard.policy._store import PolicyStore, PolicyWatcher
+from agentguard.policy._templates import Template, find_template, templates
 from agentguard.policy._witness import Witness
 from agentguard.policy._world import KnownWorld
 
@@ -35,12 +37,15 @@ __all__ = [
     "LintKind",
     "ParamCondition",
     "PolicySet",
+    "PolicyStore",
+    "PolicyWatcher",
     "PrincipalSelector",
     "ResourceSelector",
     "RiskRange",
     "Rule",
     "RuleFile",
     "Ruling",
+    "Template",
     "Tier",
     "TimeWindow",
     "TransformOp",
@@ -49,9 +54,11 @@ __all__ = [
     "Witness",
     "compile_policies",
     "compile_rule",
+    "find_template",
     "lint",
     "load_policies",
     "near_misses",
     "parse_policies",
     "policy_files",
+    "templates",
 ]

@@ -38,11 +38,17 @@ def load_policies(paths: Iterable[Path], *, base: Path | None = None) -> PolicyS
     Raises:
         ConfigError: a file cannot be read, a rule cannot be compiled, or two have one id.
     """
-    rules: list[CompiledRule] = []
-    for path in paths:
-        name = str(path.relative_to(base)) if base and path.is_relative_to(base) else str(path)
-        rules.extend(_rules(read(path, name=name)))
-    return PolicySet(rules)
+    return PolicySet(rule for path in paths for rule in load_rules(path, base))
+
+
+def load_rules(path: Path, base: Path | None = None) -> list[CompiledRule]:
+    """Return the rules of one file, named in errors relative to `base`.
+
+    Raises:
+        ConfigError: the file cannot be read, or a rule cannot be compiled.
+    """
+    name = str(path.relative_to(base)) if base and path.is_relative_to(base) else str(path)
+    return list(_rules(read(path, name=name)))
 
 
 def parse_policies(text: str, *, file: str = "policy.yaml") -> PolicySet:

@@ -148,9 +148,18 @@ def _compile(declared: Declared) -> CompiledAction:
     try:
         params = complete(action.params)
         check_schema(params)
-        return CompiledAction(msgspec.structs.replace(action, params=params))
+        compiled = CompiledAction(msgspec.structs.replace(action, params=params))
+        _check_examples(compiled)
     except Fault as fault:
         raise Fault(fault.message, "params", *fault.field, hint=fault.hint) from None
+    return compiled
+
+
+def _check_examples(compiled: CompiledAction) -> None:
+    for index, example in enumerate(compiled.action.params.get("examples", ())):
+        reason = compiled.check(example)
+        if reason is not None:
+            raise Fault(f"is no valid example: {reason}", "examples", index)
 
 
 def _check_head(action: Action) -> None:

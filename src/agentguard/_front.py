@@ -1,0 +1,64 @@
+"""The SDK's face: a guard for an agent's code, deciding in this process or in the sidecar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from agentguard.clients import EnforcementPoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agentguard.assembly import Engine
+    from agentguard.core import Principal
+
+
+class Guard(EnforcementPoint):
+    """Asks before each action of an agent, and runs it only as it was decided.
+
+    Use `Guard.open` or `Guard.connect`; both can be used as a context manager. In the agent's own process a
+    guard is advice that honest code follows: what must hold against a hostile agent goes through the gateway or
+    the kernel.
+    """
+
+    _engine: Engine | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, *, principal: str | Principal) -> Self:
+        """Return a guard that decides in this process, by the project in the folder `path`.
+
+        The host program vouches for `principal` (an id of the inventory, or a `Principal`); a check may name
+        another. Policy files are followed while the guard is open; decisions are recorded in the project's log.
+
+        Raises:
+            ConfigError: the project cannot be used; says what, where and how to mend it.
+            AuditError: its audit log cannot be opened.
+        """
+        # Who asks a sidecar needs none of what decides, and the other way round: each loads its own half.
+        from agentguard.assembly import Engine, load_project
+
+        project = load_project(path)
+        engine = Engine(project)
+        guard = cls(engine.pdp, principal=principal, find_principal=project.principal)
+        guard._engine = engine
+        return guard
+
+    @classmethod
+    def connect(cls, url: str, token: str, *, deadline_s: float = 2.0) -> Self:
+        """Return a guard that asks the sidecar at `url`, as the principal whose `token` it is.
+
+        A sidecar that is dead, slow (beyond `deadline_s` seconds) or answers anything but a decision on just
+        this request means deny.
+
+        Raises:
+            ConfigError: `url` is no http or https address.
+        """
+        from agentguard.clients import RemoteDecider
+
+        return cls(RemoteDecider(url, token, deadline_s=deadline_s), principal=None)
+
+    def close(self) -> None:
+        """Release what it holds, the log's last head signed; a later `check` denies."""
+        super().close()
+        if self._engine is not None:
+            self._engine.close()

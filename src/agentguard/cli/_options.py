@@ -1,0 +1,196 @@
+"""Options that many commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from agentguard.cli._output import Output
+from agentguard.config import FILE_NAME
+from agentguard.core import Context, Principal, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentguard.assembly import Project
+    from agentguard.registry import ActionRegistry
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def output_options(function: F) -> F:
+    """Add `--json` and `--quiet`; the command gets them as `output`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code says it.")
+    @functools.wraps(function)
+    def wrapper(*args: Any, as_json: bool, quiet: bool, **kwargs: Any) -> Any:
+        return function(*args, output=Output(as_json=as_json, quiet=quiet), **kwargs)
+
+    return wrapper  # type: ignore[return-value]  # click passes what the wrapped function lacks
+
+
+def project_option(function: F) -> F:
+    """Add `--project`; the command gets the folder as `folder`."""
+
+    @click.option(
+        "--project",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="AGENTGUARD_PROJECT",
+        help=f"The project folder.  [default: the nearest one upwards with {FILE_NAME}]",
+    )
+    @functools.wraps(function)
+    def wrapper(*args: Any, folder: Path | None, **kwargs: Any) -> Any:
+        return function(*args, folder=folder or nearest_project(), **kwargs)
+
+    return wrapper  # type: ignore[return-value]  # click passes what the wrapped function lacks
+
+
+def nearest_project() -> Path:
+    """Return the nearest folder upwards that is a project, or the present one."""
+    here = Path.cwd()
+    return next((each for each in (here, *here.parents) if (each / FILE_NAME).is_file()), here)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as a command line asks it."""
+
+    action: str
+    resource: str
+    principal: str | None
+    given: tuple[str, ...]
+    params_text: str | None
+    context: Context
+
+    def request(self, project: Project) -> Request:
+        """Return the request, its parameters read as the project's schemas declare them.
+
+        Raises:
+            UsageError: the parameters are not well formed, or it is not said who acts.
+        """
+        return Request(
+            principal=who(project, self.principal),
+            action=self.action,
+            resource=self.resource,
+            params=read_params(project.registry, self.action, self.given, self.params_text),
+            context=self.context,
+        )
+
+
+_REQUEST_OPTIONS = (
+    click.argument("action", shell_complete=lambda _context, _parameter, text: _complete_actions(text)),
+    click.option("--resource", "-r", required=True, help="The resource's id, as prod/api."),
+    click.option("--principal", "-p", help="Who acts.  [default: the only one in the inventory]"),
+    click.option("--param", "given", "-P", multiple=True, metavar="NAME=VALUE", help="One parameter."),
+    click.option(
+        "--params", "params_text", metavar="JSON", help="All parameters as one object; - reads them."
+    ),
+    click.option("--session", default="", help="The session that this belongs to."),
+    click.option("--task", default="", help="The task that this belongs to."),
+    click.option("--ticket", default="", help="A ticket that rules may ask for."),
+    click.option("--correlation-id", default="", help="Found again in the record."),
+)
+
+
+def request_options(function: F) -> F:
+    """Add what makes up a request; the command gets it as `asked`."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        action: str,
+        resource: str,
+        principal: str | None,
+        given: tuple[str, ...],
+        params_text: str | None,
+        session: str,
+        task: str,
+        ticket: str,
+        correlation_id: str,
+        **kwargs: Any,
+    ) -> Any:
+        context = Context(session=session, task=task, ticket=ticket, correlation_id=correlation_id)
+        asked = Asked(action, resource, principal, given, params_text, context)
+        return function(*args, asked=asked, **kwargs)
+
+    made: Any = wrapper
+    for option in reversed(_REQUEST_OPTIONS):
+        made = option(made)
+    return made  # type: ignore[no-any-return]  # click's decorators keep the function
+
+
+def who(project: Project, principal_id: str | None) -> Principal:
+    """Return the principal that the command line names, or the only one there is.
+
+    Raises:
+        UsageError: none is named, and the inventory has none or several.
+    """
+    if principal_id is not None:
+        return project.principal(principal_id)
+    known = list(project.inventory.principals.values())
+    if len(known) == 1:
+        return known[0]
+    names = ", ".join(each.id for each in known) or "none is listed"
+    raise click.UsageError(f"say who acts with --principal ({names})")
+
+
+def _complete_actions(text: str) -> list[str]:
+    from agentguard.assembly import load_project
+    from agentguard.core import AgentGuardError
+
+    try:
+        names = load_project(nearest_project()).registry.names()
+    except AgentGuardError:
+        return []
+    return [name for name in names if name.startswith(text)]
+
+
+def read_params(
+    registry: ActionRegistry, action: str, given: tuple[str, ...], params_text: str | None
+) -> dict[str, Any]:
+    """Return the parameters of a command line; `NAME=VALUE` is read as the schema declares NAME.
+
+    Raises:
+        UsageError: they are not well formed.
+    """
+    params: dict[str, Any] = {}
+    if params_text is not None:
+        text = click.get_text_stream("stdin").read() if params_text == "-" else params_text
+        try:
+            params = json.loads(text)
+        except ValueError as error:
+            raise click.BadParameter(f"no JSON: {error}", param_hint="--params") from None
+        if not isinstance(params, dict):
+            raise click.BadParameter("no JSON object", param_hint="--params")
+    declared = registry.resolve(action)
+    schemas = declared.action.params.get("properties", {}) if declared is not None else {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"`{each}` is not NAME=VALUE", param_hint="--param")
+        params[name] = _typed(value, schemas.get(name, {}).get("type", "string"))
+    return params
+
+
+def _typed(value: str, kind: str | list[str]) -> Any:
+    """Read a value as its schema declares it; what cannot be read so is left to the schema to refuse."""
+    kinds = kind if isinstance(kind, list) else [kind]
+    if kinds == ["string"]:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def environ() -> dict[str, str]:
+    """Return the environment that configuration reads."""
+    return dict(os.environ)

@@ -1,0 +1,91 @@
+"""`agentguard check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentguard.cli._exit import of_effect
+from agentguard.cli._options import Asked, output_options, project_option, request_options
+from agentguard.cli._output import Output, effect_text, plain, to_json
+from agentguard.core import Decision, Effect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOWN_MISSES = 3
+
+
+@click.command("check", short_help="Decide one request, on record.")
+@request_options
+@click.option("--trace", is_flag=True, help="Show every rule about the action that did not apply, and why.")
+@project_option
+@output_options
+def command(
+    *,
+    asked: Asked,
+    trace: bool,
+    folder: Path,
+    output: Output,
+) -> int:
+    r"""Decide whether PRINCIPAL may do ACTION on RESOURCE, and record it.
+
+    The exit code is the effect: 0 allow, 10 deny, 11 require_approval, 12 transform. After a transform run what
+    is printed, not what you asked for.
+
+    \b
+    Examples:
+      agentguard check restart-deployment -r staging/api -P namespace=staging -P deployment=api
+      agentguard check file.read -r file:/etc/shadow -P path=/etc/shadow --trace
+    """
+    from agentguard.assembly import Engine, load_project
+
+    project = load_project(folder)
+    request = asked.request(project)
+    engine = Engine(project)
+    try:
+        # Near misses explain a denial, so they are always looked for here.
+        decision = engine.pdp.decide(request, trace=True)
+    finally:
+        engine.close()
+    output.result(decision, lambda: show(decision, trace=trace))
+    return of_effect(decision.effect)
+
+
+def show(decision: Decision, *, trace: bool) -> None:
+    """Print a decision for people."""
+    click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
+    click.echo(f"  {plain(decision.reason)}")
+    for line in _facts(decision):
+        click.echo(click.style(f"  {line}", dim=True))
+    if decision.effect is Effect.TRANSFORM:
+        click.echo("  run instead:")
+        click.echo(to_json({"action": decision.action, "params": decision.params}))
+    misses = decision.near_misses
+    if misses and (trace or decision.effect is Effect.DENY):
+        shown = misses if trace else misses[:SHOWN_MISSES]
+        click.echo("  rules that did not apply, closest first:")
+        for miss in shown:
+            click.echo(f"    {miss.rule} ({miss.effect}): {plain(miss.predicate)}")
+        if len(shown) < len(misses):
+            click.echo(f"    and {len(misses) - len(shown)} more; see them with --trace")
+
+
+def _facts(decision: Decision) -> list[str]:
+    facts: list[Any] = [f"rule {decision.rule}" if decision.rule else None, f"stage {decision.stage}"]
+    if decision.risk is not None:
+        facts.append(f"risk {decision.risk.score} of 16")
+    facts.append(f"{decision.latency_us:.0f} µs")
+    lines = [", ".join(each for each in facts if each)]
+    if decision.obligations:
+        lines.append(
+            "obligations: " + ", ".join(f"{each.name}={each.value}" for each in decision.obligations)
+        )
+    if decision.prechecks and decision.effect is not Effect.DENY:
+        lines.append("check first: " + "; ".join(decision.prechecks))
+    if decision.required_privileges and decision.effect is not Effect.DENY:
+        lines.append("needs: " + ", ".join(decision.required_privileges))
+    if decision.audit_id:
+        lines.append(f"record {decision.audit_id}, policy {decision.policy_version[:19]}")
+    return lines

@@ -1,0 +1,25 @@
+"""Enforcement in the agent's own process: asks before each action and runs it only as it was decided.
+
+Enters: what an agent's code is about to do. Leaves: a `Decision`, or the function's result with the
+obligations carried out, or `ActionDenied`. Called by: the SDK's front door and the agent's code. It must never
+decide by itself (it asks a `Decider`), let anything through when the answer is missing or doubtful, or run a
+caller's own objects in place of the decided ones.
+"""
+
+from typing import TYPE_CHECKING
+
+from agentguard.clients._point import AsyncDecider, EnforcementPoint
+
+if TYPE_CHECKING:
+    from agentguard.clients._remote import RemoteDecider
+
+__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider"]
+
+
+def __getattr__(name: str) -> object:
+    # aiohttp, asyncio and TLS load slowly, and who decides in process needs none of them.
+    if name == "RemoteDecider":
+        from agentguard.clients._remote import RemoteDecider
+
+        return RemoteDecider
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,182 @@
+"""One guarded function: decide on its arguments, run it with the decided ones, keep the obligations."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from agentguard.clients._binding import Binding, Call
+from agentguard.clients._deny import refuse
+from agentguard.clients._reply import is_same_action
+from agentguard.clients._template import ResourceTemplate
+from agentguard.core import (
+    ActionDenied,
+    ApprovalRequired,
+    ConfigError,
+    Effect,
+    ExecutionError,
+    RequestError,
+    normalise_action,
+)
+from agentguard.enforcement import carry_out, log_decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agentguard.clients._point import EnforcementPoint
+    from agentguard.core import Context, Decision, Principal
+
+
+class Guarded:
+    """A function and what it is declared to do.
+
+    Raises:
+        ConfigError: the function or the declaration cannot be used.
+    """
+
+    def __init__(
+        self,
+        point: EnforcementPoint,
+        function: Callable[..., Any],
+        action: str,
+        *,
+        resource: str,
+        fixed: Mapping[str, Any],
+        principal: Principal | str | None,
+        context: Context | None,
+    ) -> None:
+        try:
+            self._action = normalise_action(action)
+        except RequestError as error:
+            raise ConfigError(f"action {action!a}: {error.message}") from None
+        if _is_generator(function):
+            raise ConfigError(
+                "only a function that returns its result can be guarded, no generator",
+                hint="guard the function that does one step",
+            )
+        self._point = point
+        self._function = function
+        self._binding = Binding(function, fixed=fixed)
+        self._resource = ResourceTemplate(resource, names=self._binding.names)
+        self._template = resource
+        self._principal = principal
+        self._context = context
+
+    def wrapper(self) -> Any:
+        """Return the function to use in place of the guarded one."""
+        if _is_async(self._function):
+
+            @functools.wraps(self._function)
+            async def guarded_async(*args: Any, **kwargs: Any) -> Any:
+                return await self._arun(args, kwargs)
+
+            return guarded_async
+
+        @functools.wraps(self._function)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            return self._run(args, kwargs)
+
+        return guarded
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        host, params, resource = self._ask(args, kwargs)
+        decision = self._point.check(
+            self._action, resource=resource, params=params, principal=self._principal, context=self._context
+        )
+        try:
+            call = self._final_call(decision, resource, host)
+        except ActionDenied as denied:
+            self._report_refusal(decision, denied)
+            raise
+        try:
+            result = carry_out(decision, self._function(*call.args, **call.kwargs))
+        except BaseException as error:
+            self._point.report(decision, "failed", _detail(error))
+            raise
+        self._point.report(decision, "succeeded")
+        return result
+
+    async def _arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        import asyncio  # loads slowly, and who awaits has it loaded
+
+        host, params, resource = self._ask(args, kwargs)
+        decision = await self._point.acheck(
+            self._action, resource=resource, params=params, principal=self._principal, context=self._context
+        )
+        try:
+            call = self._final_call(decision, resource, host)
+        except ActionDenied as denied:
+            await asyncio.to_thread(self._report_refusal, decision, denied)
+            raise
+        try:
+            result = carry_out(decision, await self._function(*call.args, **call.kwargs))
+        except (Exception, asyncio.CancelledError) as error:
+            await asyncio.to_thread(self._point.report, decision, "failed", _detail(error))
+            raise
+        except BaseException as error:
+            # The loop is ending, or this coroutine is: there is nothing left to wait with.
+            self._point.report(decision, "failed", _detail(error))
+            raise
+        await asyncio.to_thread(self._point.report, decision, "succeeded")
+        return result
+
+    def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any], str]:
+        """Return the host's object, the parameters and the resource that a call is about."""
+        try:
+            host, params = self._binding.bind(args, kwargs)
+            return host, params, self._resource.render(params)
+        except RequestError as error:
+            decision = refuse(error.message, action=self._action, resource=self._template)
+            log_decision(decision)
+            raise ActionDenied(decision) from None
+
+    def _final_call(self, decision: Decision, resource: str, host: Any) -> Call:
+        """Return what to run.
+
+        Raises:
+            ActionDenied: the decision lets nothing through, or not this function on this resource.
+        """
+        if decision.effect is Effect.REQUIRE_APPROVAL:
+            raise ApprovalRequired(decision)
+        if decision.effect is Effect.DENY:
+            raise ActionDenied(decision)
+        if not is_same_action(self._action, decision.action):
+            raise _refused(
+                decision, f"the decision is to run `{decision.action}`, which this function does not do"
+            )
+        try:
+            call = self._binding.call_with(host, decision.params)
+            final = self._resource.render(decision.params)
+        except RequestError as error:
+            raise _refused(decision, error.message) from None
+        if final != resource or decision.resource != resource:
+            raise _refused(decision, "the decision changes what the action is done to")
+        return call
+
+    def _report_refusal(self, decision: Decision, denied: ActionDenied) -> None:
+        """Record that what was let through is not run; a denial needs no outcome."""
+        if denied.decision is not decision:
+            log_decision(denied.decision)
+            self._point.report(decision, "refused", denied.decision.reason)
+
+
+def _refused(decision: Decision, reason: str) -> ActionDenied:
+    return ActionDenied(replace(decision, effect=Effect.DENY, reason=reason, stage="client"))
+
+
+def _detail(error: BaseException) -> str:
+    """Return the error's class; its text may hold a secret."""
+    return error.code if isinstance(error, ExecutionError) else type(error).__name__
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - asks what kind of function it is, not whether
+    )
+
+
+def _is_generator(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)

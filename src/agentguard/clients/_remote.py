@@ -1,0 +1,239 @@
+"""A decider across a socket. Whatever goes wrong on the way is a deny that names the cause."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agentguard.clients._breaker import Breaker
+from agentguard.clients._channel import Channel, ChannelError, late
+from agentguard.clients._deny import deny
+from agentguard.clients._loop import LoopThread
+from agentguard.clients._reply import ReplyError, read_check, read_nothing, read_plan
+from agentguard.core import (
+    AuditError,
+    CheckCall,
+    ConfigError,
+    Context,
+    PlanCall,
+    PlanStep,
+    RequestError,
+    snapshot,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from agentguard.clients._channel import Answer
+    from agentguard.core import Decision, Outcome, Request
+
+T = TypeVar("T")
+
+# What the caller's thread waits longer than the deadline, for the loop's thread to say what went wrong.
+GRACE_S = 0.25
+_LOGGER = logging.getLogger("agentguard.pep")
+_CLOSED = "the connection to the sidecar was closed"
+_NO_CONTEXT = Context()
+
+
+class RemoteDecider:
+    """Asks the sidecar at `url`, showing `token`. Implements `core.Decider`.
+
+    A call has `deadline_s` seconds for everything. After `breaker_failures` calls in a row that got no proper
+    answer, calls are denied at once for `breaker_open_s` seconds; then one at a time tries again. `clock`
+    counts seconds for that. A request's principal is named to the sidecar only if it has an id: the token's
+    counts, unless it has `act_as`. Safe to use from many threads, from any event loop, and after a fork.
+
+    Raises:
+        ConfigError: the URL is no plain http or https URL, the token cannot stand in a header, or a number is
+            not above zero.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        deadline_s: float = 2.0,
+        breaker_failures: int = 5,
+        breaker_open_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not (deadline_s > 0 and breaker_failures > 0 and breaker_open_s > 0):
+            raise ConfigError("deadline, breaker failures and breaker seconds are numbers above zero")
+        self._deadline_s = deadline_s
+        self._open_s = breaker_open_s
+        self._breaker = Breaker(failures=breaker_failures, open_s=breaker_open_s, clock=clock)
+        channel = Channel(_base(url), _header(token), deadline_s=deadline_s)
+        breaker = self._breaker
+
+        def on_fork() -> object:
+            breaker.reset()
+            return channel.abandon()
+
+        self._channel = channel
+        self._loop = LoopThread(on_stop=channel.close, on_fork=on_fork)
+        self._finalizer = weakref.finalize(self, LoopThread.stop, self._loop)
+
+    def decide(self, request: Request, *, trace: bool = False) -> Decision:
+        """Return the sidecar's decision, or a deny of stage `client`."""
+        return self._wait(self._decide(request, trace=trace), lambda reason: deny(request, reason))
+
+    async def adecide(self, request: Request, *, trace: bool = False) -> Decision:
+        """Return the same without blocking the running event loop."""
+        try:
+            future = self._loop.submit(self._decide(request, trace=trace))
+        except RuntimeError:
+            return deny(request, _CLOSED)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), self._deadline_s + GRACE_S)
+        except TimeoutError:
+            return deny(request, late(self._deadline_s))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled us: `close` cancelled the call.
+            return deny(request, _CLOSED)
+
+    def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
+        """Return the sidecar's decisions, or denies. All steps have one principal and one context."""
+        steps = list(requests)
+        if not steps:
+            return []
+        return self._wait(self._plan(steps), lambda reason: [deny(step, reason) for step in steps])
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        """Have the sidecar record it.
+
+        Raises:
+            AuditError: it did not say that it has.
+        """
+        problem = self._wait(self._record(outcome), str)
+        if problem:
+            raise AuditError(f"the outcome is not recorded: {problem}")
+
+    def close(self) -> None:
+        """Close the connections; a later `decide` denies. Idempotent."""
+        self._finalizer()
+
+    def _wait(self, coroutine: Coroutine[Any, Any, T], otherwise: Callable[[str], T]) -> T:
+        """Run it on the loop; the loop's own deadline answers first unless its thread is starved."""
+        from concurrent.futures import CancelledError
+
+        try:
+            future = self._loop.submit(coroutine)
+        except RuntimeError:
+            return otherwise(_CLOSED)
+        try:
+            return future.result(self._deadline_s + GRACE_S)
+        except TimeoutError:
+            return otherwise(late(self._deadline_s))
+        except CancelledError:
+            return otherwise(_CLOSED)
+        finally:
+            future.cancel()
+
+    async def _decide(self, request: Request, *, trace: bool) -> Decision:
+        try:
+            call = CheckCall(
+                request_id=secrets.token_hex(16),
+                action=request.action,
+                resource=request.resource,
+                params=snapshot(request.params),
+                context=_context(request),
+                principal=request.principal.id or None,
+                trace=trace,
+            )
+            return await self._ask("/v1/check", call, lambda answer: read_check(call, answer))
+        except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through
+            return deny(request, _reason(error))
+
+    async def _plan(self, requests: list[Request]) -> list[Decision]:
+        try:
+            call = _plan_call(requests)
+            return await self._ask("/v1/check/plan", call, lambda answer: read_plan(call, answer))
+        except Exception as error:  # noqa: BLE001 - as above
+            return [deny(each, _reason(error)) for each in requests]
+
+    async def _record(self, outcome: Outcome) -> str:
+        try:
+            await self._ask("/v1/outcome", outcome, read_nothing)
+        except Exception as error:  # noqa: BLE001 - becomes the AuditError that the port promises
+            return _reason(error)
+        return ""
+
+    async def _ask(self, path: str, call: msgspec.Struct, read: Callable[[Answer], T]) -> T:
+        """Return what `read` makes of the answer, telling the breaker how it went."""
+        body = msgspec.json.encode(call)
+        if not self._breaker.admit():
+            raise ChannelError(
+                f"circuit breaker is open: the sidecar failed too often, the next try is within {self._open_s:g} s"
+            )
+        try:
+            result = read(await self._channel.post(path, body))
+        except ReplyError as error:
+            (self._breaker.succeeded if error.is_alive else self._breaker.failed)()
+            raise
+        except Exception:
+            self._breaker.failed()
+            raise
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+        self._breaker.succeeded()
+        return result
+
+
+def _plan_call(requests: list[Request]) -> PlanCall:
+    first = requests[0]
+    if any(each.principal != first.principal or each.context != first.context for each in requests):
+        raise RequestError("a plan for a sidecar has one principal and one context")
+    return PlanCall(
+        request_id=secrets.token_hex(16),
+        steps=tuple(PlanStep(each.action, each.resource, snapshot(each.params)) for each in requests),
+        context=_context(first),
+        principal=first.principal.id or None,
+    )
+
+
+def _context(request: Request) -> Context | None:
+    return None if request.context == _NO_CONTEXT else request.context
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ChannelError | ReplyError):
+        return str(error)
+    if isinstance(error, RequestError):
+        return error.message
+    # Its text may quote a parameter.
+    _LOGGER.error("asking the sidecar failed: %s", type(error).__name__)
+    return f"asking the sidecar failed: {type(error).__name__}"
+
+
+def _base(url: str) -> str:
+    hint = "write it as http://127.0.0.1:8787"
+    try:
+        parts = urlsplit(url)
+        is_plain = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_plain = False
+        parts = urlsplit("")
+    if not is_plain or not url.isprintable() or " " in url:
+        raise ConfigError("the sidecar's address is no http or https URL", hint=hint)
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ConfigError("the sidecar's address has a user, a query or a fragment", hint=hint)
+    return url.rstrip("/")
+
+
+def _header(token: str) -> str:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError("the token is empty or has a character that no token has", code="token_malformed")
+    return token

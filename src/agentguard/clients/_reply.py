@@ -1,0 +1,141 @@
+"""Judges what came back: a decision for exactly the request that was asked, or a reason to deny."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from agentguard.core import (
+    CheckReply,
+    Decision,
+    Effect,
+    ErrorBody,
+    PlanReply,
+    PlanStep,
+    RequestError,
+    normalise_resource_id,
+)
+
+if TYPE_CHECKING:
+    from agentguard.clients._channel import Answer
+    from agentguard.core import CheckCall, PlanCall
+
+T = TypeVar("T")
+
+MAX_QUOTE = 200
+_OK = 200
+_CLIENT_ERRORS = range(400, 500)
+_NO_DECISION = "sidecar answered something else than a decision"
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+class ReplyError(Exception):
+    """The answer is no decision; the text says why. `is_alive`: the sidecar works, the call was wrong."""
+
+    def __init__(self, reason: str, *, is_alive: bool = False) -> None:
+        super().__init__(reason)
+        self.is_alive = is_alive
+
+
+def read_check(call: CheckCall, answer: Answer) -> Decision:
+    """Return the decision in the answer to `call`.
+
+    Raises:
+        ReplyError: it is an error, of another shape, to another call, or lets something else through.
+    """
+    reply = _decode(answer, CheckReply)
+    _check_id(call.request_id, reply.request_id)
+    return _accept(reply.decision, PlanStep(call.action, call.resource, call.params), call.principal)
+
+
+def read_plan(call: PlanCall, answer: Answer) -> list[Decision]:
+    """Return the decisions in the answer to `call`, one a step.
+
+    Raises:
+        ReplyError: as `read_check`, for any of the steps, or they are more or fewer than the steps.
+    """
+    reply = _decode(answer, PlanReply)
+    _check_id(call.request_id, reply.request_id)
+    if len(reply.decisions) != len(call.steps):
+        raise ReplyError(f"{_NO_DECISION}: {len(reply.decisions)} for {len(call.steps)} steps")
+    pairs = zip(reply.decisions, call.steps, strict=True)
+    return [_accept(decision, step, call.principal) for decision, step in pairs]
+
+
+def read_nothing(answer: Answer) -> None:
+    """Return if the answer says that all is done (204).
+
+    Raises:
+        ReplyError: it says anything else.
+    """
+    if answer.status != 204:  # noqa: PLR2004 - No Content
+        raise _refusal(answer)
+
+
+def _decode(answer: Answer, kind: type[T]) -> T:
+    if answer.status != _OK:
+        raise _refusal(answer)
+    try:
+        return msgspec.json.decode(answer.body, type=kind)
+    except (ValueError, RecursionError):
+        raise ReplyError(_NO_DECISION) from None
+
+
+def _check_id(asked: str, answered: str) -> None:
+    if asked != answered:
+        raise ReplyError(f"{_NO_DECISION}: it is for another call")
+
+
+def _accept(decision: Decision, step: PlanStep, principal: str | None) -> Decision:
+    """Return the decision if it is about what was asked, as far as its effect depends on that."""
+    if decision.effect is Effect.DENY:
+        return decision
+    if principal is not None and decision.principal != principal:
+        raise ReplyError(f"{_NO_DECISION}: it is for another principal")
+    if decision.effect is Effect.TRANSFORM:
+        return decision
+    if not is_same_action(step.action, decision.action):
+        raise ReplyError(f"{_NO_DECISION}: it is for another action")
+    if not _is_same_resource(step.resource, decision.resource):
+        raise ReplyError(f"{_NO_DECISION}: it is for another resource")
+    if decision.effect is Effect.ALLOW and not _is_same_json(step.params, decision.params):
+        raise ReplyError(f"{_NO_DECISION}: it is for other parameters")
+    return decision
+
+
+def is_same_action(asked: str, decided: str) -> bool:
+    """Tell whether `decided` is `asked`, or a version of it where none was asked for."""
+    return decided == asked or ("@" not in asked and decided.partition("@")[0] == asked)
+
+
+def _is_same_resource(asked: str, decided: str) -> bool:
+    try:
+        return normalise_resource_id(asked) == decided
+    except RequestError:
+        return False
+
+
+def _is_same_json(asked: object, decided: object) -> bool:
+    # Not `==`: to Python 1, 1.0 and true are equal.
+    return _ENCODER.encode(asked) == _ENCODER.encode(decided)
+
+
+def _refusal(answer: Answer) -> ReplyError:
+    """Return what to make of an answer that is no 200: only an error of ours has words worth repeating."""
+    is_alive = answer.status in _CLIENT_ERRORS
+    try:
+        error = msgspec.json.decode(answer.body, type=ErrorBody).error
+    except (ValueError, RecursionError):
+        return ReplyError(f"{_NO_DECISION}: HTTP status {answer.status}", is_alive=is_alive)
+    words = _quote(error.message or error.code)
+    if answer.status in (401, 403):
+        return ReplyError(f"sidecar refused the token: {words}", is_alive=True)
+    if is_alive:
+        return ReplyError(f"sidecar refused the request: {words}", is_alive=True)
+    return ReplyError(f"sidecar failed with HTTP status {answer.status}: {words}")
+
+
+def _quote(text: str) -> str:
+    """Return the peer's words as one printable line of at most 200 characters."""
+    return "".join(char if char.isprintable() else " " for char in text[:MAX_QUOTE])

@@ -1,0 +1,88 @@
+"""Renders the pages: Jinja with autoescape, and an error for anything that a template misses."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from agentguard.console._rows import EFFECTS, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def render_login(*, code: str = "", problem: str = "") -> str:
+    """Return the page that asks for the admin token, or, with `code`, for a click that redeems it."""
+    return _render("page/login.html", code=code, problem=problem)
+
+
+def render_live(
+    *,
+    rows: Sequence[Row],
+    chain: Mapping[str, object],
+    after: int,
+    csrf: str,
+    version: str,
+    effects: Sequence[str] = (),
+    text: str = "",
+) -> str:
+    """Return the page of decisions, newest first; `after` is where its event stream goes on.
+
+    `effects` and `text` are the filter in force; no effects means all. Rows are filtered here.
+    """
+    shown = [row for row in rows if (not effects or row.effect in effects) and _contains(row, text)]
+    return _render(
+        "page/live.html",
+        rows=shown,
+        total=len(rows),
+        blank=Row(0, "", "", "allow", "", "", "", "", "", "", "", "", (), ""),
+        chain=chain,
+        after=after,
+        csrf=csrf,
+        version=version,
+        effects=EFFECTS,
+        chosen=effects or tuple(EFFECTS),
+        text=text,
+    )
+
+
+def render_docs(description: Mapping[str, Any]) -> str:
+    """Return the documentation of the API, from its OpenAPI description."""
+    endpoints = [
+        {"path": path, "method": method.upper(), **operation}
+        for path, methods in description["paths"].items()
+        for method, operation in methods.items()
+    ]
+    return _render(
+        "page/docs.html",
+        info=description["info"],
+        endpoints=endpoints,
+        schemas=description["components"]["schemas"],
+    )
+
+
+def _contains(row: Row, text: str) -> bool:
+    words = text.casefold().split()
+    whole = f"{row.principal} {row.action} {row.resource} {row.reason} {row.rule}".casefold()
+    return all(word in whole for word in words)
+
+
+def _render(name: str, **values: object) -> str:
+    return _environment().get_template(name).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["pretty"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    return environment

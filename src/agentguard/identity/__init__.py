@@ -1,0 +1,36 @@
+"""Who acts: tokens, the keys behind them, what is revoked, and where a project's secrets live.
+
+Enters: a token (hostile text), and what the inventory says of a principal. Leaves: a `VerifiedToken`, or an
+`IdentityError` whose code says why not. Called by: the sidecar, the command line and assembly. It must never put
+a token or a key into a message, trust a header about its key, or accept a token when it cannot know what was
+revoked.
+"""
+
+from agentguard.identity._admin import AdminToken, LoginCodes
+from agentguard.identity._issuer import TokenIssuer
+from agentguard.identity._keys import Ed25519Signer, KeyRing, TokenKeys, audit_keys, commitment_key
+from agentguard.identity._limits import LEEWAY_S, MAX_TTL_S
+from agentguard.identity._report import StateReport, report_state
+from agentguard.identity._revocations import Revocations
+from agentguard.identity._state import StateFolder
+from agentguard.identity._verifier import Directory, TokenVerifier, VerifiedToken
+
+__all__ = [
+    "LEEWAY_S",
+    "MAX_TTL_S",
+    "AdminToken",
+    "Directory",
+    "Ed25519Signer",
+    "KeyRing",
+    "LoginCodes",
+    "Revocations",
+    "StateFolder",
+    "StateReport",
+    "TokenIssuer",
+    "TokenKeys",
+    "TokenVerifier",
+    "VerifiedToken",
+    "audit_keys",
+    "commitment_key",
+    "report_state",
+]

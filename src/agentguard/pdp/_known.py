@@ -1,0 +1,44 @@
+"""Lint with what this project declares: its actions, its inventory, the obligations that can be met."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentguard.enforcement import obligation_problem
+from agentguard.policy import LintFinding, PolicySet, lint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from agentguard.core import Action, Principal, Resource
+    from agentguard.registry import ActionRegistry, Inventory
+
+
+def lint_policies(
+    policies: PolicySet, registry: ActionRegistry, inventory: Inventory, *, now: datetime
+) -> list[LintFinding]:
+    """Return what is wrong, or probably not meant, in `policies` for a project with these declarations."""
+    return lint(policies, _Known(registry, inventory), now=now, obligation_problem=obligation_problem)
+
+
+class _Known:
+    """What is declared (`policy.KnownWorld`)."""
+
+    def __init__(self, registry: ActionRegistry, inventory: Inventory) -> None:
+        self._registry = registry
+        self._inventory = inventory
+        self.actions: Sequence[Action] = list(registry)
+        self.principals: Mapping[str, Principal] = inventory.principals
+        self.resources: Sequence[Resource] = [
+            inventory.resolve(entry.id) for entry in inventory.resources if "*" not in entry.id
+        ]
+
+    def resolve(self, resource_id: str) -> Resource:
+        """Return what is known of a resource."""
+        return self._inventory.resolve(resource_id)
+
+    def check_params(self, action: Action) -> Callable[[dict[str, Any]], bool]:
+        """Return what tells whether parameters pass the schema of `action`."""
+        compiled = self._registry.resolve(action.reference)
+        return lambda params: compiled is not None and compiled.check(params) is None

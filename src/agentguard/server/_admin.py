@@ -1,0 +1,169 @@
+"""What the admin token opens: actions, policies, the audit log and the agents, as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agentguard.server._agents import parse_time, principal_of
+from agentguard.server._http import HttpError, bearer, unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from agentguard.server._agents import AgentsSeen
+    from agentguard.server._feed import Feed
+    from agentguard.server._http import Headers
+    from agentguard.server._services import Services
+    from agentguard.server._sessions import Sessions
+
+MAX_RECORDS = 1000
+# One call reads at most this much of the log; the cursor it returns goes on from there.
+_MAX_SCANNED = 200_000
+_FILTERS = frozenset(("principal", "action", "effect", "since", "until", "correlation_id", "limit", "after"))
+
+
+class AdminRoutes:
+    """Answers people and their tools. Each method takes the query and returns the answer's body."""
+
+    def __init__(self, services: Services, sessions: Sessions, feed: Feed, agents: AgentsSeen) -> None:
+        self._services = services
+        self._sessions = sessions
+        self._feed = feed
+        self._agents = agents
+        self._scans = asyncio.Semaphore(2)
+
+    def require_admin(self, headers: Headers) -> None:
+        """Pass for the admin token or a session at the console.
+
+        Raises:
+            HttpError: 403 for an agent's valid token, 401 for anything else.
+        """
+        token = bearer(headers)
+        if token:
+            if self._services.admin_matches(token):
+                return
+            self._refuse_agent(token)
+        elif self._sessions.find(headers.cookie) is not None:
+            return
+        raise unauthorized(
+            "admin_token_needed",
+            "this needs the admin token",
+            hint="send `Authorization: Bearer TOKEN`; the token is in the state folder",
+        )
+
+    async def actions(self, query: Mapping[str, str]) -> bytes:
+        """Return the actions that can be asked for."""
+        _only(query, frozenset())
+        return msgspec.json.encode({"actions": self._services.describe_actions()})
+
+    async def policies(self, query: Mapping[str, str]) -> bytes:
+        """Return the policy set in force."""
+        _only(query, frozenset())
+        return msgspec.json.encode(self._services.describe_policies())
+
+    async def agents(self, query: Mapping[str, str]) -> bytes:
+        """Return who asked, since when, and the last decision on each."""
+        _only(query, frozenset())
+        await self._feed.catch_up()
+        return msgspec.json.encode({"agents": self._agents.list()})
+
+    async def audit(self, query: Mapping[str, str]) -> bytes:
+        """Return records that pass the filters, oldest first, and the cursor that goes on after them."""
+        _only(query, _FILTERS)
+        selection = _Selection.parse(query)
+        async with self._scans:
+            records, cursor = await asyncio.to_thread(self._select, selection)
+        return msgspec.json.encode({"records": records, "next": cursor})
+
+    def _select(self, selection: _Selection) -> tuple[list[Mapping[str, Any]], int | None]:
+        found: list[Mapping[str, Any]] = []
+        seq = selection.after
+        scanned = 0
+        for record in self._services.audit.read(after=selection.after, limit=_MAX_SCANNED):
+            scanned, seq = scanned + 1, int(record["seq"])
+            if selection.takes(record):
+                found.append(record)
+                if len(found) == selection.limit:
+                    return found, seq
+        return found, seq if scanned == _MAX_SCANNED else None
+
+    def _refuse_agent(self, token: str) -> None:
+        try:
+            self._services.verify_token(token)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the answer is the caller's 401
+            return
+        raise HttpError(
+            403, "agent_may_only_check", "an agent's token may only check", hint="use the admin token"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    equal: dict[str, str]
+    since: datetime | None
+    until: datetime | None
+    after: int
+    limit: int
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> _Selection:
+        equal = {
+            name: query[name] for name in ("action", "effect", "correlation_id", "principal") if name in query
+        }
+        return cls(
+            equal=equal,
+            since=_time(query, "since"),
+            until=_time(query, "until"),
+            after=_number(query, "after", 0, 2**53),
+            limit=_number(query, "limit", 100, MAX_RECORDS, least=1),
+        )
+
+    def takes(self, record: Mapping[str, Any]) -> bool:
+        if self.since is not None or self.until is not None:
+            when = parse_time(record.get("timestamp"))
+            if when is None or (self.since and when < self.since) or (self.until and when >= self.until):
+                return False
+        return all(_matches(record, name, value) for name, value in self.equal.items())
+
+
+def _matches(record: Mapping[str, Any], name: str, value: str) -> bool:
+    if name == "principal":
+        return principal_of(record) == value
+    found = record.get(name)
+    if name == "correlation_id" and not found:
+        context = record.get("context")
+        found = context.get("correlation_id") if isinstance(context, dict) else None
+    # An action is recorded as `name@version`; asked for without a version, any will do.
+    return found == value or (
+        name == "action" and isinstance(found, str) and found.partition("@")[0] == value
+    )
+
+
+def _only(query: Iterable[str], known: frozenset[str]) -> None:
+    for name in query:
+        if name not in known:
+            hint = f"known are {', '.join(f'`{each}`' for each in sorted(known))}" if known else None
+            raise HttpError(400, "query_invalid", f"unknown parameter `{name[:40]}`", hint=hint)
+
+
+def _time(query: Mapping[str, str], name: str) -> datetime | None:
+    if name not in query:
+        return None
+    when = parse_time(query[name].replace(" ", "+"))
+    if when is None:
+        raise HttpError(
+            400, "query_invalid", f"`{name}` is no time", hint="write it as `2026-01-31T12:00:00Z`"
+        )
+    return when
+
+
+def _number(query: Mapping[str, str], name: str, default: int, most: int, *, least: int = 0) -> int:
+    text = query.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > 16 or not least <= int(text) <= most:  # noqa: PLR2004
+        raise HttpError(400, "query_invalid", f"`{name}` is a number from {least} to {most}")
+    return int(text)

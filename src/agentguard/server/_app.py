@@ -1,0 +1,192 @@
+"""The ASGI application: one guard in front of all routes, the hot path beside the router."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Router
+
+from agentguard.server._admin import AdminRoutes
+from agentguard.server._agents import AgentsSeen
+from agentguard.server._check import CheckRoutes
+from agentguard.server._feed import Feed
+from agentguard.server._hosts import HostGuard
+from agentguard.server._http import (
+    API_HEADERS,
+    PAGE_HEADERS,
+    ClientGoneError,
+    Headers,
+    HttpError,
+    peer_of,
+    read_body,
+    respond,
+    respond_error,
+)
+from agentguard.server._metrics import Metrics
+from agentguard.server._pages import PageRoutes
+from agentguard.server._routes import api_routes
+from agentguard.server._sessions import Sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from agentguard.server._services import Services
+
+    HotRoute = Callable[[Headers, bytes], Awaitable[bytes]]
+
+_log = logging.getLogger("agentguard.server")
+# Answers to what never became a request: noted in the audit log by size and digest.
+_REJECTED = frozenset((400, 401, 403, 408, 413, 421))
+
+
+def create_app(services: Services) -> App:
+    """Return the ASGI application that serves `services`."""
+    return App(services)
+
+
+class App:
+    """Answers HTTP. Nothing that it is sent makes it raise; what fails inside is a 500 without details."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._metrics = Metrics(services.audit)
+        self._hosts = HostGuard(services.settings.allowed_hosts)
+        agents, sessions = AgentsSeen(), Sessions()
+        self._feed = Feed(services.audit, agents)
+        self._check = CheckRoutes(services, self._metrics, agents)
+        admin = AdminRoutes(services, sessions, self._feed, agents)
+        pages = PageRoutes(services, sessions, self._feed, admin)
+        self._hot: dict[str, HotRoute] = {
+            "/v1/check": self._check.check,
+            "/v1/check/plan": self._check.plan,
+            "/v1/outcome": self._check.outcome,
+        }
+        routes = [*api_routes(services, self._metrics, admin), *pages.routes()]
+        self._known = frozenset(route.path for route in routes)
+        self._router = Router(routes, redirect_slashes=False)
+        self._following: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's message (ASGI 3)."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    def reject(self, peer: str, kind: str, body: bytes) -> None:
+        """Note a request that never became one."""
+        self._metrics.rejected(kind)
+        try:
+            self._services.rejections.record(peer, kind, body)
+        except Exception:  # noqa: BLE001 - the answer to a bad request must not depend on a disk
+            _log.exception("a rejected request could not be recorded")
+
+    def end_streams(self) -> None:
+        """End all event streams, so that a shutdown need not wait for their readers."""
+        self._feed.close()
+
+    def close(self) -> None:
+        """Release threads. The services belong to whoever made them."""
+        self._check.close()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        body = b""
+        try:
+            headers = Headers(scope["headers"])
+            self._hosts.check(headers.host, scope)
+            hot = self._hot.get(path)
+            if hot is None:
+                await self._route(path, headers, scope, receive, send)
+                return
+            if scope["method"] != "POST":
+                raise _method_not_allowed("POST")  # noqa: TRY301 - one place answers errors
+            settings = self._services.settings
+            body = await read_body(
+                headers, receive, limit=settings.max_body_bytes, deadline_s=settings.read_timeout_s
+            )
+            reply = await hot(headers, body)
+            status = 200 if reply else 204
+            await respond(send, status, reply)
+            self._metrics.answered(path, status)
+        except HttpError as error:
+            await self._fail(error, path, body, scope, send)
+        except ClientGoneError:
+            self.reject(peer_of(scope), "client_gone", body)
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever failed, nothing was allowed
+            _log.exception("a request failed", extra={"route": path if path in self._hot else "other"})
+            if not isinstance(error, _StartedError):
+                failure = HttpError(500, "internal_error", "the server failed; nothing was allowed")
+                await self._fail(failure, path, body, scope, send)
+
+    async def _route(self, path: str, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                own: list[tuple[bytes, bytes]] = message["headers"]
+                is_page = any(name == b"content-type" and b"html" in value for name, value in own)
+                message["headers"] = [*own, *(PAGE_HEADERS if is_page else API_HEADERS)]
+                self._metrics.answered(path if path in self._known else "unknown", message["status"])
+            await send(message)
+
+        # With an `app`, the router raises what it refuses, so that it gets the one shape.
+        scope["app"] = self
+        scope["headers_read"] = headers
+        try:
+            await self._router(scope, receive, send_guarded)
+        except HTTPException as error:
+            raise _of_router(error) from None
+        except Exception as error:
+            if started:
+                raise _StartedError from error
+            raise
+
+    async def _fail(self, error: HttpError, path: str, body: bytes, scope: Scope, send: Send) -> None:
+        if error.status in _REJECTED:
+            self.reject(peer_of(scope), error.code, body)
+        known = path in self._hot or path in self._known
+        self._metrics.answered(path if known else "unknown", error.status)
+        await respond_error(send, error)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._following = asyncio.create_task(self._feed.run())
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                self._feed.close()
+                if self._following is not None:
+                    await self._following
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class _StartedError(Exception):
+    """A route failed after its answer had begun: all that is left is to cut it off."""
+
+
+def _method_not_allowed(allowed: str) -> HttpError:
+    return HttpError(
+        405, "method_not_allowed", f"this takes {allowed}", headers=((b"allow", allowed.encode()),)
+    )
+
+
+def _of_router(error: HTTPException) -> HttpError:
+    allowed = (error.headers or {}).get("Allow")
+    if allowed:
+        return _method_not_allowed(allowed)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return HttpError(404, "route_unknown", "there is nothing here", hint="see `/docs`")
+    return HttpError(error.status_code, "http_invalid", str(error.detail).lower())

@@ -1,0 +1,194 @@
+"""The OpenAPI description: schemas from core's types, an example for each endpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agentguard.core import Action, CheckCall, CheckReply, ErrorBody, Outcome, PlanCall, PlanReply
+from agentguard.server._agents import AgentSeen
+
+_REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
+_DECISION: dict[str, Any] = {
+    "effect": "require_approval",
+    "reason": "Production actions need a person",
+    "principal": "deploy-agent",
+    "action": "restart-deployment@1",
+    "resource": "prod/api",
+    "params": {"namespace": "prod", "deployment": "api"},
+    "rule": "prod-needs-approval",
+    "stage": "mandatory",
+    "policy_version": "sha256:9f2c",
+    "risk": {"action": 2, "resource": 4, "score": 8, "effect": "allow"},
+    "audit_id": "01JD5Q8Z3V9W4X6Y7Z8A9B0C1D",
+    "latency_us": 8.4,
+}
+_STEP = {
+    "action": "restart-deployment",
+    "resource": "prod/api",
+    "params": {"namespace": "prod", "deployment": "api"},
+}
+_RECORD = {
+    "prev": "5df6e0e2761359d30a8275058e299fcc0381534545f55cf43e41983f5d4c9456",
+    "seq": 42,
+    "event_id": "01JD5Q8Z3V9W4X6Y7Z8A9B0C1D",
+    "timestamp": "2026-01-31T12:00:00.000000Z",
+    "kind": "decision",
+    **{name: _DECISION[name] for name in ("principal", "action", "resource", "effect", "reason", "rule")},
+}
+_AGENT = {
+    "principal": "deploy-agent",
+    "first_seen": "2026-01-31T11:00:00Z",
+    "last": {
+        "time": "2026-01-31T12:00:00Z",
+        **{name: _DECISION[name] for name in ("effect", "action", "resource", "reason", "audit_id")},
+    },
+}
+_ACTION = {
+    "name": "restart-deployment",
+    "version": 1,
+    "description": "Restart the pods of a deployment, a few at a time",
+    "risk": "medium",
+    "params": {
+        "type": "object",
+        "properties": {"namespace": {"type": "string"}, "deployment": {"type": "string"}},
+        "required": ["namespace", "deployment"],
+    },
+    "resource_types": ["deployment"],
+}
+_FILTERS = {
+    "principal": "Only decisions on this principal",
+    "action": "Only this action, as `name` or `name@version`",
+    "effect": "Only this effect",
+    "since": "Only records from this time on (RFC 3339)",
+    "until": "Only records before this time (RFC 3339)",
+    "correlation_id": "Only records with this correlation id",
+    "limit": "How many records at most: 1 to 1000, 100 if left out",
+    "after": "Only records with a higher `seq`: the `next` of the answer before",
+}
+_ERRORS = {
+    "400": "Malformed: no JSON, a duplicate key, or the wrong shape",
+    "401": "The token is missing or proves nobody",
+    "403": "The token is valid and may not do this",
+    "408": "The request arrived too slowly",
+    "413": "The body is too large",
+    "421": "The `Host` is not this server's",
+}
+
+
+def openapi() -> dict[str, Any]:
+    """Return the description as an OpenAPI 3.1 document."""
+    types = (CheckCall, CheckReply, PlanCall, PlanReply, Outcome, Action, AgentSeen, ErrorBody)
+    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "AgentGuard",
+            "version": "1",
+            "description": "Ask before an agent acts. A denial is an answer (200), not an error.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "http://127.0.0.1:8787"}],
+        "paths": {**_agent_paths(), **_admin_paths(), **_watch_paths()},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "agent": {"type": "http", "scheme": "bearer", "description": "`agentguard token issue`"},
+                "admin": {"type": "http", "scheme": "bearer", "description": "The admin token"},
+            },
+        },
+    }
+
+
+def _agent_paths() -> dict[str, Any]:
+    call = {"request_id": _REQUEST_ID, **_STEP}
+    reply = {"request_id": _REQUEST_ID, "decision": _DECISION}
+    plan = {"request_id": _REQUEST_ID, "steps": [_STEP]}
+    plan_reply = {"request_id": _REQUEST_ID, "decisions": [_DECISION]}
+    outcome = {"audit_id": _DECISION["audit_id"], "status": "succeeded"}
+    return {
+        "/v1/check": _post("Decide one request", "CheckCall", call, "CheckReply", reply),
+        "/v1/check/plan": _post("Decide a plan, step after step", "PlanCall", plan, "PlanReply", plan_reply),
+        "/v1/outcome": _post("Record what came of an action", "Outcome", outcome, None, None),
+    }
+
+
+def _admin_paths() -> dict[str, Any]:
+    actions = _object({"actions": {"type": "array", "items": _ref("Action")}})
+    agents = _object({"agents": {"type": "array", "items": _ref("AgentSeen")}})
+    records = {"type": "array", "items": {"type": "object"}}
+    audit = _object({"records": records, "next": {"type": ["integer", "null"]}})
+    policies = {
+        "version": "sha256:9f2c",
+        "rules": [{"id": "prod-needs-approval", "effect": "require_approval"}],
+    }
+    paths = {
+        "/v1/actions": _get("List the actions that can be asked for", actions, {"actions": [_ACTION]}),
+        "/v1/policies": _get("Show the policy set in force", {"type": "object"}, policies),
+        "/v1/audit": _get("Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}),
+        "/v1/agents": _get("List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}),
+    }
+    paths["/v1/audit"]["get"]["parameters"] = [
+        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+        for name, text in _FILTERS.items()
+    ]
+    return paths
+
+
+def _watch_paths() -> dict[str, Any]:
+    ready = _object(
+        {"ready": {"type": "boolean"}, "problems": {"type": "array", "items": {"type": "string"}}}
+    )
+    paths = {
+        "/healthz": _get("Say that the process is up", {"type": "object"}, {"status": "up"}, admin=False),
+        "/readyz": _get("Say whether it enforces", ready, {"ready": True, "problems": []}, admin=False),
+        "/metrics": _get("Figures for Prometheus", None, "agentguard_audit_seq 42.0", admin=False),
+    }
+    not_ready = {"description": "Something is wrong", "content": {"application/json": {"schema": ready}}}
+    paths["/readyz"]["get"]["responses"]["503"] = not_ready
+    return paths
+
+
+def _post(summary: str, takes: str, call: object, gives: str | None, reply: object) -> dict[str, Any]:
+    good = (
+        {"description": "Taken"}
+        if gives is None
+        else _content("Decided, whatever the effect", _ref(gives), reply)
+    )
+    body = {"required": True, "content": {"application/json": {"schema": _ref(takes), "example": call}}}
+    return {
+        "post": {
+            "summary": summary,
+            "security": [{"agent": []}],
+            "requestBody": body,
+            "responses": {"204" if gives is None else "200": good, **_errors(*_ERRORS)},
+        }
+    }
+
+
+def _get(summary: str, schema: object | None, example: object, *, admin: bool = True) -> dict[str, Any]:
+    kind = "application/json" if schema is not None else "text/plain"
+    good = _content("Found", schema or {"type": "string"}, example, kind)
+    operation: dict[str, Any] = {"summary": summary, "responses": {"200": good, **_errors("421")}}
+    if admin:
+        operation["security"] = [{"admin": []}]
+        operation["responses"] = {"200": good, **_errors("400", "401", "403", "421")}
+    return {"get": operation}
+
+
+def _content(text: str, schema: object, example: object, kind: str = "application/json") -> dict[str, Any]:
+    return {"description": text, "content": {kind: {"schema": schema, "example": example}}}
+
+
+def _errors(*statuses: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": _ref("ErrorBody")}}
+    return {status: {"description": _ERRORS[status], "content": content} for status in statuses}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}

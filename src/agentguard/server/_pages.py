@@ -1,0 +1,191 @@
+"""The routes of the console: login, the live page and its event stream, documentation, static files."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from agentguard.console import render_docs, render_live, render_login, row_of, static_files
+from agentguard.server._feed import MAX_STREAMS
+from agentguard.server._hosts import require_same_origin
+from agentguard.server._http import Headers, HttpError, bearer, peer_of, read_body
+from agentguard.server._openapi import openapi
+from agentguard.server._sessions import LoginThrottle, csrf_matches, drop_cookie, set_cookie
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request as HttpRequest
+
+    from agentguard.server._admin import AdminRoutes
+    from agentguard.server._feed import Feed
+    from agentguard.server._services import LogState, Services
+    from agentguard.server._sessions import Session, Sessions
+
+ROWS = 200
+HEARTBEAT_S = 10.0
+_MAX_FORM_BYTES = 8192
+
+
+class PageRoutes:
+    """Answers browsers. A person is whoever holds a session's cookie."""
+
+    def __init__(self, services: Services, sessions: Sessions, feed: Feed, admin: AdminRoutes) -> None:
+        self._services = services
+        self._sessions = sessions
+        self._feed = feed
+        self._admin = admin
+        self._throttle = LoginThrottle()
+        self._static = static_files()
+        self._docs = render_docs(openapi())
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/", self.live),
+            Route("/login", self.show_login, methods=["GET"]),
+            Route("/login", self.login, methods=["POST"]),
+            Route("/logout", self.logout, methods=["POST"]),
+            Route("/events", self.events),
+            Route("/docs", self.docs),
+            Route("/static/{name}", self.static),
+        ]
+
+    async def live(self, request: HttpRequest) -> Response:
+        """Show the newest decisions; without a session, the way to log in."""
+        session = self._sessions.find(_headers(request).cookie)
+        if session is None:
+            return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+        state = await self._feed.catch_up()
+        newest = self._feed.newest(ROWS)
+        rows = [row for _, record in reversed(newest) if (row := row_of(record)) is not None]
+        page = render_live(
+            rows=rows,
+            chain=_chain(state),
+            after=newest[-1][0] if newest else state.seq,
+            csrf=session.csrf,
+            version=self._services.version,
+            effects=request.query_params.getlist("effect"),
+            text=request.query_params.get("q", "")[:200],
+        )
+        return _page(page)
+
+    async def show_login(self, request: HttpRequest) -> Response:
+        """Show the form; with `?code=`, one that redeems the code by a POST, so that no prefetch burns it."""
+        return _page(render_login(code=request.query_params.get("code", "")[:200]))
+
+    async def login(self, request: HttpRequest) -> Response:
+        """Open a session for the admin token or a one-time code."""
+        headers = _headers(request)
+        require_same_origin(headers, request.scope)
+        peer = peer_of(request.scope)
+        wait_s = math.ceil(self._throttle.wait_s(peer))
+        if wait_s:
+            return _page(
+                render_login(problem=f"Too many attempts. Try again in {wait_s} s."),
+                429,
+                {"retry-after": str(wait_s)},
+            )
+        form = await self._form(request)
+        token, code = form.get("token", ""), form.get("code", "")
+        if code:
+            problem = "" if self._services.login_codes.redeem(code) else "This link was used or is too old."
+        else:
+            problem = "" if self._services.admin_matches(token.strip()) else "This is not the admin token."
+        if problem:
+            self._throttle.failed(peer)
+            self._services.rejections.record(peer, "login_failed", b"")
+            return _page(render_login(problem=problem), HTTPStatus.FORBIDDEN)
+        self._sessions.end(headers.cookie)
+        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        answer.raw_headers.append(
+            set_cookie(self._sessions.start(), is_secure=request.scope["scheme"] == "https")
+        )
+        return answer
+
+    async def logout(self, request: HttpRequest) -> Response:
+        """End the session."""
+        headers = _headers(request)
+        require_same_origin(headers, request.scope)
+        session = self._sessions.find(headers.cookie)
+        form = await self._form(request)
+        if session is not None and not csrf_matches(session, form.get("csrf", "")):
+            raise HttpError(
+                403, "csrf_invalid", "the form is not of this session", hint="load the page again"
+            )
+        self._sessions.end(headers.cookie)
+        answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+        answer.raw_headers.append(drop_cookie())
+        return answer
+
+    async def events(self, request: HttpRequest) -> Response:
+        """Stream new rows and the chain's state as server-sent events, from `Last-Event-ID` or `?after=` on."""
+        headers = _headers(request)
+        self._admin.require_admin(headers)
+        if self._feed.streams >= MAX_STREAMS:
+            raise HttpError(503, "streams_exhausted", f"{MAX_STREAMS} streams are open already")
+        session = None if bearer(headers) else self._sessions.find(headers.cookie)
+        state = await self._feed.catch_up()
+        text = headers.last_event_id.decode("latin-1") or request.query_params.get("after", "")
+        after = int(text) if text.isascii() and text.isdigit() and len(text) < 17 else state.seq  # noqa: PLR2004
+        return StreamingResponse(self._stream(after, session), media_type="text/event-stream")
+
+    async def docs(self, _: HttpRequest) -> Response:
+        """Show the documentation of the API."""
+        return _page(self._docs)
+
+    async def static(self, request: HttpRequest) -> Response:
+        """Return a file of the console."""
+        found = self._static.get(request.path_params["name"])
+        if found is None:
+            raise HttpError(404, "route_unknown", "there is no such file")
+        return Response(found.body, headers={"content-type": found.content_type})
+
+    async def _stream(self, after: int, session: Session | None) -> AsyncIterator[bytes]:
+        yield b"retry: 1000\n\n"
+        async for skipped, news in self._feed.follow(after, heartbeat_s=HEARTBEAT_S):
+            if session is not None and not self._sessions.is_open(session):
+                yield b"event: bye\ndata: {}\n\n"
+                return
+            if not news:
+                yield b": heartbeat\n\n"
+                continue
+            if skipped:
+                yield b'event: skipped\ndata: {"count": %d}\n\n' % skipped
+            for seq, record in news:
+                row = row_of(record)
+                if row is not None:
+                    yield b"id: %d\nevent: decision\ndata: %s\n\n" % (seq, msgspec.json.encode(row))
+            yield b"event: chain\ndata: %s\n\n" % msgspec.json.encode(_chain(self._services.audit.state()))
+
+    async def _form(self, request: HttpRequest) -> dict[str, str]:
+        body = await read_body(
+            _headers(request),
+            request.receive,
+            limit=_MAX_FORM_BYTES,
+            deadline_s=self._services.settings.read_timeout_s,
+        )
+        try:
+            fields = parse_qs(body.decode(), max_num_fields=10, strict_parsing=bool(body))
+        except ValueError:
+            raise HttpError(400, "form_invalid", "the body is no form") from None
+        return {name: values[0] for name, values in fields.items()}
+
+
+def _headers(request: HttpRequest) -> Headers:
+    headers: Headers = request.scope["headers_read"]
+    return headers
+
+
+def _chain(state: LogState) -> dict[str, object]:
+    return {"seq": state.seq, "head": state.head, "healthy": state.healthy}
+
+
+def _page(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(text, status, headers=headers, media_type="text/html")

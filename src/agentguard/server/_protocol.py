@@ -1,0 +1,119 @@
+"""uvicorn's HTTP/1.1 protocol with what it lacks: a deadline and a bound for headers, our shape for errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from agentguard.server._http import API_HEADERS, error_body
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+MAX_HEADER_BYTES = 16 * 1024
+MAX_CONNECTIONS = 1024
+
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
+
+
+def protocol_class(
+    *, header_deadline_s: float, on_reject: Callable[[str, str, bytes], None]
+) -> type[HttpToolsProtocol]:
+    """Return a protocol for uvicorn's `http` setting.
+
+    A connection that has not sent whole headers `header_deadline_s` seconds after it opened, or after the
+    first byte of a further request, is answered with 408 and closed. `on_reject(peer, kind, data)` hears of
+    each request that never reached the application.
+    """
+
+    class Protocol(_BoundedProtocol):
+        deadline_s = header_deadline_s
+        reject = staticmethod(on_reject)
+
+    return Protocol
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    deadline_s: float
+    reject: Callable[[str, str, bytes], None]
+
+    _deadline: asyncio.TimerHandle | None = None
+    _in_headers = True
+    _header_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._refuse(503, "connections_exhausted", "too many connections are open", b"")
+            return
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._in_headers:
+            self._header_bytes += len(data)
+            if self._deadline is None:
+                self._arm()
+        super().data_received(data)
+        # What arrives in one piece with its end is bounded by the read buffer (256 KiB) and the body's bound.
+        if self._in_headers and self._header_bytes > MAX_HEADER_BYTES:
+            self._refuse(
+                431, "headers_too_large", f"the headers are longer than {MAX_HEADER_BYTES} bytes", data
+            )
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._header_bytes = 0
+        self._disarm()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_headers = True
+
+    def send_400_response(self, msg: str) -> None:
+        # A request that was read before on this connection may still be answered; nothing new is.
+        del msg
+        self._refuse(400, "http_invalid", "this is no HTTP/1.1 request", b"")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: an upgrade that is not taken is an ordinary request (RFC 9110, section 7.8)."""
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self.deadline_s, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        if self._header_bytes == 0:
+            self.transport.close()  # it never said a word: nothing to answer
+            return
+        self._refuse(408, "headers_slow", f"the headers did not arrive within {self.deadline_s:g} s", b"")
+
+    def _refuse(self, status: int, code: str, message: str, data: bytes) -> None:
+        self._disarm()
+        if self.transport.is_closing():
+            return
+        peer: Any = self.client
+        self.reject(str(peer[0]) if peer else "unknown", code, data)
+        body = error_body(code, message)
+        lines = [b"HTTP/1.1 %d %s" % (status, _REASONS[status]), b"content-type: application/json"]
+        lines += [b"content-length: %d" % len(body), b"connection: close"]
+        lines += [name + b": " + value for name, value in API_HEADERS]
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        self.transport.close()

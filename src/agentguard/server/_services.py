@@ -1,0 +1,98 @@
+"""What the server is given. It builds none of it: the command line does, from what assembly made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agentguard.core import AuditLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentguard.core import Action, Decider, Principal
+
+
+class VerifiedToken(Protocol):
+    """What a verified token proves: who acts, and whether it may name another principal."""
+
+    @property
+    def principal(self) -> Principal:
+        """The principal, with its effective roles and groups."""
+
+    @property
+    def act_as(self) -> bool:
+        """Whether the bearer is a trusted enforcement point that vouches for principal and context."""
+
+
+class LogState(Protocol):
+    """Where the audit chain stands."""
+
+    @property
+    def seq(self) -> int:
+        """The number of the newest record, 0 in an empty log."""
+
+    @property
+    def head(self) -> str:
+        """The hash of the newest record, in hex."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the log takes records."""
+
+
+class ServedLog(AuditLog, Protocol):
+    """The audit log, with its state."""
+
+    def state(self) -> LogState:
+        """Return where the chain stands now, records of other processes included."""
+
+
+class Rejections(Protocol):
+    """Takes what never became a request: its size and digest reach the log, its text does not."""
+
+    def record(self, peer: str, kind: str, body: bytes) -> None:
+        """Note one rejected call; rate-limited per peer, the surplus counted."""
+
+
+class LoginCodes(Protocol):
+    """One-time codes that stand for the admin token in a link."""
+
+    def redeem(self, code: str) -> bool:
+        """Return whether `code` was issued, is fresh and had not been used."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where to listen, and the bounds. `allowed_hosts` are further `Host` values, as `guard.example:8787`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8787
+    max_body_bytes: int = 256 * 1024
+    read_timeout_s: float = 10.0
+    allowed_hosts: tuple[str, ...] = ()
+    shutdown_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the server calls.
+
+    `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
+    threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
+    `ready` lists what is wrong; nothing wrong means ready.
+    """
+
+    decider: Decider
+    audit: ServedLog
+    rejections: Rejections
+    verify_token: Callable[[str], VerifiedToken]
+    admin_matches: Callable[[str], bool]
+    login_codes: LoginCodes
+    principal_named: Callable[[str], Principal | None]
+    describe_policies: Callable[[], dict[str, Any]]
+    describe_actions: Callable[[], list[Action]]
+    ready: Callable[[], list[str]]
+    version: str
+    settings: ServerSettings = field(default_factory=ServerSettings)
+    blocking: bool = False

@@ -1,0 +1,280 @@
+"""A sidecar on a real socket, with in-memory services behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from agentguard.core import (
+    Action,
+    AuditError,
+    Decision,
+    Effect,
+    IdentityError,
+    Outcome,
+    Principal,
+    Request,
+    Risk,
+)
+from agentguard.server import ServerSettings, Services, build_server, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+ADMIN = "agadm_correct-horse"
+AGENT = "agent-token"
+REQUEST_ID = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class State:
+    seq: int
+    head: str
+    healthy: bool
+
+
+@dataclass
+class MemoryLog:
+    """The port's contract over a list."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    healthy: bool = True
+    closed: int = 0
+
+    def append(self, record: Mapping[str, Any]) -> str:
+        if not self.healthy:
+            raise AuditError("the disk is full")
+        seq = len(self.records) + 1
+        event_id = f"event-{seq}"
+        stamp = datetime.now(UTC).isoformat()
+        self.records.append(
+            {"prev": self.state().head, "seq": seq, "event_id": event_id, "timestamp": stamp, **record}
+        )
+        return event_id
+
+    def read(self, *, after: int = 0, limit: int | None = None) -> Iterable[Mapping[str, Any]]:
+        return list(self.records[after : None if limit is None else after + limit])
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def state(self) -> State:
+        last = json.dumps(self.records[-1]) if self.records else ""
+        return State(
+            len(self.records), hashlib.sha256(last.encode()).hexdigest() if last else "", self.healthy
+        )
+
+
+@dataclass
+class TableDecider:
+    """Decides by the resource: `staging/...` is allowed, `prod/...` asks, `boom` breaks the port's contract."""
+
+    log: MemoryLog
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    closed: int = 0
+
+    def decide(self, request: Request, *, trace: bool = False) -> Decision:
+        del trace
+        if request.resource == "boom":
+            raise RuntimeError("a secret detail")
+        if request.resource == "slow/thing":
+            self.entered.set()
+            self.gate.wait(10)
+        effects = {"staging": Effect.ALLOW, "prod": Effect.REQUIRE_APPROVAL, "scale": Effect.TRANSFORM}
+        effect = effects.get(request.resource.partition("/")[0], Effect.DENY)
+        record = {
+            "kind": "decision",
+            "principal": request.principal.id,
+            "action": request.action,
+            "resource": request.resource,
+            "params": request.params,
+            "effect": effect.value,
+            "reason": f"{effect.value} by the table",
+            "rule": "table",
+            "latency_us": 3.5,
+            "correlation_id": request.context.correlation_id,
+            "context": {"task": request.context.task, "ticket": request.context.ticket},
+            "risk": {"action": 2, "resource": 4, "score": 8, "effect": "allow"},
+        }
+        return Decision(
+            effect,
+            f"{effect.value} by the table",
+            request.principal.id,
+            request.action,
+            request.resource,
+            request.params,
+            stage="policy",
+            audit_id=self.log.append(record),
+        )
+
+    def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
+        return [self.decide(request) for request in requests]
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        self.log.append({"kind": "outcome", "audit_id": outcome.audit_id, "status": outcome.status})
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass(frozen=True)
+class Token:
+    principal: Principal
+    act_as: bool = False
+
+
+TOKENS = {
+    "agent-token": Token(Principal("deploy-agent")),
+    "pep-token": Token(Principal("gateway"), act_as=True),
+}
+
+
+def verify_token(token: str) -> Token:
+    if token == "expired":
+        raise IdentityError("the token has expired", code="token_expired")
+    try:
+        return TOKENS[token]
+    except KeyError:
+        raise IdentityError("the token's signature is wrong", code="token_signature") from None
+
+
+@dataclass
+class Codes:
+    open: set[str] = field(default_factory=set)
+
+    def redeem(self, code: str) -> bool:
+        if code not in self.open:
+            return False
+        self.open.remove(code)
+        return True
+
+
+@dataclass
+class Rejected:
+    seen: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+    def record(self, peer: str, kind: str, body: bytes) -> None:
+        self.seen.append((peer, kind, body))
+
+
+@dataclass
+class World:
+    """Everything behind one sidecar, and the way to it."""
+
+    log: MemoryLog = field(default_factory=MemoryLog)
+    codes: Codes = field(default_factory=Codes)
+    rejected: Rejected = field(default_factory=Rejected)
+    problems: list[str] = field(default_factory=list)
+    settings: ServerSettings = field(default_factory=lambda: ServerSettings(port=0))
+    blocking: bool = False
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self.decider = TableDecider(self.log)
+
+    def services(self) -> Services:
+        return Services(
+            decider=self.decider,
+            audit=self.log,
+            rejections=self.rejected,
+            verify_token=verify_token,
+            admin_matches=lambda token: token == ADMIN,
+            login_codes=self.codes,
+            principal_named=lambda name: Principal(name) if name == "known-agent" else None,
+            describe_policies=lambda: {"version": "sha256:1", "rules": [{"id": "table"}]},
+            describe_actions=lambda: [Action("restart-deployment", 1, "Restart", Risk.MEDIUM)],
+            ready=lambda: list(self.problems),
+            version="0.1.0",
+            settings=self.settings,
+            blocking=self.blocking,
+        )
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        token: str | None = None,
+        headers: Mapping[str, str] = {},
+    ) -> Reply:
+        """Send one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            own = {**({"Authorization": f"Bearer {token}"} if token else {}), **headers}
+            data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+            connection.request(method, path, data, own)
+            answer = connection.getresponse()
+            return Reply(
+                answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+            )
+        finally:
+            connection.close()
+
+    def check(
+        self, resource: str = "staging/api", *, token: str | None = AGENT, **more: Any
+    ) -> Reply:
+        call = {"request_id": REQUEST_ID, "action": "restart-deployment", "resource": resource, **more}
+        return self.ask("POST", "/v1/check", call, token)
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json()["error"]["code"])
+
+
+@contextmanager
+def running(world: World) -> Iterator[World]:
+    """Run the world's sidecar in a thread."""
+    listener = listen("127.0.0.1", 0)
+    world.port = listener.getsockname()[1]
+    started = threading.Event()
+    server = build_server(world.services(), listener, lambda _: started.set())
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield world
+    finally:
+        world.decider.gate.set()
+        server.should_exit = True
+        thread.join(20)
+        server.app.close()
+        assert not thread.is_alive()
+
+
+def raw(port: int, data: bytes, *, until: Callable[[bytes], bool] = lambda _: False) -> bytes:
+    """Send bytes as they are and return what comes back before the peer closes, or until `until` holds."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(data)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+            if until(received):
+                break
+        return received
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until `condition` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
