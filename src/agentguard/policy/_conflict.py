@@ -14,9 +14,9 @@ import msgspec
 from agentguard.core import Effect, Principal, Resource
 from agentguard.policy._compile import CompiledRule, head_matches
 from agentguard.policy._facts import Facts
-from agentguard.policy._rule import Tier
+from agentguard.policy._rule import PrincipalSelector, Tier
 from agentguard.policy._selectors import action_vector, principal_keys, resource_keys
-from agentguard.policy._witness import NO_CONTEXT, SOME_TIME, Witness, can_be_invented, find_witness
+from agentguard.policy._witness import MAX_EACH, NO_CONTEXT, SOME_TIME, Witness, find_witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,18 +44,23 @@ class Conflict(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One alternative of a rule: `single` is the rule with it alone; masks say what it matches."""
+    """One alternative of a rule: `single` is the rule with it alone; masks say what it matches.
+
+    It is open where it matches what is not listed too.
+    """
 
     rule: CompiledRule
     single: CompiledRule
     principals: int
     resources: int
     count: int
+    named: dict[str, tuple[int, int]]
+    open_principal: bool
+    open_resource: bool
 
     def vector(self, action: Action) -> Vector:
         """Return the specificity for `action`, which the rule speaks about."""
-        named = action_vector(self.rule.rule.actions, action)
-        assert named is not None
+        named = self.named[action.reference]
         return self.single.principals[0].vector, named, self.single.resources[0].vector, self.count
 
 
@@ -64,28 +69,37 @@ def conflicts(policies: PolicySet, reach: dict[str, list[Action]], world: KnownW
     rules = [rule for rule in policies.rules if rule.rule.tier is Tier.POLICY and reach[rule.id]]
     bit = {action.reference: 1 << place for place, action in enumerate(world.actions)}
     masks = [sum(bit[action.reference] for action in reach[rule.id]) for rule in rules]
-    sides = _Masks(world).sides(rules, reach)
+    listed = _Listed(world)
+    sides = listed.sides(rules, reach)
     for place, one in enumerate(rules):
         for later in range(place + 1, len(rules)):
             shared = masks[place] & masks[later]
             if not shared or one.effect is rules[later].effect:
                 continue
-            actions = [action for action in reach[one.id] if bit[action.reference] & shared]
-            found = _first_conflict(sides[place], sides[later], actions, world)
-            if found is not None:
-                yield found
+            pairs = [pair for pair in product(sides[place], sides[later]) if _may_meet(*pair)]
+            if pairs:
+                actions = [action for action in reach[one.id] if bit[action.reference] & shared]
+                found = _first_conflict(pairs, actions, listed)
+                if found is not None:
+                    yield found
 
 
 def _first_conflict(
-    mine: list[Side], theirs: list[Side], actions: list[Action], world: KnownWorld
+    pairs: list[tuple[Side, Side]], actions: list[Action], listed: _Listed
 ) -> Conflict | None:
-    for left, right in product(mine, theirs):
-        if not _may_meet(left, right, world):
+    for left, right in pairs:
+        unclear = [action for action in actions if not _clear(left.vector(action), right.vector(action))]
+        if not unclear:
             continue
-        open_ = [action for action in actions if not _clear(left.vector(action), right.vector(action))]
-        witness = find_witness(left.single, right.single, open_, world) if open_ else None
+        witness = find_witness(
+            (left.single, right.single),
+            unclear,
+            listed.world,
+            principals=listed.principals_in(left.principals & right.principals),
+            resources=listed.resources_in(left.resources & right.resources),
+        )
         if witness is not None:
-            action = next(each for each in open_ if each.reference == witness.action)
+            action = next(each for each in unclear if each.reference == witness.action)
             return _conflict(left, right, action, witness)
     return None
 
@@ -101,10 +115,11 @@ def _conflict(left: Side, right: Side, action: Action, witness: Witness) -> Conf
     )
 
 
-def _may_meet(left: Side, right: Side, world: KnownWorld) -> bool:
-    return bool(left.principals & right.principals and left.resources & right.resources) or can_be_invented(
-        left.single, right.single, world
-    )
+def _may_meet(left: Side, right: Side) -> bool:
+    """Tell whether something listed, or something that could exist, might bring two sides together."""
+    who = left.principals & right.principals or (left.open_principal and right.open_principal)
+    what = left.resources & right.resources or (left.open_resource and right.open_resource)
+    return bool(who and what)
 
 
 def _clear(one: Vector, other: Vector) -> bool:
@@ -120,21 +135,32 @@ def _clear(one: Vector, other: Vector) -> bool:
     return all(mine >= theirs for mine, theirs in pairs) or all(mine <= theirs for mine, theirs in pairs)
 
 
-class _Masks:
+class _Listed:
     """Which of the listed principals and resources a head matches, as bits; each head is asked once."""
 
     def __init__(self, world: KnownWorld) -> None:
+        self.world = world
         self._principals = [(each, principal_keys(each)) for each in world.principals.values()]
         self._resources = [(each, resource_keys(each)) for each in world.resources]
         self._known: dict[tuple[str, bool, bool], int] = {}
 
+    def principals_in(self, mask: int) -> list[Principal]:
+        """Return the first few principals whose bits are set."""
+        return [self._principals[place][0] for place in _bits(mask)]
+
+    def resources_in(self, mask: int) -> list[Resource]:
+        """Return the first few resources whose bits are set."""
+        return [self._resources[place][0] for place in _bits(mask)]
+
     def sides(self, rules: Sequence[CompiledRule], reach: dict[str, list[Action]]) -> list[list[Side]]:
         """Return the alternatives of each rule."""
-        return [list(self._sides(rule, reach[rule.id][0])) for rule in rules]
+        return [list(self._sides(rule, reach[rule.id])) for rule in rules]
 
-    def _sides(self, rule: CompiledRule, action: Action) -> Iterator[Side]:
+    def _sides(self, rule: CompiledRule, actions: list[Action]) -> Iterator[Side]:
         own = rule.predicate_names()
         forbids = rule.effect in _FORBIDS
+        action = actions[0]
+        named = {each.reference: action_vector(rule.rule.actions, each) or (0, 0) for each in actions}
         who = [(head, self._mask(head, action, forbids, of_principal=True)) for head in rule.principals]
         what = [(head, self._mask(head, action, forbids, of_principal=False)) for head in rule.resources]
         written = rule.rule
@@ -149,7 +175,22 @@ class _Masks:
             )
             single = msgspec.structs.replace(rule, rule=alone, principals=(principal,), resources=(resource,))
             count = len(own | principal.predicates | resource.predicates)
-            yield Side(rule, single, people, things, count)
+            yield Side(
+                rule,
+                single,
+                people,
+                things,
+                count,
+                named,
+                self._is_open(one),
+                not isinstance(other, str) or "*" in other or not things,
+            )
+
+    def _is_open(self, pattern: str | PrincipalSelector | None) -> bool:
+        if isinstance(pattern, PrincipalSelector):
+            # Roles and groups come from the inventory alone, if there is one.
+            return not self._principals or (pattern.role is None and pattern.group is None)
+        return pattern is None or "*" in pattern or pattern not in self.world.principals
 
     def _mask(self, head: Head, action: Action, forbids: bool, *, of_principal: bool) -> int:  # noqa: FBT001 - private
         key = (head.text, forbids, of_principal)
@@ -164,6 +205,16 @@ class _Masks:
             )
             self._known[key] = mask
         return mask
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """Yield the places of the first few bits that are set."""
+    for _ in range(MAX_EACH):
+        if not mask:
+            return
+        place = (mask & -mask).bit_length() - 1
+        mask &= mask - 1
+        yield place
 
 
 def _facts(principal: Principal, action: Action, resource: Resource) -> Facts:

@@ -35,7 +35,7 @@ from agentguard.policy._sample import sample_condition, sample_params, sample_sc
 from agentguard.policy._selectors import principal_keys, resource_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from agentguard.policy._world import KnownWorld
 
@@ -61,26 +61,35 @@ class Witness(msgspec.Struct, frozen=True):
 
 
 def find_witness(
-    one: CompiledRule, other: CompiledRule, actions: Iterable[Action], world: KnownWorld
+    rules: tuple[CompiledRule, CompiledRule],
+    actions: Iterable[Action],
+    world: KnownWorld,
+    *,
+    principals: Sequence[Principal],
+    resources: Sequence[Resource],
 ) -> Witness | None:
     """Return a request for one of `actions` that both rules apply to, or None if none was found.
+
+    `principals` and `resources` are the listed ones that both match; more are invented where they can exist.
 
     What each rule says of one thing (its heads, a parameter, the time ...) sorts out values of that thing
     first; only what is left is combined.
     """
-    rules = (one, other)
-    principals = [each for each in _principals(one, other, world) if _who(rules, each)]
-    resources = [each for each in _resources(one, other, world) if _what(rules, each)] if principals else []
-    if not resources:
+    one, other = rules
+    who = [*principals] or [each for each in _invented_principals(one, other, world) if _who(rules, each)]
+    if not who:
+        return None
+    what = [*resources, *(each for each in _invented_resources(one, other, world) if _what(rules, each))]
+    if not what:
         return None
     for action in actions:
-        facts = Facts(principals[0], action, resources[0], {}, NO_CONTEXT, SOME_TIME)
+        facts = Facts(who[0], action, what[0], {}, NO_CONTEXT, SOME_TIME)
         if not _hold(rules, "action_risk", facts):
             continue
         check = world.check_params(action)
         circumstances = product(
-            [each for each in resources if _type_fits(action, each)][:MAX_EACH],
-            principals[:MAX_EACH],
+            [each for each in what if _type_fits(action, each)][:MAX_EACH],
+            who[:MAX_EACH],
             [each for each in _times(one, other) if _hold(rules, "time", _at(facts, now=each))][:MAX_EACH],
             [each for each in _contexts(one, other) if _hold(rules, "context.", _at(facts, context=each))],
             list(islice(filter(check, _params(rules, facts)), MAX_EACH)),
@@ -90,24 +99,6 @@ def find_witness(
             if all(first_failure(rule, facts) is None for rule in rules):
                 return Witness(principal, action.reference, resource, params, context, now)
     return None
-
-
-def can_be_invented(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> bool:
-    """Tell whether a principal or a resource that is not listed could bring two single heads together.
-
-    Quick and generous: `find_witness` has the last word.
-    """
-    (who, whom), (what, which) = (
-        ((one.rule.principals or (None,))[0], (other.rule.principals or (None,))[0]),
-        ((one.rule.resources or (None,))[0], (other.rule.resources or (None,))[0]),
-    )
-    if isinstance(who, str) and isinstance(whom, str) and "*" not in who + whom and who != whom:
-        return False
-    if isinstance(what, str) and isinstance(which, str) and "*" not in what + which and what != which:
-        return False
-    return not (world.principals and all(isinstance(each, PrincipalSelector) for each in (who, whom))) or any(
-        isinstance(each, str) or each is None for each in (what, which)
-    )
 
 
 def _who(rules: tuple[CompiledRule, ...], principal: Principal) -> bool:
@@ -142,8 +133,7 @@ def _type_fits(action: Action, resource: Resource) -> bool:
     return not action.resource_types or not resource.listed or resource.type in action.resource_types
 
 
-def _principals(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Principal]:
-    yield from world.principals.values()
+def _invented_principals(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Principal]:
     for left, right in product(one.rule.principals or (None,), other.rule.principals or (None,)):
         ids = [each for each in (left, right) if isinstance(each, str)]
         selectors = [each for each in (left, right) if isinstance(each, PrincipalSelector)]
@@ -182,8 +172,7 @@ def _common_ids(patterns: list[str], default: str) -> Iterator[str]:
                 yield shortest
 
 
-def _resources(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Resource]:
-    yield from world.resources
+def _invented_resources(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Resource]:
     for left, right in product(one.rule.resources or (None,), other.rule.resources or (None,)):
         ids = [normalise_resource_id(each) for each in (left, right) if isinstance(each, str)]
         selectors = [each for each in (left, right) if isinstance(each, ResourceSelector)]
