@@ -22,7 +22,7 @@ from agentguard.core import (
 )
 from agentguard.enforcement import obligation_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
-from agentguard.policy import Facts, PolicySet, Ruling
+from agentguard.policy import Facts, PolicySet, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     if verdict.effect is Effect.DENY:
         return verdict
     if ruling.rewrites:
-        rewritten = _rewrite(world, ruling, verdict)
+        rewritten = _rewrite(world, ruling.rewrites, verdict)
         if rewritten is None:
             # Nothing had to be changed: what the rule asks for already holds.
             if verdict.effect is Effect.TRANSFORM:
@@ -115,12 +115,12 @@ def _from_ruling(
     return verdict
 
 
-def _rewrite(world: World, ruling: Ruling, verdict: Verdict) -> Verdict | None:
+def _rewrite(world: World, rewrites: tuple[Rewrite | None, ...], verdict: Verdict) -> Verdict | None:
     """Return the request as rewritten, None if it stays as it is, or a deny if it cannot be done."""
     params = snapshot(verdict.params)
     action = verdict.action
     try:
-        for rewrite in ruling.rewrites:
+        for rewrite in rewrites:
             if rewrite is None:
                 action = _read_only_form(world, action)
                 params = {name: value for name, value in params.items() if name in action.param_names}
@@ -158,8 +158,10 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     if second.effect is Effect.DENY:
         second.reason = f"the rewritten request is denied: {second.reason}"
         return second
-    if ruling.rewrites and _rewrite(world, ruling, second) is not None:
-        return _denied(first, "the rewritten request would be rewritten again")
+    # Each mandatory rule by itself too: what another one undid would come to nothing only together.
+    for rewrites in (ruling.rewrites, *ruling.lasting):
+        if rewrites and _rewrite(world, rewrites, second) is not None:
+            return _denied(first, "the rewritten request would be rewritten again")
     if second.effect.rank > max(first.effect.rank, Effect.TRANSFORM.rank):
         first.effect, first.stage, first.reason = second.effect, second.stage, second.reason
         first.rule = second.rule

@@ -30,8 +30,9 @@ class Ruling(msgspec.Struct, frozen=True):
     """What the rules say of one request.
 
     `rule` decided (None: default deny), at `stage`. `rewrites` (None entries: the read-only form) and
-    `obligations` come from all rules that joined. `names_resource`: an allowing rule names the resource
-    or a pattern of it.
+    `obligations` come from all rules that joined, those of mandatory rules last, so that nothing undoes
+    them; `lasting` has them once more, by rule. `names_resource`: an allowing rule names the resource or a
+    pattern of it.
     """
 
     effect: Effect
@@ -41,6 +42,7 @@ class Ruling(msgspec.Struct, frozen=True):
     rewrites: tuple[Rewrite | None, ...] = ()
     obligations: tuple[Obligation, ...] = ()
     names_resource: bool = False
+    lasting: tuple[tuple[Rewrite | None, ...], ...] = ()
 
 
 class PolicySet:
@@ -138,6 +140,8 @@ def _join(mandatory: list[CompiledRule], winners: list[CompiledRule], *, names_r
     """Join what several rules say: the strictest effect; all rewritings and obligations, in order of id."""
     unique = {rule.id: rule for rule in (*mandatory, *winners)}
     in_order = sorted(unique.values(), key=lambda rule: (rule.rule.tier is Tier.POLICY, rule.id))
+    mandates = [rule for rule in in_order if rule.rule.tier is Tier.MANDATORY]
+    others = in_order[len(mandates) :]
     decisive = max(in_order, key=lambda rule: rule.effect.rank)
     obligations: list[Obligation] = []
     for rule in in_order:
@@ -147,7 +151,8 @@ def _join(mandatory: list[CompiledRule], winners: list[CompiledRule], *, names_r
         stage=MANDATORY if decisive.rule.tier is Tier.MANDATORY else SPECIFIC,
         reason=decisive.reason,
         rule=decisive,
-        rewrites=tuple(rewrite for rule in in_order for rewrite in rule.rewrites),
+        rewrites=tuple(rewrite for rule in (*others, *mandates) for rewrite in rule.rewrites),
+        lasting=tuple(rule.rewrites for rule in mandates if rule.rewrites),
         obligations=tuple(obligations),
         names_resource=names_resource,
     )
