@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from agentguard.config import ServerSettings
 from agentguard.core import (
     Action,
     AuditError,
@@ -24,7 +25,8 @@ from agentguard.core import (
     Request,
     Risk,
 )
-from agentguard.server import ServerSettings, Services, build_server, listen
+from agentguard.identity import LoginCodes, VerifiedToken
+from agentguard.server import Services, build_server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -126,36 +128,19 @@ class TableDecider:
         self.closed += 1
 
 
-@dataclass(frozen=True)
-class Token:
-    principal: Principal
-    act_as: bool = False
-
-
 TOKENS = {
-    "agent-token": Token(Principal("deploy-agent")),
-    "pep-token": Token(Principal("gateway"), act_as=True),
+    "agent-token": VerifiedToken(Principal("deploy-agent"), False, "jti-1", 0.0, 2e9),
+    "pep-token": VerifiedToken(Principal("gateway"), True, "jti-2", 0.0, 2e9),
 }
 
 
-def verify_token(token: str) -> Token:
+def verify_token(token: str) -> VerifiedToken:
     if token == "expired":
         raise IdentityError("the token has expired", code="token_expired")
     try:
         return TOKENS[token]
     except KeyError:
         raise IdentityError("the token's signature is wrong", code="token_signature") from None
-
-
-@dataclass
-class Codes:
-    open: set[str] = field(default_factory=set)
-
-    def redeem(self, code: str) -> bool:
-        if code not in self.open:
-            return False
-        self.open.remove(code)
-        return True
 
 
 @dataclass
@@ -171,7 +156,7 @@ class World:
     """Everything behind one sidecar, and the way to it."""
 
     log: MemoryLog = field(default_factory=MemoryLog)
-    codes: Codes = field(default_factory=Codes)
+    codes: LoginCodes = field(default_factory=LoginCodes)
     rejected: Rejected = field(default_factory=Rejected)
     problems: list[str] = field(default_factory=list)
     settings: ServerSettings = field(default_factory=lambda: ServerSettings(port=0))
@@ -219,9 +204,7 @@ class World:
         finally:
             connection.close()
 
-    def check(
-        self, resource: str = "staging/api", *, token: str | None = AGENT, **more: Any
-    ) -> Reply:
+    def check(self, resource: str = "staging/api", *, token: str | None = AGENT, **more: Any) -> Reply:
         call = {"request_id": REQUEST_ID, "action": "restart-deployment", "resource": resource, **more}
         return self.ask("POST", "/v1/check", call, token)
 

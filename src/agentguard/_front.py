@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from agentguard.assembly import Engine, load_project
-from agentguard.clients import EnforcementPoint, RemoteDecider
+from agentguard.clients import EnforcementPoint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agentguard.assembly import Engine
     from agentguard.core import Principal
 
 
@@ -34,6 +34,9 @@ class Guard(EnforcementPoint):
             ConfigError: the project cannot be used; says what, where and how to mend it.
             AuditError: its audit log cannot be opened.
         """
+        # Who asks a sidecar needs none of what decides, and the other way round: each loads its own half.
+        from agentguard.assembly import Engine, load_project
+
         project = load_project(path)
         engine = Engine(project)
         guard = cls(engine.pdp, principal=principal, find_principal=project.principal)
@@ -50,6 +53,8 @@ class Guard(EnforcementPoint):
         Raises:
             ConfigError: `url` is no http or https address.
         """
+        from agentguard.clients import RemoteDecider
+
         return cls(RemoteDecider(url, token, deadline_s=deadline_s), principal=None)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.audit import Commitments, SegmentLog
+from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import Config, load_config
 from agentguard.core import Clock, ConfigError, Principal, SystemClock
 from agentguard.documents import find_documents
@@ -32,7 +32,9 @@ from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, Pol
 from agentguard.registry import ActionRegistry, Inventory, load_actions, load_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from agentguard.audit import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,23 @@ class Engine:
         """Stop following files, deny from now on, flush the log and sign its head. Idempotent."""
         self._watcher.stop()
         self.pdp.close()
+
+
+def verify_audit(
+    config: Config,
+    environ: Mapping[str, str] | None = None,
+    *,
+    path: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Return what the project's audit log, or the one at `path`, proves; heads by the project's own keys.
+
+    Raises:
+        ConfigError: the state folder cannot be used, or there is no log.
+    """
+    state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
+    keys = audit_keys(state).public_keys()
+    return verify(path or config.audit_folder, public_keys=keys, progress=progress)
 
 
 def _risk(config: Config) -> RiskPolicy:

@@ -498,6 +498,23 @@ def test_decider_can_be_awaited_on_several_loops(sidecar: RawSidecar, decider: R
     assert asyncio.run(decider.adecide(REQUEST)).effect is Effect.DENY
 
 
+def test_deadline_holds_though_the_loop_is_stuck(sidecar: RawSidecar) -> None:
+    remote = RemoteDecider(sidecar.url, TOKEN, deadline_s=0.1)
+    stuck, end = threading.Event(), threading.Event()
+
+    async def block() -> None:  # a loop that does not get its turn
+        stuck.set()
+        end.wait(30)
+
+    remote._loop.submit(block())
+    assert stuck.wait(10)
+    decisions = [remote.decide(REQUEST), asyncio.run(remote.adecide(REQUEST))]
+    end.set()
+    assert [each.reason for each in decisions] == ["sidecar did not answer within 0.1 s"] * 2
+    assert remote.decide(REQUEST).effect is Effect.ALLOW
+    remote.close()
+
+
 def test_cancelled_call_stays_cancelled(sidecar: RawSidecar, decider: RemoteDecider) -> None:
     sidecar.script = silent
 

@@ -97,8 +97,12 @@ def show(principal: str, *, folder: Path, output: Output) -> None:
         raise RequestError(f"`{principal}` has never asked", hint="see `agentguard agents list`")
 
     def text() -> None:
-        click.echo(f"{plain(agent.principal)}: since {agent.first_seen[:19]}, last asked {agent.last_seen[:19]}")
-        click.echo("  decisions: " + ", ".join(f"{count} {name}" for name, count in sorted(agent.decisions.items())))
+        click.echo(
+            f"{plain(agent.principal)}: since {agent.first_seen[:19]}, last asked {agent.last_seen[:19]}"
+        )
+        click.echo(
+            "  decisions: " + ", ".join(f"{count} {name}" for name, count in sorted(agent.decisions.items()))
+        )
         last = agent.last_decision
         click.echo(f"  last: {last['effect']} {plain(last['action'])} on {plain(last['resource'])}")
         click.echo(f"        {plain(last['reason'])} (record {last['event_id']})")

@@ -44,7 +44,9 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | N
 
 @command.command("issue")
 @click.argument("principal")
-@click.option("--ttl", "ttl_s", callback=_seconds, help="How long it lives, as 15m or 8h.  [default: the setting]")
+@click.option(
+    "--ttl", "ttl_s", callback=_seconds, help="How long it lives, as 15m or 8h.  [default: the setting]"
+)
 @click.option("--role", "roles", multiple=True, help="Only these of the principal's roles.")
 @click.option("--group", "groups", multiple=True, help="Only these of the principal's groups.")
 @click.option(
@@ -53,7 +55,9 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | N
     multiple=True,
     help="Who delegates, the immediate delegator first; can be given up to 4 times.",
 )
-@click.option("--act-as", is_flag=True, help="Let the bearer name other principals (for trusted gateways only).")
+@click.option(
+    "--act-as", is_flag=True, help="Let the bearer name other principals (for trusted gateways only)."
+)
 @project_option
 @output_options
 def issue(
@@ -79,7 +83,9 @@ def issue(
         act_as=act_as,
     )
     if not known:
-        output.note(f"note: the inventory does not list `{plain(principal)}`, so it has no roles and no groups")
+        output.note(
+            f"note: the inventory does not list `{plain(principal)}`, so it has no roles and no groups"
+        )
     output.result({"token": token}, lambda: click.echo(token))
 
 
@@ -105,7 +111,9 @@ def verify(token: str | None, *, folder: Path, output: Output) -> None:
         ):
             click.echo(f"  {name}: {plain(', '.join(values)) or 'none'}")
         click.echo(f"  may name other principals: {'yes' if found.act_as else 'no'}")
-        click.echo(f"  expires {datetime.fromtimestamp(found.expires_at, UTC):%Y-%m-%d %H:%M:%S} UTC, id {found.jti}")
+        click.echo(
+            f"  expires {datetime.fromtimestamp(found.expires_at, UTC):%Y-%m-%d %H:%M:%S} UTC, id {found.jti}"
+        )
 
     output.result(found, show)
 
@@ -121,7 +129,9 @@ def revoke(jti: str | None, principal: str | None, *, folder: Path, output: Outp
         raise click.UsageError("name either a token's JTI or --principal")
     _tokens(folder).revoke(jti=jti, principal=principal)
     what = f"token {jti}" if jti is not None else f"all tokens of {principal} issued until now"
-    output.result({"revoked": {"jti": jti, "principal": principal}}, lambda: click.echo(f"revoked {plain(what)}"))
+    output.result(
+        {"revoked": {"jti": jti, "principal": principal}}, lambda: click.echo(f"revoked {plain(what)}")
+    )
 
 
 @command.group("keys")

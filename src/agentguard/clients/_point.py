@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_NO_CONTEXT = Context()
 _LOGGER = logging.getLogger("agentguard.pep")
 
 
@@ -129,9 +130,9 @@ class EnforcementPoint:
                 step if isinstance(step, PlanStep) else msgspec.convert(dict(step), PlanStep)
                 for step in given
             ]
+            about = _context(context, "", "", "", "")
             requests = [
-                self._request(step.action, step.resource, step.params, principal, context or Context())
-                for step in plan
+                self._request(step.action, step.resource, step.params, principal, about) for step in plan
             ]
             return self._judge_all(self._decider.decide_plan(requests), len(plan))
         except Exception as error:  # noqa: BLE001 - as in `check`
@@ -231,6 +232,8 @@ class EnforcementPoint:
 
 
 def _context(context: Context | None, session: str, correlation_id: str, task: str, ticket: str) -> Context:
+    if context is None and not (session or correlation_id or task or ticket):
+        return _NO_CONTEXT
     given = {"session": session, "correlation_id": correlation_id, "task": task, "ticket": ticket}
     if context is not None and not isinstance(context, Context):
         raise RequestError("a context is a `Context`")

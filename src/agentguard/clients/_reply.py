@@ -118,10 +118,7 @@ def _is_same_resource(asked: str, decided: str) -> bool:
 
 def _is_same_json(asked: object, decided: object) -> bool:
     # Not `==`: to Python 1, 1.0 and true are equal.
-    try:
-        return _ENCODER.encode(asked) == _ENCODER.encode(decided)
-    except (ValueError, TypeError, RecursionError):
-        return False
+    return _ENCODER.encode(asked) == _ENCODER.encode(decided)
 
 
 def _refusal(answer: Answer) -> ReplyError:

@@ -34,7 +34,7 @@ class ResourceTemplate:
             raise ConfigError(f"resource `{text}` names `{unknown[0]}`, which is no parameter", hint=_HINT)
         literal = "".join(literal for literal, _ in self._parts)
         # Where a value could be read as part of a scheme, a host or a port.
-        starts_open = bool(self._parts) and not self._parts[0][0]
+        starts_open = bool(self._parts) and "/" not in self._parts[0][0]
         self._forbidden = _URI_STRUCTURE if ":" in literal or starts_open else _STRUCTURE
         try:
             self.render(dict.fromkeys(names, "x"))

@@ -84,6 +84,8 @@ def row_of(record: Mapping[str, Any]) -> Row | None:
 def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, label in _FACTS:
         value = record.get(name)
+        if isinstance(value, dict):
+            value = {key: item for key, item in value.items() if item not in ("", None, {}, [])}
         if value in (None, "", [], {}, ()):
             continue
         yield label, _risk(value) if name == "risk" else _text(value, _MAX_FACT)

@@ -38,10 +38,13 @@ def log_decision(decision: Decision) -> None:
 
 
 def _level(decision: Decision) -> int:
+    lets_through = decision.effect is Effect.ALLOW or decision.effect is Effect.TRANSFORM
+    usual = logging.DEBUG if lets_through else logging.INFO
+    if not decision.obligations:
+        return usual
     levels = [
         getattr(logging, obligation.value.upper())
         for obligation in decision.obligations
         if obligation.name == "log_level" and obligation_problem(obligation) is None
     ]
-    stops = decision.effect in (Effect.DENY, Effect.REQUIRE_APPROVAL)
-    return max(levels, default=logging.INFO if stops else logging.DEBUG)
+    return max(levels, default=usual)

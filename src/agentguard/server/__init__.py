@@ -10,13 +10,10 @@ from agentguard.server._app import App, create_app
 from agentguard.server._openapi import openapi
 from agentguard.server._serve import Server, base_url, build_server, listen, serve
 from agentguard.server._services import (
-    LoginCodes,
     LogState,
     Rejections,
     ServedLog,
-    ServerSettings,
     Services,
-    VerifiedToken,
 )
 
 __all__ = [
@@ -25,13 +22,10 @@ __all__ = [
     "App",
     "LastDecision",
     "LogState",
-    "LoginCodes",
     "Rejections",
     "ServedLog",
     "Server",
-    "ServerSettings",
     "Services",
-    "VerifiedToken",
     "base_url",
     "build_server",
     "create_app",

@@ -111,7 +111,7 @@ class App:
                 raise _method_not_allowed("POST")  # noqa: TRY301 - one place answers errors
             settings = self._services.settings
             body = await read_body(
-                headers, receive, limit=settings.max_body_bytes, deadline_s=settings.read_timeout_s
+                headers, scope, receive, limit=settings.max_body_bytes, deadline_s=settings.read_timeout_s
             )
             reply = await hot(headers, body)
             status = 200 if reply else 204

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agentguard.core import Decision, Principal
+    from agentguard.identity import VerifiedToken
     from agentguard.server._agents import AgentsSeen
     from agentguard.server._http import Headers
     from agentguard.server._metrics import Metrics
-    from agentguard.server._services import Services, VerifiedToken
+    from agentguard.server._services import Services
 
 T = TypeVar("T")
 
@@ -71,9 +72,10 @@ class CheckRoutes:
             context=_context(token, call.context),
         )
         if self._pool is None:
-            decision = self._timed_decide(request, trace=call.trace)
+            decision, took_s = self._timed_decide(request, trace=call.trace)
         else:
-            decision = await self._in_thread(lambda: self._timed_decide(request, trace=call.trace))
+            decision, took_s = await self._in_thread(lambda: self._timed_decide(request, trace=call.trace))
+        self._metrics.took(took_s)
         self._note(decision)
         return _encoder.encode(CheckReply(call.request_id, decision))
 
@@ -136,11 +138,10 @@ class CheckRoutes:
             raise HttpError(403, "principal_unknown", "the inventory has no such principal")
         return principal
 
-    def _timed_decide(self, request: Request, *, trace: bool) -> Decision:
+    def _timed_decide(self, request: Request, *, trace: bool) -> tuple[Decision, float]:
         start = time.perf_counter()
         decision = self._decider.decide(request, trace=trace)
-        self._metrics.decide_seconds.observe(time.perf_counter() - start)
-        return decision
+        return decision, time.perf_counter() - start
 
     def _note(self, decision: Decision) -> None:
         self._metrics.decided(decision)

@@ -11,17 +11,20 @@ if TYPE_CHECKING:
 
     from agentguard.server._http import Headers
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACK = frozenset(("127.0.0.1", "localhost", "[::1]"))
+_HTTP_PORT = 80
 
 
 class HostGuard:
-    """Lets a request through whose `Host` is loopback with our port, or one of `allowed` as written.
+    """Lets a request through whose `Host` is one of `allowed`.
 
-    A name of a stranger's that resolves to this machine is none of these, so no page can reach us by it.
+    A name is allowed with our port; one that is not loopback also without, as a proxy passes it on; one that
+    is written with a port is allowed as written. A stranger's name that resolves to this machine is none of
+    these, so no page can reach us by it.
     """
 
-    def __init__(self, allowed: tuple[str, ...] = ()) -> None:
-        self._allowed = frozenset(host.lower().encode() for host in allowed)
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self._allowed = tuple(host.lower() for host in allowed)
         self._of_port: dict[int, frozenset[bytes]] = {}
 
     def check(self, host: bytes, scope: Scope) -> None:
@@ -29,14 +32,23 @@ class HostGuard:
         port = scope["server"][1] if scope.get("server") else 0
         hosts = self._of_port.get(port)
         if hosts is None:
-            hosts = self._of_port[port] = self._allowed | _loopback(port)
+            spellings = (each for name in self._allowed for each in _spellings(name, port))
+            hosts = self._of_port[port] = frozenset(each.encode() for each in spellings)
         if host not in hosts and host.lower() not in hosts:
             raise HttpError(
                 421,
                 "host_not_allowed",
                 "this server does not answer to that host",
-                hint="use http://127.0.0.1",
+                hint="use http://127.0.0.1, or add the host to `server.allowed_hosts`",
             )
+
+
+def _spellings(name: str, port: int) -> tuple[str, ...]:
+    if ":" in name.rpartition("]")[2]:
+        return (name,)
+    # Port 80 is left out of `Host` by those who speak http (RFC 9110, section 4.2.1).
+    bare = (name,) if name not in _LOOPBACK or port == _HTTP_PORT else ()
+    return (f"{name}:{port}", *bare)
 
 
 def require_same_origin(headers: Headers, scope: Scope) -> None:
@@ -49,9 +61,3 @@ def require_same_origin(headers: Headers, scope: Scope) -> None:
     is_own = headers.origin.lower() == own.lower() if headers.origin else headers.fetch_site == b"same-origin"
     if not is_own or headers.fetch_site not in (b"", b"same-origin"):
         raise HttpError(403, "origin_not_allowed", "the form was not posted by a page of this server")
-
-
-def _loopback(port: int) -> frozenset[bytes]:
-    with_port = {f"{host}:{port}".encode() for host in _LOOPBACK}
-    # Port 80 is left out of `Host` by those who speak http (RFC 9110, section 4.2.1).
-    return frozenset(with_port | ({host.encode() for host in _LOOPBACK} if port == 80 else set()))  # noqa: PLR2004

@@ -11,11 +11,14 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     Header = tuple[bytes, bytes]
 
 T = TypeVar("T")
+
+# A key of the scope: the server says that the body has arrived, so that no timer is needed.
+BODY_IS_WHOLE = "agentguard.body_is_whole"
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -108,7 +111,9 @@ def unauthorized(code: str, message: str, *, hint: str | None = None) -> HttpErr
     )
 
 
-async def read_body(headers: Headers, receive: Receive, *, limit: int, deadline_s: float) -> bytes:
+async def read_body(
+    headers: Headers, scope: Scope, receive: Receive, *, limit: int, deadline_s: float
+) -> bytes:
     """Return the whole body, at most `limit` bytes, received within `deadline_s` seconds.
 
     Raises:
@@ -117,12 +122,11 @@ async def read_body(headers: Headers, receive: Receive, *, limit: int, deadline_
     """
     if headers.length and (not headers.length.isdigit() or int(headers.length[:19]) > limit):
         raise _too_large(limit)
+    if BODY_IS_WHOLE in scope:
+        return await _read_on(receive, limit)
     try:
         async with asyncio.timeout(deadline_s):
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            if message.get("more_body") or message["type"] != "http.request":
-                body = await _read_on(message, body, receive, limit)
+            return await _read_on(receive, limit)
     except TimeoutError:
         raise HttpError(
             408,
@@ -130,23 +134,19 @@ async def read_body(headers: Headers, receive: Receive, *, limit: int, deadline_
             f"the body did not arrive within {deadline_s:g} s",
             headers=((b"connection", b"close"),),
         ) from None
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
 
 
-async def _read_on(message: Message, body: bytes, receive: Receive, limit: int) -> bytes:
-    parts, size = [body], len(body)
+async def _read_on(receive: Receive, limit: int) -> bytes:
+    body = b""
     while True:
+        message = await receive()
         if message["type"] != "http.request":
             raise ClientGoneError
-        if size > limit:
+        body = body + message["body"] if body else message["body"]
+        if len(body) > limit:
             raise _too_large(limit)
         if not message.get("more_body"):
-            return b"".join(parts)
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+            return body
 
 
 class ClientGoneError(Exception):

@@ -167,6 +167,7 @@ class PageRoutes:
     async def _form(self, request: HttpRequest) -> dict[str, str]:
         body = await read_body(
             _headers(request),
+            request.scope,
             request.receive,
             limit=_MAX_FORM_BYTES,
             deadline_s=self._services.settings.read_timeout_s,

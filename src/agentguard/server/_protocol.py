@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from agentguard.server._http import API_HEADERS, error_body
+from agentguard.server._http import API_HEADERS, BODY_IS_WHOLE, error_body
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,16 +62,20 @@ class _BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self._in_headers:
-            self._header_bytes += len(data)
-            if self._deadline is None:
-                self._arm()
+        self._header_bytes += len(data)
         super().data_received(data)
-        # What arrives in one piece with its end is bounded by the read buffer (256 KiB) and the body's bound.
-        if self._in_headers and self._header_bytes > MAX_HEADER_BYTES:
-            self._refuse(
-                431, "headers_too_large", f"the headers are longer than {MAX_HEADER_BYTES} bytes", data
-            )
+        # A request that came in one piece, as nearly all do, needs no timer and leaves the count at 0.
+        if self._in_headers and self._header_bytes:
+            if self._header_bytes > MAX_HEADER_BYTES:
+                self._refuse(
+                    431, "headers_too_large", f"the headers are longer than {MAX_HEADER_BYTES} bytes", data
+                )
+            elif self._deadline is None:
+                self._arm()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
@@ -82,6 +86,9 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_headers = True
+        self._header_bytes = 0
+        # The application need not set a deadline for a body that is here.
+        self.scope[BODY_IS_WHOLE] = True  # type: ignore[literal-required]  # a key of ours, not of ASGI's
 
     def send_400_response(self, msg: str) -> None:
         # A request that was read before on this connection may still be answered; nothing new is.

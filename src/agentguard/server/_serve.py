@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agentguard.server._services import Services
 
 _log = logging.getLogger("agentguard.server")
+# What is in flight has this long to finish: a decision takes microseconds, its record on disk milliseconds.
+SHUTDOWN_TIMEOUT_S = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -57,7 +59,7 @@ def serve(
 ) -> int:
     """Serve until SIGINT or SIGTERM and return the exit code, 0.
 
-    Requests in flight are finished (for at most `shutdown_timeout_s`), streams ended, then the decider is
+    Requests in flight are finished (for at most 10 s), streams ended, then the decider is
     closed and the log flushed and its head signed. The same signal a second time ends the process at once;
     what was decided is in the log by then, whose head lags as after a crash. `sockets` are listening ones in
     place of the settings' address; `on_started` is called with the base URL once connections are taken.
@@ -95,7 +97,7 @@ def build_server(
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
     )
     return Server(config, app, base_url(listener), on_started)
 

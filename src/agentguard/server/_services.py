@@ -5,24 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agentguard.config import ServerSettings
 from agentguard.core import AuditLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.core import Action, Decider, Principal
-
-
-class VerifiedToken(Protocol):
-    """What a verified token proves: who acts, and whether it may name another principal."""
-
-    @property
-    def principal(self) -> Principal:
-        """The principal, with its effective roles and groups."""
-
-    @property
-    def act_as(self) -> bool:
-        """Whether the bearer is a trusted enforcement point that vouches for principal and context."""
+    from agentguard.identity import LoginCodes, VerifiedToken
 
 
 class LogState(Protocol):
@@ -53,25 +43,6 @@ class Rejections(Protocol):
 
     def record(self, peer: str, kind: str, body: bytes) -> None:
         """Note one rejected call; rate-limited per peer, the surplus counted."""
-
-
-class LoginCodes(Protocol):
-    """One-time codes that stand for the admin token in a link."""
-
-    def redeem(self, code: str) -> bool:
-        """Return whether `code` was issued, is fresh and had not been used."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """Where to listen, and the bounds. `allowed_hosts` are further `Host` values, as `guard.example:8787`."""
-
-    host: str = "127.0.0.1"
-    port: int = 8787
-    max_body_bytes: int = 256 * 1024
-    read_timeout_s: float = 10.0
-    allowed_hosts: tuple[str, ...] = ()
-    shutdown_timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

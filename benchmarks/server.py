@@ -1,0 +1,189 @@
+"""`POST /v1/check` over loopback: what HTTP adds to a decision. Run: `python -m benchmarks.server`.
+
+The server runs in a process of its own with a decider that answers at once, so the figure is the sidecar's
+alone: HTTP, the token, JSON both ways, metrics. The client is this process: raw sockets, no HTTP library, so
+on two cores it takes little from the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import socket
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from agentguard.config import ServerSettings
+from agentguard.core import Decision, Effect, IdentityError, Principal, Request
+from agentguard.identity import LoginCodes, VerifiedToken
+from agentguard.server import Services, listen, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agentguard.core import Outcome
+
+ONE_CALLS = 5_000
+MANY_CALLS = 60_000
+CONNECTIONS = 32
+BODY = json.dumps(
+    {
+        "request_id": "0123456789abcdef0123456789abcdef",
+        "action": "restart-deployment",
+        "resource": "staging/api",
+        "params": {"namespace": "staging", "deployment": "api"},
+    }
+).encode()
+
+
+class _State:
+    seq, head, healthy = 0, "", True
+
+
+class _NoLog:
+    def append(self, record: Mapping[str, Any]) -> str:
+        del record
+        return ""
+
+    def read(self, *, after: int = 0, limit: int | None = None) -> Iterable[Mapping[str, Any]]:
+        del after, limit
+        return ()
+
+    def close(self) -> None: ...
+
+    def state(self) -> _State:
+        return _State()
+
+
+class _NoRejections:
+    def record(self, peer: str, kind: str, body: bytes) -> None: ...
+
+
+class _Constant:
+    def decide(self, request: Request, *, trace: bool = False) -> Decision:
+        del trace
+        return Decision(
+            Effect.ALLOW,
+            "staging is free",
+            request.principal.id,
+            request.action,
+            request.resource,
+            request.params,
+            rule="staging",
+            stage="policy",
+        )
+
+    def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
+        return [self.decide(request) for request in requests]
+
+    def record_outcome(self, outcome: Outcome) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _verify(token: str) -> VerifiedToken:
+    if token != "agent":  # noqa: S105 - the benchmark's own
+        raise IdentityError("the token is not the benchmark's")
+    return VerifiedToken(Principal("deploy-agent"), act_as=False, jti="1", issued_at=0.0, expires_at=2e9)
+
+
+def _serve(listener: socket.socket) -> None:
+    services = Services(
+        decider=_Constant(),
+        audit=_NoLog(),
+        rejections=_NoRejections(),
+        verify_token=_verify,
+        admin_matches=lambda _: False,
+        login_codes=LoginCodes(),
+        principal_named=lambda _: None,
+        describe_policies=dict,
+        describe_actions=list,
+        ready=list,
+        version="0",
+        settings=ServerSettings(),
+    )
+    serve(services, sockets=[listener])
+
+
+class _Client(asyncio.Protocol):
+    """Sends the same request again as soon as its answer is whole."""
+
+    def __init__(self, request: bytes, calls: int, done: asyncio.Future[None]) -> None:
+        self._request, self._left, self._done = request, calls, done
+        self.times_s: list[float] = []
+        self._buffer = b""
+        self._sent = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # the kind it gets
+        self._transport = transport
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, separator, body = self._buffer.partition(b"\r\n\r\n")
+        if not separator or len(body) < int(head.partition(b"content-length: ")[2].partition(b"\r")[0]):
+            return
+        self.times_s.append(time.perf_counter() - self._sent)
+        assert head.startswith(b"HTTP/1.1 200"), head
+        self._buffer = b""
+        self._left -= 1
+        if self._left:
+            self._send()
+        else:
+            self._transport.close()
+            self._done.set_result(None)
+
+    def _send(self) -> None:
+        self._sent = time.perf_counter()
+        self._transport.write(self._request)
+
+
+async def _measure(port: int, connections: int, calls: int) -> tuple[float, list[float]]:
+    loop = asyncio.get_running_loop()
+    request = (
+        f"POST /v1/check HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer agent\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    ).encode() + BODY
+    start = time.perf_counter()
+    clients, done = [], []
+    for _ in range(connections):
+        future = loop.create_future()
+        client = _Client(request, calls // connections, future)
+        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+        clients.append(client)
+        done.append(future)
+    await asyncio.gather(*done)
+    wall_s = time.perf_counter() - start
+    return wall_s, sorted(each for client in clients for each in client.times_s)
+
+
+def _report(name: str, wall_s: float, times_s: list[float]) -> None:
+    p50, p99 = statistics.median(times_s) * 1e3, times_s[int(len(times_s) * 0.99)] * 1e3
+    rate = len(times_s) / wall_s
+    print(f"{name:28} p50 {p50:6.3f} ms   p99 {p99:6.3f} ms   {rate:8,.0f} requests/s")
+
+
+def main() -> None:
+    """Measure one connection's latency, and what one process answers at 32 connections."""
+    import uvloop
+
+    listener = listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    process = multiprocessing.get_context("fork").Process(target=_serve, args=(listener,))
+    process.start()
+    listener.close()
+    try:
+        uvloop.run(_measure(port, 1, 500))  # warm up
+        for _ in range(3):
+            _report("1 connection", *uvloop.run(_measure(port, 1, ONE_CALLS)))
+            _report(f"{CONNECTIONS} connections", *uvloop.run(_measure(port, CONNECTIONS, MANY_CALLS)))
+    finally:
+        process.terminate()
+        process.join(20)
+    print(f"the server's exit code: {process.exitcode}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""`agentguard doctor`: what is wrong here, and how to mend it."""
+
+from __future__ import annotations
+
+import enum
+import platform
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from agentguard.cli._exit import ExitCode
+from agentguard.cli._options import environ, output_options, project_option
+from agentguard.cli._output import Output, plain
+from agentguard.core import AgentGuardError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agentguard.assembly import Project
+    from agentguard.config import Config
+
+
+class State(enum.Enum):
+    """How a check went."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found, and what to do."""
+
+    check: str
+    state: State
+    message: str
+    hint: str | None = None
+
+
+_MARKS = {State.OK: ("✔", "green"), State.WARNING: ("!", "yellow"), State.PROBLEM: ("✘", "red")}
+
+
+@click.command("doctor", short_help="Say what is wrong here and how to mend it.")
+@project_option
+@output_options
+def command(*, folder: Path, output: Output) -> int:
+    """Look at the machine, the project, its state folder and its audit log, and say how to mend what is wrong.
+
+    Changes nothing. The exit code is 1 when there is a problem; warnings do not count.
+    """
+    findings = list(_examine(folder))
+
+    def show() -> None:
+        for finding in findings:
+            mark, colour = _MARKS[finding.state]
+            click.echo(f"{click.style(mark, fg=colour, bold=True)} {finding.check}: {plain(finding.message)}")
+            if finding.hint:
+                click.echo(f"    {plain(finding.hint)}")
+
+    output.result(findings, show)
+    broken = any(each.state is State.PROBLEM for each in findings)
+    return ExitCode.FAILED if broken else ExitCode.ALLOW
+
+
+def _examine(folder: Path) -> Iterator[Finding]:
+    from agentguard.assembly import load_project
+    from agentguard.config import load_config
+
+    yield _machine()
+    configs: list[Config] = []
+    yield from _trying(
+        "configuration", lambda: configs.append(load_config(folder, environ())), "agentguard.yaml can be used"
+    )
+    if not configs:
+        return
+    config = configs[0]
+    projects: list[Project] = []
+    yield from _trying("project", lambda: projects.append(load_project(folder)), "")
+    for project in projects:
+        yield from _declarations(project)
+    yield from _state(config)
+    yield from _audit(config)
+    yield _disk(config)
+    yield _port(config)
+
+
+def _machine() -> Finding:
+    version = platform.python_version()
+    if sys.platform != "linux":
+        return Finding(
+            "machine", State.WARNING, f"Python {version} on {sys.platform}", "Linux is what is tested"
+        )
+    return Finding("machine", State.OK, f"Python {version} on Linux {platform.release()}")
+
+
+def _trying(check: str, attempt: Callable[[], object], fine: str) -> Iterator[Finding]:
+    try:
+        attempt()
+    except AgentGuardError as error:
+        where = f"{error.location}: " if error.location else ""
+        yield Finding(check, State.PROBLEM, where + error.message, error.hint)
+    else:
+        if fine:
+            yield Finding(check, State.OK, fine)
+
+
+def _declarations(project: Project) -> Iterator[Finding]:
+    rules = len(project.policies.current.rules)
+    resources, principals = len(project.inventory.resources), len(project.inventory.principals)
+    yield Finding(
+        "project",
+        State.OK,
+        f"{len(project.registry)} actions, {resources} resources, {principals} principals, {rules} rules",
+    )
+    if not rules:
+        yield Finding(
+            "policy",
+            State.WARNING,
+            "there are no rules, so everything is denied",
+            "agentguard policy template list",
+        )
+    findings = project.lint()
+    if findings:
+        yield Finding(
+            "policy", State.WARNING, f"{len(findings)} things to look at", "agentguard policy validate"
+        )
+
+
+def _state(config: Config) -> Iterator[Finding]:
+    from agentguard.identity import report_state
+
+    report = report_state(config.project.id, environ(), project_folder=config.folder)
+    if report.problem:
+        yield Finding("state folder", State.PROBLEM, f"{report.path}: {report.problem}")
+    else:
+        yield Finding("state folder", State.OK, f"{report.path} {report.mode or '(made at the first use)'}")
+    if report.warning:
+        yield Finding("separation", State.WARNING, report.warning)
+
+
+def _audit(config: Config) -> Iterator[Finding]:
+    from agentguard.assembly import verify_audit
+
+    if not config.audit_folder.is_dir():
+        yield Finding("audit log", State.OK, "empty so far")
+        return
+    try:
+        verification = verify_audit(config, environ())
+    except AgentGuardError as error:
+        yield Finding("audit log", State.PROBLEM, error.message, error.hint)
+        return
+    if not verification.ok:
+        yield Finding("audit log", State.PROBLEM, str(verification.problem), "agentguard audit verify")
+    elif not verification.end_protected:
+        yield Finding(
+            "audit log", State.WARNING, f"{verification.records} records; no signed head protects the end"
+        )
+    else:
+        yield Finding("audit log", State.OK, f"{verification.records} records verified, up to a signed head")
+
+
+def _disk(config: Config) -> Finding:
+    free = shutil.disk_usage(config.folder).free
+    text = f"{free / 1e9:.1f} GB free"
+    if free < config.audit.reserve_bytes:
+        return Finding(
+            "disk", State.PROBLEM, f"{text}, less than the log's reserve: everything is denied", "make room"
+        )
+    return Finding("disk", State.OK, text)
+
+
+def _port(config: Config) -> Finding:
+    address = (config.server.host, config.server.port)
+    with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        taken = probe.connect_ex(address) == 0
+    if taken:
+        return Finding(
+            "port", State.OK, f"something listens on {address[0]}:{address[1]}, perhaps the sidecar"
+        )
+    return Finding(
+        "port", State.OK, f"{address[0]}:{address[1]} is free; start the sidecar with `agentguard up`"
+    )

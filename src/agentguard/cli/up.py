@@ -1,0 +1,125 @@
+"""`agentguard up`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from agentguard.cli._logging import set_up
+from agentguard.cli._options import project_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agentguard.assembly import Engine, Tokens
+    from agentguard.server import Services
+
+
+@click.command("up", short_help="Run the sidecar: decisions over HTTP, the page, the metrics.")
+@click.option("--host", help="Address to listen on.  [default: the setting, 127.0.0.1]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.  [default: the setting, 8787]"
+)
+@click.option(
+    "--login-link/--no-login-link",
+    default=None,
+    help="Print a link that logs in once.  [default: only in a terminal]",
+)
+@project_option
+def command(*, host: str | None, port: int | None, login_link: bool | None, folder: Path) -> int:
+    """Run the sidecar of a project until Ctrl-C.
+
+    Agents ask it with their tokens (`agentguard token issue`), people look at its page with the admin token
+    (`agentguard token admin`). Changed policy files are taken up while it runs. On Ctrl-C or SIGTERM requests
+    in flight are finished and the log's head is signed.
+    """
+    from agentguard.assembly import Engine, load_project, open_tokens
+    from agentguard.server import serve
+
+    project = load_project(folder)
+    set_up(project.config.log.level)
+    tokens = open_tokens(project)
+    engine = Engine(project)
+    try:
+        services = _services(engine, tokens, host=host, port=port)
+        link = sys.stdout.isatty() if login_link is None else login_link
+        return serve(services, on_started=_announcement(engine, services, link=link))
+    finally:
+        engine.close()
+
+
+def _announcement(engine: Engine, services: Services, *, link: bool) -> Callable[[str], None]:
+    def announce(url: str) -> None:
+        policies = engine.project.policies.current
+        click.echo(f"agentguard is up at {url}")
+        click.echo(f"  policy {policies.version[:19]} with {len(policies.rules)} rules")
+        click.echo(f"  audit log in {engine.project.config.audit_folder}")
+        if link:
+            click.echo(f"  log in, once, with {url}/login?code={services.login_codes.issue()}")
+        else:
+            click.echo("  log in with what `agentguard token admin` prints")
+        click.echo("  stop with Ctrl-C")
+        sys.stdout.flush()
+
+    return announce
+
+
+def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | None) -> Services:
+    from importlib.metadata import version
+
+    from agentguard.audit import Rejections
+    from agentguard.identity import LoginCodes
+    from agentguard.server import ServerSettings, Services
+
+    settings = engine.project.config.server
+    return Services(
+        decider=engine.pdp,
+        audit=engine.audit,
+        rejections=Rejections(engine.audit),
+        verify_token=tokens.verifier.verify,
+        admin_matches=tokens.admin.matches,
+        login_codes=LoginCodes(),
+        principal_named=engine.project.inventory.principals.get,
+        describe_policies=lambda: _describe_policies(engine),
+        describe_actions=lambda: list(engine.project.registry),
+        ready=lambda: _problems(engine),
+        version=version("agentguard"),
+        settings=ServerSettings(
+            host=host or settings.host,
+            port=settings.port if port is None else port,
+            max_body_bytes=settings.max_body_bytes,
+            read_timeout_s=settings.read_timeout_s,
+            allowed_hosts=settings.allowed_hosts,
+        ),
+        blocking=engine.project.config.audit.durability != "os",
+    )
+
+
+def _describe_policies(engine: Engine) -> dict[str, Any]:
+    store = engine.project.policies
+    return {
+        "version": store.current.version,
+        "problem": store.problem,
+        "rules": [
+            {
+                **msgspec.to_builtins(rule.rule),
+                "file": rule.location.file if rule.location else None,
+                "line": rule.location.line if rule.location else None,
+            }
+            for rule in store.current.rules
+        ],
+    }
+
+
+def _problems(engine: Engine) -> list[str]:
+    problems = []
+    state = engine.audit.state()
+    if not state.healthy:
+        problems.append("the audit log takes no records, so everything is denied")
+    if engine.project.policies.problem is not None:
+        problems.append("the policy files cannot be used; an older set is in force")
+    return problems
