@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plan import PATROL, PLAN, Agent
+from mind import Agent
+from plan import PATROL, PLAN
 from show import Terminal
 from system.view import changes, look
 from tools import DataTools, DeploymentTools
@@ -26,7 +27,7 @@ from agentguard import ActionDenied, Guard
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from plan import Step
+    from plan import Deed, Step
 
 _PATROL_S = 3.0
 
@@ -36,7 +37,7 @@ class Ear(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.effect = self.reason = self.audit_id = ""
+        self.forget()
         logger = logging.getLogger("agentguard.pep")
         logger.setLevel(logging.DEBUG)
         logger.addHandler(self)
@@ -45,12 +46,13 @@ class Ear(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the last decision."""
         if hasattr(record, "effect"):
-            self.effect, self.reason = record.effect, vars(record)["reason"]
-            self.audit_id = vars(record)["audit_id"]
+            told = vars(record)
+            self.effect, self.reason, self.audit_id = told["effect"], told["reason"], told["audit_id"]
+            self.because = told["rule"] or told["stage"]
 
     def forget(self) -> None:
         """Be ready for the next decision."""
-        self.effect = self.reason = self.audit_id = ""
+        self.effect = self.reason = self.because = self.audit_id = ""
 
 
 class Shift:
@@ -78,29 +80,30 @@ class Shift:
         """Repeat calm steps for ever; say so when one is decided differently than before."""
         effects: dict[str, str] = {}
         parent = os.getppid()
-        for step in itertools.cycle(PATROL):
-            self._do(step)
-            effect, before = self._ear.effect, effects.get(step.asked)
+        for asked, do in itertools.cycle(PATROL):
+            self._do(do)
+            effect, before = self._ear.effect, effects.get(asked)
             if before is not None and before != effect:
-                self._terminal.say(f"  was {before}, now {effect}: {step.asked}  {self._ear.reason}")
-            effects[step.asked] = effect
+                self._terminal.say(f"  was {before}, now {effect}: {asked}  {self._ear.reason}")
+            effects[asked] = effect
             time.sleep(_PATROL_S)
             if os.getppid() != parent:  # nobody is left to stop us
                 return
 
     def _take(self, step: Step, number: int) -> dict[str, object]:
         before = look(self._root)
-        came_back = self._do(step)
+        came_back = self._do(step.do)
         after = look(self._root)
         changed = changes(before, after)
         effect, reason = self._ear.effect, self._ear.reason
-        good = (effect, came_back, tuple(changed)) == (step.expected, step.returns, step.changes)
+        wanted = (step.effect, step.because, step.returns, step.changes)
+        good = (effect, self._ear.because, came_back, tuple(changed)) == wanted
         really = _told(came_back, changed) or (
             f"{step.about} still {after[step.about]}" if step.about else ""
         )
         if not good:
-            wanted = _told(step.returns, step.changes) or "nothing"
-            really += self._terminal.paint(f"  UNEXPECTED: wanted {step.expected}, {wanted}", "red", "bold")
+            text = f"  UNEXPECTED: wanted {step.effect} ({step.because}), {_told(step.returns, step.changes)}"
+            really += self._terminal.paint(text, "red", "bold")
         self._terminal.step(
             number, effect or "no answer", step.asked, reason=reason, really=really or "nothing changed"
         )
@@ -111,11 +114,11 @@ class Shift:
             "as_expected": good,
         }
 
-    def _do(self, step: Step) -> str:
+    def _do(self, do: Deed) -> str:
         """Return what came back, empty for nothing."""
         self._ear.forget()
         try:
-            return step.do(self._agent) or ""
+            return do(self._agent) or ""
         except ActionDenied:
             return ""
         except Exception as error:  # noqa: BLE001 - a broken tool is a failed step, not the end of the demo

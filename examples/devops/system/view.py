@@ -23,7 +23,7 @@ def look(root: Path) -> Facts:
     facts |= {f"table {name}": f"{rows} rows" for name, rows in Database(root).tables().items()}
     for path in sorted(root.glob("*/*.json")):  # not the secrets: looking would be opening them
         facts[f"{path.parent.name}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    facts["mail sent to"] = ", ".join(Mail(root).recipients()) or "nobody"
+    facts["mail recipients"] = ", ".join(Mail(root).recipients()) or "nobody"
     return facts
 
 
