@@ -12,7 +12,7 @@ from agentguard.audit._export import export_csv, export_json_lines
 from agentguard.audit._head import Head, read_head
 from agentguard.audit._log import LogState, SegmentLog
 from agentguard.audit._memory import MemoryLog
-from agentguard.audit._read import Filter, read_records
+from agentguard.audit._read import Filter, read_folder, read_records
 from agentguard.audit._record import MAX_RECORD_BYTES
 from agentguard.audit._rejections import Rejections
 from agentguard.audit._verify import Verification, verify
@@ -30,6 +30,7 @@ __all__ = [
     "Verification",
     "export_csv",
     "export_json_lines",
+    "read_folder",
     "read_head",
     "read_records",
     "verify",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,7 +164,7 @@ def read_params(
     """
     params: dict[str, Any] = {}
     if params_text is not None:
-        text = click.get_text_stream("stdin").read() if params_text == "-" else params_text
+        text = sys.stdin.read() if params_text == "-" else params_text
         try:
             params = json.loads(text)
         except ValueError as error:

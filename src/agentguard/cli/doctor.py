@@ -7,7 +7,6 @@ import platform
 import shutil
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +19,7 @@ from agentguard.core import AgentGuardError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from agentguard.assembly import Project
     from agentguard.config import Config

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +13,8 @@ from agentguard.cli._options import environ, output_options, project_option
 from agentguard.cli._output import Output, plain
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agentguard.assembly import Tokens
 
 _DURATION = re.compile(r"([1-9][0-9]*)(s|m|h)?")
@@ -98,7 +100,7 @@ def verify(token: str | None, *, folder: Path, output: Output) -> None:
 
     Without TOKEN it is read from standard input, so that it does not stand in the shell's history.
     """
-    text = token if token is not None else click.get_text_stream("stdin").read().strip()
+    text = token if token is not None else sys.stdin.read().strip()
     found = _tokens(folder).verifier.verify(text)
     principal = found.principal
 

@@ -73,7 +73,7 @@ def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | N
 
     from agentguard.audit import Rejections
     from agentguard.identity import LoginCodes
-    from agentguard.server import ServerSettings, Services
+    from agentguard.server import Services
 
     settings = engine.project.config.server
     return Services(
@@ -88,12 +88,8 @@ def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | N
         describe_actions=lambda: list(engine.project.registry),
         ready=lambda: _problems(engine),
         version=version("agentguard"),
-        settings=ServerSettings(
-            host=host or settings.host,
-            port=settings.port if port is None else port,
-            max_body_bytes=settings.max_body_bytes,
-            read_timeout_s=settings.read_timeout_s,
-            allowed_hosts=settings.allowed_hosts,
+        settings=msgspec.structs.replace(
+            settings, host=host or settings.host, port=settings.port if port is None else port
         ),
         blocking=engine.project.config.audit.durability != "os",
     )
@@ -116,9 +112,8 @@ def _describe_policies(engine: Engine) -> dict[str, Any]:
 
 
 def _problems(engine: Engine) -> list[str]:
-    problems = []
-    state = engine.audit.state()
-    if not state.healthy:
+    problems: list[str] = []
+    if not engine.audit.state.healthy:
         problems.append("the audit log takes no records, so everything is denied")
     if engine.project.policies.problem is not None:
         problems.append("the policy files cannot be used; an older set is in force")

@@ -17,6 +17,10 @@ _ACTION = re.compile(r"[a-z][a-z0-9]*(?:[-_.][a-z0-9]+)*(?:@[1-9][0-9]{0,5})?", 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+-]*):(?!$)", re.ASCII)
 # Schemes whose next part is a host name, which is the same in any case and with a dot at its end.
 _HOST_SCHEMES = frozenset(("http", "https", "ws", "wss", "host", "ftp"))
+# The port that such a URL means when it names none (RFC 3986, section 6.2.3).
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443", "ftp": "21"}
+# What a URL means the same by whether it is encoded or not (RFC 3986, section 6.2.2.2).
+_NEEDLESSLY_ENCODED = re.compile(r"%(?:4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae]|3[0-9]|2d)", re.IGNORECASE)
 _AUTHORITY_END = re.compile(r"[/?#]")
 
 
@@ -81,30 +85,45 @@ def _normalise_unicode(text: str) -> str:
 
 def _split_uri(scheme: str, rest: str) -> tuple[str, str]:
     """Split what follows the scheme into its authority, normalised and kept with the scheme, and its path."""
-    slashes = ""
-    if rest.startswith("//"):
-        if rest.startswith("///"):
-            # file:///etc/shadow is file:/etc/shadow (RFC 8089, appendix B): one form, the short one.
-            return f"{scheme}:", rest[2:]
-        slashes, rest = "//", rest[2:]
-    elif scheme not in _HOST_SCHEMES:
+    slashes = rest.startswith("//")
+    if scheme in _HOST_SCHEMES and slashes is (scheme == "host"):
+        # Clients read `https:example.com` and `https:/example.com` as `https://example.com`.
+        raise _invalid("is no `host:name`" if slashes else "lacks `//` before the host")
+    if rest.startswith("///") and scheme not in _HOST_SCHEMES:
+        # file:///etc/shadow is file:/etc/shadow (RFC 8089, appendix B): one form, the short one.
+        return f"{scheme}:", rest[2:]
+    if not slashes and scheme not in _HOST_SCHEMES:
         return f"{scheme}:", rest
+    rest = rest[2:] if slashes else rest
     end = _AUTHORITY_END.search(rest)
     authority, path = (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
     if scheme in _HOST_SCHEMES:
-        authority = _normalise_authority(authority)
-    if not authority:
+        authority = _normalise_authority(authority, _DEFAULT_PORTS.get(scheme))
+    if scheme == "file":
+        # file://localhost/etc/shadow is file:/etc/shadow too (RFC 8089, section 2); no other host is this one.
+        if authority.lower() != "localhost" or not path.startswith("/"):
+            raise _invalid("names a host or a relative path in a `file` id")
+        return "file:", path
+    if authority in ("", ".", ".."):
         raise _invalid("has no host")
-    return f"{scheme}:{slashes}{authority}", path
+    if scheme in _DEFAULT_PORTS and _NEEDLESSLY_ENCODED.search(path.partition("?")[0]):
+        raise _invalid("encodes a letter, a digit or a mark that needs no encoding")
+    return f"{scheme}:{'//' if slashes else ''}{authority}", path
 
 
-def _normalise_authority(authority: str) -> str:
+def _normalise_authority(authority: str, default_port: str | None) -> str:
     if "@" in authority:
         raise _invalid("carries user information, which hides the host")
     host, colon, port = authority.lower().rpartition(":")
-    if not colon or not port.isdigit():
+    if colon and not port and default_port:
+        # `https://example.com:/` names no port (RFC 3986, section 3.2.3).
+        port = default_port
+    if not (colon and port.isascii() and port.isdigit()):
         host, colon, port = authority.lower(), "", ""
-    return f"{host.rstrip('.')}{colon}{port}"
+    host, port = host.rstrip("."), port.lstrip("0") or port
+    if not host:
+        raise _invalid("has no host")
+    return host if port == default_port else f"{host}{colon}{port}"
 
 
 def _check_segments(path: str, *, absolute: bool) -> None:

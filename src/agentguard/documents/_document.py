@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from agentguard.core import DocumentError, Location
+from agentguard.documents._expected import expected_values
 from agentguard.documents._json import parse_json
 from agentguard.documents._yaml import parse_yaml
 
@@ -22,9 +23,10 @@ Field = tuple[str | int, ...]
 MAX_BYTES = 16 * 1024 * 1024
 SUFFIXES = frozenset((".yaml", ".yml", ".json"))
 
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>(?:key in )?\$.*)`)?$", re.DOTALL)
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+# `[...]` stands for some key of a map; there is no step for what is not known.
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Document:
         try:
             return msgspec.convert(self.value, kind)
         except msgspec.ValidationError as error:
-            raise self._shape_error(str(error)) from None
+            raise self._shape_error(str(error), kind) from None
 
     def location(self, *field: str | int) -> Location:
         """Return where `field` stands: its own line, or that of the nearest part above it."""
@@ -58,15 +60,18 @@ class Document:
         """Return a DocumentError about `field`."""
         return DocumentError(message, location=self.location(*field), hint=hint)
 
-    def _shape_error(self, text: str) -> DocumentError:
+    def _shape_error(self, text: str, kind: type[T]) -> DocumentError:
         match = _WHERE.match(text)
         assert match is not None
-        path = (match["path"] or "$").removeprefix("key in ")
+        path = match["path"] or "$"
         field: Field = tuple(name or int(index) for name, index in _STEP.findall(path))
         unknown = _UNKNOWN.match(text)
         if unknown:
             return self.error(f"unknown key `{unknown['field']}`", *field, unknown["field"])
         what = match["what"]
+        values = expected_values(kind, field) if "enum value" in what else []
+        if values:
+            return self.error("must be one of " + ", ".join(f"`{value}`" for value in values), *field)
         return self.error(what[:1].lower() + what[1:], *field)
 
 

@@ -7,6 +7,7 @@ JSON is nearly a subset; where that fails, errors name the field without its lin
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from agentguard.core import DocumentError, Location
@@ -22,7 +23,8 @@ def parse_json(text: str, file: str) -> tuple[Any, Mapping[Field, int]]:
     """Return the value of a JSON text and, as far as known, the line of each part of it.
 
     Raises:
-        DocumentError: the text is no JSON, or has a duplicate key or a number that is not finite.
+        DocumentError: the text is no JSON, or has a duplicate key, a number that is not finite or beyond 64
+            bits, or half of a surrogate pair.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -36,8 +38,25 @@ def parse_json(text: str, file: str) -> tuple[Any, Mapping[Field, int]]:
     def constant(name: str) -> NoReturn:
         raise DocumentError(f"`{name}` is no JSON number", location=Location(file))
 
+    def real(digits: str) -> float:
+        number = float(digits)
+        if not math.isfinite(number):
+            raise DocumentError(f"`{digits[:40]}` is beyond what a number can hold", location=Location(file))
+        return number
+
+    def integer(digits: str) -> int:
+        number = int(digits)
+        if not -(2**63) <= number < 2**63:
+            raise DocumentError(f"`{digits[:40]}` is beyond 64 bits", location=Location(file))
+        return number
+
     try:
-        value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        value = json.loads(
+            text, object_pairs_hook=pairs, parse_constant=constant, parse_float=real, parse_int=integer
+        )
+        if "\\u" in text:
+            # Half of a surrogate pair is no text: no other program could be given it.
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise DocumentError(error.msg.lower(), location=Location(file, error.lineno)) from None
     except (RecursionError, ValueError) as error:

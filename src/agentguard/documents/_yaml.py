@@ -25,6 +25,8 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PREFIX = "tag:yaml.org,2002:"
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+# What the core schema of YAML 1.2 (section 10.3.2) reads as a number and YAML 1.1 may read as a text.
+_NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _WORDS = {"true": True, "false": False}
 _NULLS = frozenset(("null", "~", ""))
@@ -111,7 +113,7 @@ class _Reader:
             self._check_tag(node, field, "str")
             return text
         tag = node.tag.removeprefix(_PREFIX)
-        if tag in ("str", "timestamp", "value"):
+        if tag in ("str", "timestamp", "value") and _NUMBER.fullmatch(text) is None:
             return text
         if tag == "null" and text in _NULLS:
             return None
@@ -123,12 +125,12 @@ class _Reader:
             return float(text)
         if tag in ("int", "float") and _SEXAGESIMAL.fullmatch(text):
             raise self._refuse(node, field, f"`{text}` is a sexagesimal number to some readers", "quote it")
-        if tag in ("null", "bool", "int", "float"):
+        if tag in ("str", "null", "bool", "int", "float"):
             raise self._refuse(
                 node,
                 field,
                 f"`{text}` is read differently by different readers",
-                "quote it, or spell it as JSON does",
+                "quote it, or write its digits out" if tag == "str" else "quote it, or spell it as JSON does",
             )
         raise self._refuse(node, field, f"has the tag `{node.tag}`", "remove the tag")
 

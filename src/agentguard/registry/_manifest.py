@@ -28,13 +28,14 @@ def write_manifest(folder: Path) -> Path:
         RegistryError: a file cannot be read or has a name that the manifest cannot hold, or the manifest
             cannot be written.
     """
+    path = folder / MANIFEST_NAME
+    unfinished = folder / f".{MANIFEST_NAME}.{os.getpid()}"
     try:
         lines = [f"{digest}  {name}\n" for name, digest in sorted(_digests(folder).items())]
-        path = folder / MANIFEST_NAME
-        unfinished = folder / f".{MANIFEST_NAME}.{os.getpid()}"
         unfinished.write_text("".join(lines), encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
+        unfinished.unlink(missing_ok=True)
         raise RegistryError(
             f"cannot make the manifest: {(error.strerror or str(error)).lower()}",
             location=Location(str(folder)),

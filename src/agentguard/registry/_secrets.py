@@ -56,11 +56,7 @@ class Paths:
         if reference is not None:
             if reference in through:
                 raise Fault(f"`{reference}` refers to itself", hint="write the levels out")
-            try:
-                target = follow(self._root, reference)
-            except (KeyError, ValueError):
-                raise Fault(f"`{reference}` leads nowhere") from None
-            self._walk(target, path, (*through, reference))
+            self._walk(follow(self._root, reference), path, (*through, reference))
         for below, step in _children(schema):
             self._walk(below, path if step is None else (*path, step), through)
 
