@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 REPLICAS = {"staging": 3, "prod": 4}
 _START_S = 30.0
 _WORK_S = 60.0
+_BEGINNINGS = (_UP, _LOGIN) = ("agentguard is up at", "log in, once, with")
 
 
 class DemoError(Exception):
@@ -88,11 +89,11 @@ class Demo:
             stdout=subprocess.PIPE,
         )
         told = self._announcement()
-        self._url = told["agentguard is up at"]
+        self._url = told[_UP]
         self._wait(self._is_ready, "the sidecar is up but not ready")
         self._terminal.fact("sidecar", self._url)
         self._terminal.fact("rules", f"{self.project / 'policies'} (edit them: changes count at once)")
-        self._terminal.fact("page", f"{told['log in, once, with']} (the link works once)")
+        self._terminal.fact("page", f"{told[_LOGIN]} (the link works once)")
 
     def work(self, *, then_end: bool) -> list[Finding]:
         """Have the agent follow its plan, then perhaps end the sidecar, and return what is to be said of it."""
@@ -154,18 +155,27 @@ class Demo:
         sidecar = self._sidecar
         assert sidecar is not None
         assert sidecar.stdout is not None
-        stream = sidecar.stdout
-        told: dict[str, str] = {}
-        beginnings = ("agentguard is up at", "log in, once, with")
-        while len(told) < len(beginnings):
-            self._wait(lambda: bool(select.select([stream], [], [], 0)[0]), "the sidecar did not start")
-            line = stream.readline()
-            if not line:
-                raise DemoError("the sidecar did not start")
-            for beginning in beginnings:
-                if line.strip().startswith(beginning):
-                    told[beginning] = line.strip().removeprefix(beginning).strip()
-        return told
+        # Not through the stream: what it has buffered, `select` does not see.
+        descriptor = sidecar.stdout.fileno()
+        said = ""
+
+        def has_said_all() -> bool:
+            nonlocal said
+            if select.select([descriptor], [], [], 0)[0]:
+                chunk = os.read(descriptor, 65536)
+                if not chunk:
+                    raise DemoError("the sidecar did not start")
+                said += chunk.decode()
+            return all(beginning in said for beginning in _BEGINNINGS) and said.endswith("\n")
+
+        self._wait(has_said_all, "the sidecar did not start")
+        lines = [line.strip() for line in said.splitlines()]
+        return {
+            beginning: line.removeprefix(beginning).strip()
+            for beginning in _BEGINNINGS
+            for line in lines
+            if line.startswith(beginning)
+        }
 
     def _is_ready(self) -> bool:
         try:
