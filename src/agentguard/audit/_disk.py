@@ -56,11 +56,11 @@ class Reserve:
         self._minimum = minimum
         self._next = 0.0
 
-    def check(self, fd: int, *, now: bool = False) -> None:
-        """Raise AuditError (`audit_disk_full`) if too little is free where `fd` lies."""
+    def check(self, fd: int, *, now: bool = False) -> bool:
+        """Raise AuditError (`audit_disk_full`) if too little is free where `fd` lies; tell whether it looked."""
         present = time.monotonic()
         if present < self._next and not now:
-            return
+            return False
         stat = os.fstatvfs(fd)
         free = stat.f_bavail * stat.f_frsize
         if free < self._minimum:
@@ -70,3 +70,4 @@ class Reserve:
                 hint="free some space; the log goes on by itself",
             )
         self._next = present + _CHECK_INTERVAL_S
+        return True
