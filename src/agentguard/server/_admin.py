@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.core import IdentityError
 from agentguard.server._agents import parse_time, principal_of
 from agentguard.server._http import HttpError, bearer, unauthorized
 
@@ -95,7 +96,7 @@ class AdminRoutes:
     def _refuse_agent(self, token: str) -> None:
         try:
             self._services.verify_token(token)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the answer is the caller's 401
+        except IdentityError:
             return
         raise HttpError(
             403, "agent_may_only_check", "an agent's token may only check", hint="use the admin token"

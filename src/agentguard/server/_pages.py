@@ -19,7 +19,7 @@ from agentguard.server._openapi import openapi
 from agentguard.server._sessions import LoginThrottle, csrf_matches, drop_cookie, set_cookie
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request as HttpRequest
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from agentguard.server._feed import Feed
     from agentguard.server._services import Services
     from agentguard.server._sessions import Session, Sessions
+
+    Reject = Callable[[str, str, bytes], None]
 
 ROWS = 200
 # The chain's state is sent with each batch and at least this often, which keeps the connection known as alive.
@@ -37,8 +39,11 @@ _MAX_FORM_BYTES = 8192
 class PageRoutes:
     """Answers browsers. A person is whoever holds a session's cookie."""
 
-    def __init__(self, services: Services, sessions: Sessions, feed: Feed, admin: AdminRoutes) -> None:
+    def __init__(
+        self, services: Services, sessions: Sessions, feed: Feed, admin: AdminRoutes, reject: Reject
+    ) -> None:
         self._services = services
+        self._reject = reject
         self._sessions = sessions
         self._feed = feed
         self._admin = admin
@@ -102,7 +107,7 @@ class PageRoutes:
             problem = "" if self._services.admin_matches(token.strip()) else "This is not the admin token."
         if problem:
             self._throttle.failed(peer)
-            self._services.rejections.record(peer, "login_failed", b"")
+            self._reject(peer, "login_failed", b"")
             return _page(render_login(problem=problem), HTTPStatus.FORBIDDEN)
         self._sessions.end(headers.cookie)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
