@@ -130,7 +130,8 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
     [
         ("AGENTGUARD_SERVER_PROT", "1", "unknown setting", "AGENTGUARD_SERVER_PORT"),
         ("AGENTGUARD_IDENTITY", "1", "unknown setting", "AGENTGUARD_IDENTITY_"),
-        ("AGENTGUARD_SERVER_PORT", "0", ">= 1", None),
+        ("AGENTGUARD_SERVER_PORT", "0", ">= 1", "1 to 65535"),
+        ("AGENTGUARD_AUDIT_DURABILITY", "never", "invalid enum value", "one of group, os, record"),
         ("AGENTGUARD_SERVER_PORT", "http", "expected `int`", None),
         ("AGENTGUARD_POLICY_STRICT", "maybe", "expected `bool`", None),
         ("AGENTGUARD_SERVER_ALLOWED_HOSTS", "a,,b", "length >= 1", None),

@@ -277,10 +277,11 @@ def _read_variable(variable: str, text: str, annotation: Any) -> Any:
         return msgspec.convert(value, annotation, strict=False)
     except msgspec.ValidationError as error:
         message = str(error).partition(" - at `")[0]
-        raise _variable_error(variable, message[:1].lower() + message[1:], None) from None
+        hint = f"it takes: {_type_text(msgspec.json.schema(annotation))}"
+        raise _variable_error(variable, message[:1].lower() + message[1:], hint) from None
 
 
-def _variable_error(variable: str, message: str, hint: str | None) -> ConfigError:
+def _variable_error(variable: str, message: str, hint: str) -> ConfigError:
     return ConfigError(message, code="config_variable", location=Location(variable), hint=hint)
 
 

@@ -4,12 +4,15 @@ import errno
 import os
 import stat
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agentguard.core import AgentGuardError, ConfigError
 from agentguard.identity import StateFolder, report_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROJECT = "demo-1234"
 
@@ -199,6 +202,15 @@ def test_report_of_an_agent_with_a_user_of_its_own(tmp_path: Path, agent_uid: in
     assert (report.mode, report.problem) == ("0700", None)
     assert report.same_uid is (agent_uid == os.geteuid())
     assert (report.warning is None) if word is None else (word in (report.warning or ""))
+
+
+def test_report_shows_secrets_in_the_project_folder(tmp_path: Path) -> None:
+    inside = report_state(
+        PROJECT, environ(tmp_path / "project" / "state"), project_folder=tmp_path / "project"
+    )
+    assert "project folder" in (inside.problem or "")
+    beside = report_state(PROJECT, environ(tmp_path / "state"), project_folder=tmp_path / "project")
+    assert beside.problem is None
 
 
 def test_report_shows_what_is_wrong(tmp_path: Path) -> None:

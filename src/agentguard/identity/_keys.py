@@ -95,6 +95,7 @@ class KeyRing:
         self._keep_s = keep_s
         self._now = now
         self._lock = threading.Lock()
+        self.generation = 0  # counts how often the content has changed
         self._seen = state.signature(name)
         self._load(state.read_or_create(name, self._first))
 
@@ -147,22 +148,22 @@ class KeyRing:
         self.refresh()
         return fresh.kid
 
-    def refresh(self) -> bool:
-        """Read the file again if another process has changed it; tell whether it had.
+    def refresh(self) -> None:
+        """Read the file again if another process has changed it.
 
         Raises:
             IntegrityError: the file is gone or damaged.
         """
         seen = self._state.signature(self._name)
         if seen == self._seen:
-            return False
+            return
         with self._lock:
             try:
                 self._load(self._state.read(self._name))
             except FileNotFoundError:
                 raise self._state.corrupt(self._name, _DAMAGED) from None
             self._seen = seen
-        return True
+            self.generation += 1
 
     def _first(self) -> bytes:
         return self._encode((self._make(),))
@@ -201,7 +202,14 @@ class KeyRing:
 
     def _import(self, stored: _Stored) -> OKPKey | OctKey:
         jwk: dict[str, str | list[str]] = {**stored.jwk}
-        return OKPKey.import_key(jwk) if self._algorithm == "Ed25519" else OctKey.import_key(jwk)
+        if self._algorithm == "HS256":
+            return OctKey.import_key(jwk)
+        key = OKPKey.import_key(jwk)
+        # With `d` the public key comes from it, so the two halves are compared here.
+        public = OKPKey.import_key({name: value for name, value in jwk.items() if name != "d"})
+        if public.public_key != key.public_key:
+            raise ValueError("the halves do not belong together")
+        return key
 
     def _encode(self, keys: tuple[_Stored, ...]) -> bytes:
         return msgspec.json.encode(_File(version=1, algorithm=self._algorithm, keys=keys))
@@ -251,7 +259,8 @@ class TokenKeys:
         """Return the key of that id if it verifies, looked up anew if another process may have made it."""
         for ring in self._rings:
             found = ring.verification_key(key_id)
-            if found is None and ring.refresh():
+            if found is None:
+                ring.refresh()
                 found = ring.verification_key(key_id)
             if found is not None:
                 return found
@@ -261,15 +270,21 @@ class TokenKeys:
         """Make a new key for new tokens and return its id; tokens of the old one last until they expire."""
         return self._rings[-1].rotate()
 
-    def refresh(self) -> bool:
-        """Read again what other processes have changed; tell whether they had.
+    @property
+    def generation(self) -> tuple[int, ...]:
+        """What differs when keys or revocations have changed, whoever read the change."""
+        return (self.revocations.generation, *(ring.generation for ring in self._rings))
+
+    def refresh(self) -> None:
+        """Read again what other processes have changed.
 
         Raises:
             IdentityError: the list of revoked tokens cannot be read (`revocations_unavailable`).
             IntegrityError: a key file is gone or damaged.
         """
-        changed = [ring.refresh() for ring in self._rings]
-        return self.revocations.refresh() or any(changed)
+        self.revocations.refresh()
+        for ring in self._rings:
+            ring.refresh()
 
 
 def audit_keys(state: StateFolder) -> KeyRing:

@@ -31,10 +31,17 @@ class StateReport(msgspec.Struct, frozen=True):
     warning: str | None
 
 
-def report_state(project_id: str, environ: Mapping[str, str], *, agent_uid: int | None = None) -> StateReport:
+def report_state(
+    project_id: str,
+    environ: Mapping[str, str],
+    *,
+    project_folder: Path | None = None,
+    agent_uid: int | None = None,
+) -> StateReport:
     """Return the facts about a project's state folder, and make nothing.
 
-    `agent_uid` is the user that the agent runs as; None means inside this process, so as the same user.
+    `project_folder` is where the agent works: secrets in there are a problem of their own. `agent_uid` is the
+    user that the agent runs as; None means inside this process, so as the same user.
 
     Raises:
         ConfigError: the id is malformed, or there is no home.
@@ -42,6 +49,10 @@ def report_state(project_id: str, environ: Mapping[str, str], *, agent_uid: int 
     path = state_path(project_id, environ)
     uid = os.geteuid()
     mode, problem = _inspect(path)
+    if project_folder is not None and path.resolve().is_relative_to(project_folder.resolve()):
+        problem = (
+            f"{path}: lies in the project folder, where the agent works; set XDG_STATE_HOME to another place"
+        )
     same_uid = agent_uid is None or agent_uid == uid
     return StateReport(
         path=str(path),

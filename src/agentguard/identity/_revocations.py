@@ -48,6 +48,7 @@ class Revocations:
         self._lock = threading.Lock()
         if not must_exist:
             state.read_or_create(_NAME, lambda: msgspec.json.encode(_File(version=1, entries=())))
+        self.generation = 0  # counts how often the content has changed
         self._seen: tuple[int, int, int] | None = None
         self._jtis: frozenset[str] = frozenset()
         self._principals: dict[str, float] = {}
@@ -76,21 +77,21 @@ class Revocations:
             self._state.write(_NAME, msgspec.json.encode(_File(version=1, entries=(*kept, fresh))))
         self.refresh()
 
-    def refresh(self) -> bool:
-        """Read the file again if it has changed; tell whether it had.
+    def refresh(self) -> None:
+        """Read the file again if it has changed.
 
         Raises:
             IdentityError: it is gone, unreadable or damaged (`revocations_unavailable`).
         """
         seen = self._state.signature(_NAME)
         if seen is not None and seen == self._seen:
-            return False
+            return
         with self._lock:
             entries = self._read()
             self._jtis = frozenset(entry.jti for entry in entries if entry.jti)
             self._principals = {entry.principal: entry.at for entry in entries if entry.principal}
             self._seen = seen
-        return True
+            self.generation += 1
 
     def is_revoked(self, jti: str, principals: Iterable[str], issued_at: float) -> bool:
         """Tell whether the token is revoked, or was issued before one of its principals was."""

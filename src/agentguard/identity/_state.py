@@ -99,7 +99,7 @@ class StateFolder:
             raise _unavailable(path, error) from None
         try:
             _check_file(path, os.fstat(handle))
-            with open(handle, "rb", closefd=False) as stream:  # noqa: PTH123 - a descriptor, not a path
+            with open(handle, "rb", closefd=False) as stream:
                 return stream.read(_MAX_FILE_BYTES)
         except OSError as error:
             raise _unavailable(path, error) from None

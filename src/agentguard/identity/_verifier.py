@@ -87,6 +87,7 @@ class TokenVerifier:
         self._now = keys.now
         self._lock = threading.Lock()
         self._cache: OrderedDict[bytes, VerifiedToken] = OrderedDict()
+        self._generation: tuple[int, ...] = ()
         self._checked_at = float("-inf")
 
     def verify(self, token: str) -> VerifiedToken:
@@ -123,10 +124,13 @@ class TokenVerifier:
 
     def _refresh(self, now: float) -> None:
         with self._lock, _failing_closed():
-            if self._keys.refresh():
-                # A verification under way puts its result into the cache that it began with, so this one
+            self._keys.refresh()
+            generation = self._keys.generation
+            if generation != self._generation:
+                # A verification under way puts its result into the cache that it began with, so the new one
                 # never holds what was found before the change.
                 self.forget()
+                self._generation = generation
             self._checked_at = now
 
     def _keep(self, cache: OrderedDict[bytes, VerifiedToken], digest: bytes, found: VerifiedToken) -> None:

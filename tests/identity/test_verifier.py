@@ -73,7 +73,7 @@ class World:
     ) -> str:
         parts = [part if isinstance(part, (str, bytes)) else json.dumps(part) for part in (header, claims)]
         text = b".".join(encode(part if isinstance(part, bytes) else part.encode()) for part in parts)
-        signature = self.key().get_op_key("sign").sign(text) if signer is None else signer(text)  # type: ignore[union-attr, call-arg]  # an Ed25519 key
+        signature = self.key().get_op_key("sign").sign(text) if signer is None else signer(text)  # type: ignore[union-attr]  # an Ed25519 key
         return f"{text.decode()}.{encode(signature).decode()}"
 
     def code(self, token: str) -> str:
@@ -131,6 +131,7 @@ HEADERS: list[tuple[str, dict[str, Any], str]] = [
     ("kid of nobody", {"kid": "A" * 43}, "token_unknown_key"),
     ("kid traversal", {"kid": "../../../../etc/passwd"}, "token_unknown_key"),
     ("kid injection", {"kid": "x' UNION SELECT 'key"}, "token_unknown_key"),
+    ("kid too long", {"kid": "k" * 600}, "token_unknown_key"),
     ("kid empty", {"kid": ""}, "token_unknown_key"),
     ("kid a number", {"kid": 1}, "token_unknown_key"),
     ("kid a list", {"kid": ["x"]}, "token_unknown_key"),
@@ -245,7 +246,7 @@ def test_public_key_as_a_shared_secret_is_refused(tmp_path: Path) -> None:
         for secret in (
             public.public_bytes_raw(),
             public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-        ):  # type: ignore[union-attr]  # an Ed25519 key
+        ):
             token = world.sign(
                 {"typ": "agentguard+jwt", "alg": "HS256", "kid": ring["kid"]},
                 world.claims(),
@@ -263,7 +264,7 @@ def test_rsa_signature_of_a_strangers_key_is_refused(world: World) -> None:
 
 def test_strangers_key_under_our_kid_is_refused(world: World) -> None:
     stranger = OKPKey.generate_key("Ed25519")
-    sign: Callable[[bytes], bytes] = stranger.get_op_key("sign").sign  # type: ignore[union-attr, assignment]  # an Ed25519 key
+    sign: Callable[[bytes], bytes] = stranger.get_op_key("sign").sign  # type: ignore[union-attr]  # an Ed25519 key
     assert world.code(world.sign(world.header(), world.claims(), sign)) == "token_signature"
     header = world.header(kid=stranger.thumbprint())
     assert world.code(world.sign(header, world.claims(), sign)) == "token_unknown_key"
@@ -295,7 +296,7 @@ RAW: list[tuple[str, Callable[[World], Any]]] = [
     ("white space", lambda world: good(world) + "\n"),
     ("leading space", lambda world: " " + good(world)),
     ("non-ASCII", lambda world: good(world)[:-1] + "é"),
-    ("full-width letters", lambda world: good(world).replace("e", "ｅ", 1)),
+    ("full-width letters", lambda world: good(world).replace("e", "\uff45", 1)),
     ("lone surrogate", lambda world: good(world) + "\udcff"),
     ("null byte", lambda world: good(world) + "\0"),
     ("oversized", lambda world: world.sign(world.header(), world.claims(pad="x" * 8192))),
@@ -309,7 +310,6 @@ RAW: list[tuple[str, Callable[[World], Any]]] = [
     ("header no object", lambda world: world.sign("[]", world.claims())),
     ("header of two lengths", lambda _: "a.e30.e30"),
     ("payload not base64url", lambda world: "{0}.a.{2}".format(*good(world).split("."))),
-    ("header too long", lambda world: world.sign(world.header(kid="k" * 600), world.claims())),
     (
         "duplicate key in the header",
         lambda world: world.sign('{"alg": "none", ' + json.dumps(world.header())[1:], world.claims()),
@@ -338,12 +338,9 @@ def good(world: World) -> str:
 
 @pytest.mark.parametrize("make", [row[1] for row in RAW], ids=[row[0] for row in RAW])
 def test_what_is_no_token_is_refused(world: World, make: Callable[[World], Any]) -> None:
-    token = make(world)
     with pytest.raises(IdentityError) as caught:
-        world.verifier.verify(token)
-    assert caught.value.code in (
-        {"token_malformed"} | ({"token_unknown_key"} if "kkk" in str(make(world)) else set())
-    )
+        world.verifier.verify(make(world))
+    assert caught.value.code == "token_malformed"
 
 
 def test_base64_with_stray_bits_is_refused(world: World) -> None:
