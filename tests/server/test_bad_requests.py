@@ -252,6 +252,7 @@ def test_rejections_that_cannot_be_recorded_do_not_change_the_answer(
         ("GET /healthz\xff HTTP/1.0", (), 400),
         ("GET healthz HTTP/1.0", (), 400),
         ("TRACE /healthz HTTP/1.0", (), 405),
+        ("HEAD /events HTTP/1.0", (), 405),
         ("GET /healthz HTTP/3.7", (), 400),
     ],
 )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentguard.core import ConfigError
-from agentguard.server import base_url, listen
-from sidecar import ADMIN, AGENT, REQUEST_ID
+from agentguard.core import AuditError, ConfigError
+from agentguard.server import _serve, base_url, listen
+from sidecar import ADMIN, AGENT, REQUEST_ID, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +185,19 @@ def test_a_port_in_use_is_a_clear_error() -> None:
     assert caught.value.code == "address_unavailable"
     assert caught.value.message == f"`127.0.0.1:{port}` is in use"
     assert caught.value.hint
+
+
+def test_closing_goes_on_when_the_last_refusals_cannot_be_recorded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise AuditError("the disk is full")
+
+    world = World()
+    monkeypatch.setattr(world.rejected, "flush", fail)
+    _serve._close(world.services())
+    assert (world.decider.closed, world.log.closed) == (1, 1)
+    assert "the disk is full" in caplog.text
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])

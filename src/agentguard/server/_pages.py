@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -133,6 +134,8 @@ class PageRoutes:
 
     async def events(self, request: HttpRequest) -> Response:
         """Stream new rows and the chain's state as server-sent events, from `Last-Event-ID` or `?after=` on."""
+        if request.method == "HEAD":
+            raise HTTPException(405, headers={"Allow": "GET"})  # an answer without a body would never end
         headers = _headers(request)
         self._admin.require_admin(headers)
         if self._feed.streams >= MAX_STREAMS:

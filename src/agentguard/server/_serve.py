@@ -80,12 +80,12 @@ def serve(
 
 
 def _close(services: Services) -> None:
-    """Close what decides, then put on record what was refused, then sign the log's head."""
-    services.decider.close()
+    """Put on record what was refused, close what decides, then flush the log and sign its head."""
     try:
         services.rejections.flush()
-    except AuditError:
-        _log.exception("the last refused requests could not be recorded")
+    except AuditError as error:
+        _log.error("the last refused requests could not be recorded: %s", error)
+    services.decider.close()
     services.audit.close()
 
 
@@ -103,6 +103,8 @@ def build_server(
         lifespan="on",
         interface="asgi3",
         log_config=None,
+        # What is malformed is counted and noted in the audit log; a warning each would let a peer flood ours.
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,
