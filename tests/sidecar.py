@@ -219,9 +219,7 @@ class World:
         finally:
             connection.close()
 
-    def check(
-        self, resource: str = "staging/api", *, token: str | None = AGENT, **more: Any
-    ) -> Reply:
+    def check(self, resource: str = "staging/api", *, token: str | None = AGENT, **more: Any) -> Reply:
         call = {"request_id": REQUEST_ID, "action": "restart-deployment", "resource": resource, **more}
         return self.ask("POST", "/v1/check", call, token)
 

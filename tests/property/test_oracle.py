@@ -8,9 +8,9 @@ from agentguard.policy import compile_policies
 from property import oracle, worlds
 
 
-def disagreements(seed: int, sets: int, per_set: int) -> list[tuple]:
+def disagreements(seed: int, sets: int, per_set: int) -> list[tuple[object, ...]]:
     rng = random.Random(seed)
-    found = []
+    found: list[tuple[object, ...]] = []
     for _ in range(sets):
         rules = [worlds.random_rule(rng, number) for number in range(rng.randint(1, 14))]
         policies = compile_policies(rules)
