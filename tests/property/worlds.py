@@ -55,6 +55,7 @@ RESOURCE_PATTERNS = [
     "**",
     "*/api",
     "file:/etc/*",
+    "file:**",
     {"environment": "prod"},
     {"environment": ["prod", "staging"]},
     {"type": "deployment"},
