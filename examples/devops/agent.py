@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from plan import Deed, Step
 
-_PATROL_S = 3.0
+_PATROL_S = 2.0
 
 
 class Ear(logging.Handler):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -35,7 +36,7 @@ def main() -> int:
                 code = _play(Demo(scratch, children, patience, terminal), terminal, options)
             finally:
                 children.stop_all()
-    except DemoError as error:
+    except (DemoError, OSError, subprocess.SubprocessError) as error:
         terminal.result(f"{error}; the last messages:", good=False)
         terminal.say("\n".join(messages.read_text().splitlines()[-_TAIL:]))
         code = 1
