@@ -102,7 +102,11 @@ def test_run_once_shows_every_effect_and_proves_it(environ: dict[str, str]) -> N
     [
         ("max: 5", "max: 7", "staging api replicas 3 → 7"),
         # What the guard lets through really happens: the demo's denials are no accident of its tools.
-        ("actions: [sql.query]", "actions: [sql.query, sql.execute]", "table orders 120 rows → gone"),
+        (
+            "@shop",
+            "@(shop|collector)",
+            "NOT SO: mail went to release-check@collector.example, team@shop.example, and nowhere else",
+        ),
     ],
 )
 def test_rule_that_says_something_else_fails_the_verdict(

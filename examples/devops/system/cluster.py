@@ -49,10 +49,12 @@ class Cluster:
 
     def _order(self, environment: str, order: dict[str, Any]) -> None:
         control = json.loads((self._run / f"{environment}.control").read_text())
-        with socket.create_connection(("127.0.0.1", control["port"]), timeout=_PATIENCE_S) as connection:
-            with connection.makefile("rw") as stream:
-                stream.write(json.dumps({**order, "key": control["key"]}) + "\n")
-                stream.flush()
-                answer = json.loads(stream.readline())
+        with (
+            socket.create_connection(("127.0.0.1", control["port"]), timeout=_PATIENCE_S) as connection,
+            connection.makefile("rw") as stream,
+        ):
+            stream.write(json.dumps({**order, "key": control["key"]}) + "\n")
+            stream.flush()
+            answer = json.loads(stream.readline())
         if "error" in answer:
             raise RuntimeError(answer["error"])
