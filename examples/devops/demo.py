@@ -63,7 +63,7 @@ class Demo:
         }
         # What the sidecar has and the agent has not.
         self._keys = {**self._environ, "XDG_STATE_HOME": str(self._state)}
-        self._url = ""
+        self._url = self._page = ""
         self._sidecar: subprocess.Popen[str] | None = None
 
     def build(self) -> None:
@@ -101,9 +101,9 @@ class Demo:
         told = self._announcement()
         self._url = told[_UP]
         self._wait(self._is_ready, "the sidecar is up but not ready")
+        self._page = told[_LOGIN]
         self._terminal.fact("sidecar", self._url)
-        self._terminal.fact("rules", f"{self.project / 'policies'} (edit them: changes count at once)")
-        self._terminal.fact("page", f"{told[_LOGIN]} (the link works once)")
+        self._tell_where()
 
     def work(self, *, then_end: bool) -> list[Finding]:
         """Have the agent follow its plan, then perhaps end the sidecar, and return what is to be said of it."""
@@ -122,14 +122,20 @@ class Demo:
 
     def serve(self) -> None:
         """Keep the page alive until somebody asks to stop."""
-        self._terminal.heading("The agent goes on with calm steps; the page shows them live. Ctrl-C to stop.")
+        self._terminal.heading("The agent goes on with calm steps, and the page shows them live")
+        self._tell_where()
         agent = self._agent("--patrol")
+        self._terminal.say("  Ctrl-C to stop")
         sidecar = self._sidecar
         assert sidecar is not None
         self._patience.until(lambda: agent.poll() is not None or sidecar.poll() is not None)
         raise DemoError(
             "the sidecar ended by itself" if sidecar.poll() is not None else "the agent ended by itself"
         )
+
+    def _tell_where(self) -> None:
+        self._terminal.fact("rules", f"{self.project / 'policies'} (edit them: changes count at once)")
+        self._terminal.fact("page", f"{self._page} (the link works once)")
 
     def _agent(self, *arguments: str) -> subprocess.Popen[str]:
         token = self._ask("token", "issue", "deploy-agent", "--ttl", "24h").stdout.strip()

@@ -25,6 +25,11 @@ _TAIL = 15
 def main() -> int:
     """Run the demo: 0 if all came as it had to, 1 if not, 130 if `--once` was stopped before it was said."""
     options = _options()
+    try:
+        import agentguard.core  # noqa: F401 - is it there, with all that it needs?
+    except ImportError as error:
+        print(f"error: {error}; start the demo with `make run`", file=sys.stderr)
+        return 1
     patience = Patience()
     terminal = Terminal(color=not options.no_color)
     scratch = Path(tempfile.mkdtemp(prefix="agentguard-demo-"))
