@@ -124,7 +124,7 @@ class Demo:
         """Keep the page alive until somebody asks to stop."""
         self._terminal.heading("The agent goes on with calm steps, and the page shows them live")
         self._tell_where()
-        agent = self._agent("--patrol")
+        agent = self._agent("--patrol", stdin=subprocess.PIPE)
         self._terminal.say("  Ctrl-C to stop")
         sidecar = self._sidecar
         assert sidecar is not None
@@ -137,13 +137,13 @@ class Demo:
         self._terminal.fact("rules", f"{self.project / 'policies'} (edit them: changes count at once)")
         self._terminal.fact("page", f"{self._page} (the link works once)")
 
-    def _agent(self, *arguments: str) -> subprocess.Popen[str]:
+    def _agent(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         token = self._ask("token", "issue", "deploy-agent", "--ttl", "24h").stdout.strip()
         colour = [] if self._terminal.has_color else ["--no-color"]
         program = [str(HERE / "agent.py"), "--url", self._url, "--system", str(self.system)]
         environ = {**self._environ, "AGENTGUARD_TOKEN": token}
         return self._children.start(
-            [sys.executable, *program, *arguments, *colour], environ=environ, stdout=None
+            [sys.executable, *program, *arguments, *colour], environ=environ, stdin=stdin, stdout=None
         )
 
     def _judge_log(self, report: list[dict[str, Any]]) -> list[Finding]:
