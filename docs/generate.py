@@ -48,14 +48,20 @@ def configuration() -> str:
     parts = [
         NOTE,
         "# Configuration\n",
-        f"A project's settings stand in `{FILE_NAME}` at its root. `agentguard init` writes one. Only `project.id`\n"
-        "has to be given; paths are relative to the project folder.\n",
-        f'```yaml\n# {FILE_NAME}\nproject:\n  id: my-project-1a2b3c\n  name: "my project"\nserver:\n  port: 8787\n'
-        "risk:\n  approval_from: 9\n  deny_from: 16\n  environments:\n"
-        "    prod: {approval_from: 6, deny_from: 12}\n```\n",
-        "An environment variable `AGENTGUARD_<SECTION>_<KEY>` goes before the file; a list is written with commas.\n"
-        "A key or a variable of one of these sections that is not known is refused, not ignored: a setting that is\n"
-        "silently ignored is a protection that is silently off.\n",
+        (
+            f"A project's settings stand in `{FILE_NAME}` at its root. `agentguard init` writes one. Only `project.id`\n"
+            "has to be given; paths are relative to the project folder.\n"
+        ),
+        (
+            f'```yaml\n# {FILE_NAME}\nproject:\n  id: my-project-1a2b3c\n  name: "my project"\nserver:\n  port: 8787\n'
+            "risk:\n  approval_from: 9\n  deny_from: 16\n  environments:\n"
+            "    prod: {approval_from: 6, deny_from: 12}\n```\n"
+        ),
+        (
+            "An environment variable `AGENTGUARD_<SECTION>_<KEY>` goes before the file; a list is written with commas.\n"
+            "A key or a variable of one of these sections that is not known is refused, not ignored: a setting that is\n"
+            "silently ignored is a protection that is silently off.\n"
+        ),
     ]
     for section, rows in sections.items():
         parts += [
@@ -85,8 +91,10 @@ def command_line() -> str:
         table(("code", "meaning"), [(f"`{code.value}`", meaning) for code, meaning in MEANINGS.items()])
     )
     parts += [
-        "An interrupted command ends with 130. With `--json` an error is a JSON object\n"
-        '`{"error": {"code", "message", "location", "hint"}}` on standard error; the codes are in [errors](errors.md).\n'
+        (
+            "An interrupted command ends with 130. With `--json` an error is a JSON object\n"
+            '`{"error": {"code", "message", "location", "hint"}}` on standard error; the codes are in [errors](errors.md).\n'
+        )
     ]
     for path, command in commands(root, ("agentguard",)):
         parts += describe_command(path, command)
@@ -239,9 +247,11 @@ def errors() -> str:
     parts = [
         NOTE,
         "# Errors\n",
-        "Every error has a stable code. Match on the code or, in Python, on the type, never on the text. In Python it\n"
-        "is `error.code`; over HTTP `error.code` in the body; on the command line it shows with `--json`. How to get\n"
-        "out of the common ones is in [troubleshooting](troubleshooting.md).\n",
+        (
+            "Every error has a stable code. Match on the code or, in Python, on the type, never on the text. In Python it\n"
+            "is `error.code`; over HTTP `error.code` in the body; on the command line it shows with `--json`. How to get\n"
+            "out of the common ones is in [troubleshooting](troubleshooting.md).\n"
+        ),
     ]
     for title, group in groups.items():
         rows = [
@@ -333,8 +343,10 @@ def catalogue() -> str:
         [
             NOTE,
             "# Catalogue of actions\n",
-            f"These {len(registry)} actions ship with the package. `agentguard actions show NAME` shows one with its\n"
-            "whole schema, prechecks and privileges. `registry.catalogue: false` leaves them all out.\n",
+            (
+                f"These {len(registry)} actions ship with the package. `agentguard actions show NAME` shows one with its\n"
+                "whole schema, prechecks and privileges. `registry.catalogue: false` leaves them all out.\n"
+            ),
             table(("action", "risk", "resource types", "reversible", "parameters", "what it does"), rows),
         ]
     )
