@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / ".ci" / "apt.sh"
-INSTALLED = "apt-get update --quiet --quiet\napt-get install --quiet --quiet --yes --no-install-recommends chromium\n"
+INSTALLED = (
+    "apt-get update --quiet --quiet\napt-get install --quiet --quiet --yes --no-install-recommends chromium\n"
+)
 debian = pytest.mark.skipif(not Path("/etc/debian_version").exists(), reason="apt-get is Debian's")
 
 
