@@ -5,7 +5,7 @@ A comment before a fenced block says what becomes of it:
 - `<!-- run -->` before ```console: each `$ command` is run by sh, and the lines below it must be its output, in
   order; `…` stands for any text, a line `…` for any lines. Before ```python: it is run as a program, and a block
   ```text that follows with `<!-- output -->` must be its output.
-- `<!-- file: NAME -->`: the block is written to NAME.
+- `<!-- file: NAME -->`: the block is written to NAME in the folder where the commands are.
 - `<!-- not run: REASON -->`: it is left alone.
 
 `$ agentguard up` starts a sidecar on a free port that runs until the document ends; 127.0.0.1:8787 means that one.
