@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import socket
 import statistics
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentguard.config import ServerSettings
@@ -21,6 +21,7 @@ from agentguard.identity import LoginCodes, VerifiedToken
 from agentguard.server import Services, listen, serve
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Mapping, Sequence
 
     from agentguard.core import Outcome
@@ -39,7 +40,7 @@ BODY = json.dumps(
 
 
 class _State:
-    seq, head, healthy = 0, "", True
+    seq, hash, head_seq, healthy, why_not = 0, "", 0, True, ""
 
 
 class _NoLog:
@@ -53,6 +54,7 @@ class _NoLog:
 
     def close(self) -> None: ...
 
+    @property
     def state(self) -> _State:
         return _State()
 
@@ -151,12 +153,16 @@ async def _measure(port: int, connections: int, calls: int) -> tuple[float, list
     for _ in range(connections):
         future = loop.create_future()
         client = _Client(request, calls // connections, future)
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+        await loop.create_connection(partial(_same, client), "127.0.0.1", port)
         clients.append(client)
         done.append(future)
     await asyncio.gather(*done)
     wall_s = time.perf_counter() - start
     return wall_s, sorted(each for client in clients for each in client.times_s)
+
+
+def _same(client: _Client) -> _Client:
+    return client
 
 
 def _report(name: str, wall_s: float, times_s: list[float]) -> None:

@@ -39,8 +39,10 @@ REQUEST_ID = "0123456789abcdef0123456789abcdef"
 @dataclass(frozen=True)
 class State:
     seq: int
-    head: str
+    hash: str
+    head_seq: int
     healthy: bool
+    why_not: str = ""
 
 
 @dataclass
@@ -58,7 +60,7 @@ class MemoryLog:
         event_id = f"event-{seq}"
         stamp = datetime.now(UTC).isoformat()
         self.records.append(
-            {"prev": self.state().head, "seq": seq, "event_id": event_id, "timestamp": stamp, **record}
+            {"prev": self.state.hash, "seq": seq, "event_id": event_id, "timestamp": stamp, **record}
         )
         return event_id
 
@@ -68,11 +70,11 @@ class MemoryLog:
     def close(self) -> None:
         self.closed += 1
 
+    @property
     def state(self) -> State:
         last = json.dumps(self.records[-1]) if self.records else ""
-        return State(
-            len(self.records), hashlib.sha256(last.encode()).hexdigest() if last else "", self.healthy
-        )
+        digest = hashlib.sha256(last.encode()).hexdigest()
+        return State(len(self.records), digest, len(self.records), self.healthy)
 
 
 @dataclass

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sidecar import ADMIN, AGENT, REQUEST_ID, World, raw, running
 
 from agentguard.config import ServerSettings
+from sidecar import ADMIN, AGENT, REQUEST_ID, World, raw, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -22,13 +22,19 @@ def write_all(fd: int, data: bytes) -> None:
     """
     count = os.write(fd, data)
     if count != len(data):
-        raise OSError(f"short write: {count} of {len(data)} bytes")
+        raise _short(count, data)
+
+
+def _short(count: int, data: bytes) -> OSError:
+    return OSError(f"short write: {count} of {len(data)} bytes")
 
 
 def append_all(fd: int, data: bytes, size: int) -> None:
     """Append `data` to a file of `size` bytes; on failure cut the file back, which works on a full disk."""
     try:
-        write_all(fd, data)
+        count = os.write(fd, data)
+        if count != len(data):
+            raise _short(count, data)
     except OSError:
         os.ftruncate(fd, size)
         raise

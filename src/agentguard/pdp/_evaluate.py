@@ -22,7 +22,7 @@ from agentguard.core import (
 )
 from agentguard.enforcement import obligation_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
-from agentguard.policy import Facts, PolicySet, Ruling
+from agentguard.policy import Facts, PolicySet, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     if verdict.effect is Effect.DENY:
         return verdict
     if ruling.rewrites:
-        rewritten = _rewrite(world, ruling, verdict)
+        rewritten = _rewrite(world, ruling.rewrites, verdict)
         if rewritten is None:
             # Nothing had to be changed: what the rule asks for already holds.
             if verdict.effect is Effect.TRANSFORM:
@@ -115,12 +115,12 @@ def _from_ruling(
     return verdict
 
 
-def _rewrite(world: World, ruling: Ruling, verdict: Verdict) -> Verdict | None:
+def _rewrite(world: World, rewrites: tuple[Rewrite | None, ...], verdict: Verdict) -> Verdict | None:
     """Return the request as rewritten, None if it stays as it is, or a deny if it cannot be done."""
     params = snapshot(verdict.params)
     action = verdict.action
     try:
-        for rewrite in ruling.rewrites:
+        for rewrite in rewrites:
             if rewrite is None:
                 action = _read_only_form(world, action)
                 params = {name: value for name, value in params.items() if name in action.param_names}
@@ -128,13 +128,16 @@ def _rewrite(world: World, ruling: Ruling, verdict: Verdict) -> Verdict | None:
                 rewrite(params)
     except RequestError as error:
         return _denied(verdict, f"the request cannot be rewritten: {error.message}")
-    if action is verdict.action and params == verdict.params:
+    # Compared as JSON: to Python, `false` is 0 and a rewriting of the one to the other would be none.
+    if action is verdict.action and msgspec.json.encode(params) == msgspec.json.encode(verdict.params):
         return None
     return Verdict(Effect.TRANSFORM, verdict.stage, verdict.reason, action, params)
 
 
 def _read_only_form(world: World, action: CompiledAction) -> CompiledAction:
     if action.action.read_only_form is None:
+        if any(each.read_only_form == action.reference for each in world.registry):
+            return action
         raise RequestError(f"{action.reference} has no read-only form", code="transform_failed")
     form = world.registry.resolve(action.action.read_only_form)
     if form is None:
@@ -155,8 +158,10 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     if second.effect is Effect.DENY:
         second.reason = f"the rewritten request is denied: {second.reason}"
         return second
-    if ruling.rewrites and _rewrite(world, ruling, second) is not None:
-        return _denied(first, "the rewritten request would be rewritten again")
+    # Each mandatory rule by itself too: what another one undid would come to nothing only together.
+    for rewrites in (ruling.rewrites, *ruling.lasting):
+        if rewrites and _rewrite(world, rewrites, second) is not None:
+            return _denied(first, "the rewritten request would be rewritten again")
     if second.effect.rank > max(first.effect.rank, Effect.TRANSFORM.rank):
         first.effect, first.stage, first.reason = second.effect, second.stage, second.reason
         first.rule = second.rule

@@ -137,16 +137,18 @@ async def read_body(
 
 
 async def _read_on(receive: Receive, limit: int) -> bytes:
-    body = b""
+    parts: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise ClientGoneError
-        body = body + message["body"] if body else message["body"]
-        if len(body) > limit:
+        parts.append(message["body"])
+        size += len(parts[-1])
+        if size > limit:
             raise _too_large(limit)
         if not message.get("more_body"):
-            return body
+            return b"".join(parts)
 
 
 class ClientGoneError(Exception):

@@ -16,26 +16,35 @@ if TYPE_CHECKING:
 
 
 class LogState(Protocol):
-    """Where the audit chain stands."""
+    """Where the audit chain stands, as far as this process knows."""
 
     @property
     def seq(self) -> int:
         """The number of the newest record, 0 in an empty log."""
 
     @property
-    def head(self) -> str:
-        """The hash of the newest record, in hex."""
+    def hash(self) -> str:
+        """The hash of the newest record (64 hex)."""
+
+    @property
+    def head_seq(self) -> int:
+        """The newest record that a signed head covers."""
 
     @property
     def healthy(self) -> bool:
         """Whether the log takes records."""
 
+    @property
+    def why_not(self) -> str:
+        """Why it does not, if so."""
+
 
 class ServedLog(AuditLog, Protocol):
     """The audit log, with its state."""
 
+    @property
     def state(self) -> LogState:
-        """Return where the chain stands now, records of other processes included."""
+        """Where the chain stands now."""
 
 
 class Rejections(Protocol):
