@@ -7,14 +7,13 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+from benchmarks import ours, report
+from benchmarks.measure import best_s
+from benchmarks.workload import workload
 
 from agentguard.core import Request
 from agentguard.pdp import PolicyDecisionPoint
 from agentguard.policy import PolicyStore, compile_policies, parse_policies
-
-from benchmarks import ours, report
-from benchmarks.measure import best_s
-from benchmarks.workload import workload
 
 SIZE = 1_000
 SWAPS = 10_000
@@ -81,7 +80,10 @@ def main() -> None:
     report.table(f"{SIZE:,} rules", ("", "best ms", "median ms"), rows)
     first = [(size, *first_decisions(size)) for size in (SIZE, 10 * SIZE)]
     rows = [("swap the set in force", swap * 1e6, "")]
-    rows += [(f"first decision on an action, {size:,} rules", best * 1e6, median * 1e6) for size, best, median in first]
+    rows += [
+        (f"first decision on an action, {size:,} rules", best * 1e6, median * 1e6)
+        for size, best, median in first
+    ]
     report.table("after loading", ("", "best µs", "median µs"), rows)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.workload import MAX_AMOUNT, ROLES, VERBS
+
 from agentguard.core import Action, Effect, Principal, Request, Resource, Risk, Sensitivity
 from agentguard.pdp import World
 from agentguard.policy import (
@@ -17,8 +19,6 @@ from agentguard.policy import (
     compile_policies,
 )
 from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
-
-from benchmarks.workload import MAX_AMOUNT, ROLES, VERBS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,7 +143,9 @@ def write_project(load: Workload, folder: Path) -> None:
     """Write the workload as a project that `Guard.open` takes."""
     for name in ("policies", "actions"):
         (folder / name).mkdir(parents=True)
-    (folder / "agentguard.yaml").write_text("project:\n  id: benchmark\n  name: benchmark\n", encoding="utf-8")
+    (folder / "agentguard.yaml").write_text(
+        "project:\n  id: benchmark\n  name: benchmark\n", encoding="utf-8"
+    )
     write_policies(load, folder / "policies" / "rules.yaml")
     declared = [
         {
