@@ -1,6 +1,7 @@
-"""The stages: one pass of a request through schema, rules, inventory, obligations and risk.
+"""The stages: one pass of a request through schema, rules, inventory, obligations, history and risk.
 
-Pure: what it says depends on its arguments alone. Each stage can only make the effect stricter; rewriting
+What it says depends on its arguments alone, and it changes none but the history, where it reserves what the
+request would use up. Each stage can only make the effect stricter; rewriting
 (stage `transform`) leads to a second pass over what was rewritten, and never to a third.
 """
 
@@ -13,6 +14,7 @@ import msgspec
 from agentguard.core import (
     Context,
     Effect,
+    Finding,
     Obligation,
     Principal,
     RequestError,
@@ -22,7 +24,7 @@ from agentguard.core import (
 )
 from agentguard.enforcement import obligation_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
-from agentguard.policy import Facts, PolicySet, Rewrite, Ruling
+from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class Verdict(msgspec.Struct):
     rule: str | None = None
     risk: RiskScore | None = None
     obligations: tuple[Obligation, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    reservation: Reservation | None = None
 
 
 def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords cost
@@ -59,8 +63,14 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     params: dict[str, Any],
     context: Context,
     now: datetime,
+    history: History,
+    moment: datetime,
 ) -> Verdict:
-    """Return the verdict on a request whose names are resolved. `params` is ours to keep."""
+    """Return the verdict on a request whose names are resolved. `params` is ours to keep.
+
+    `now` is the time that rules look at, `moment` the guard's own, by which the history counts: who asks must
+    not wait out a window by saying that it is tomorrow. A verdict's reservation is to be settled.
+    """
     problem = _schema_problem(action, resource, params)
     if problem is not None:
         return Verdict(Effect.DENY, "schema", problem, action, params)
@@ -80,8 +90,8 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
         elif rewritten.effect is Effect.DENY:
             return rewritten
         else:
-            return _decide_again(world, facts, verdict, rewritten)
-    return _add_risk(world, verdict, resource)
+            return _decide_again(world, facts, verdict, rewritten, history, moment)
+    return _add_history(world, verdict, facts, history, moment)
 
 
 def _schema_problem(action: CompiledAction, resource: Resource, params: dict[str, Any]) -> str | None:
@@ -147,7 +157,9 @@ def _read_only_form(world: World, action: CompiledAction) -> CompiledAction:
     return form
 
 
-def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict) -> Verdict:
+def _decide_again(  # noqa: PLR0917 - as `evaluate`
+    world: World, facts: Facts, first: Verdict, rewritten: Verdict, history: History, moment: datetime
+) -> Verdict:
     """Decide what a rewriting made of the request, once; the stricter of the two passes holds."""
     action, params, resource = rewritten.action, rewritten.params, facts.resource
     first.action, first.params = action, params
@@ -170,7 +182,7 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     else:
         first.effect = first.effect.join(Effect.TRANSFORM)
     first.obligations += tuple(each for each in second.obligations if each not in first.obligations)
-    return _add_risk(world, first, resource)
+    return _add_history(world, first, again, history, moment)
 
 
 def _lasts(world: World, ruling: Ruling, verdict: Verdict) -> bool:
@@ -183,10 +195,22 @@ def _denied(verdict: Verdict, reason: str) -> Verdict:
     return verdict
 
 
-def _add_risk(world: World, verdict: Verdict, resource: Resource) -> Verdict:
-    risk = world.risk.score(verdict.action.risk_weight, resource)
+def _add_history(world: World, verdict: Verdict, facts: Facts, history: History, moment: datetime) -> Verdict:
+    """Join what happened before, and then the risk; `facts` are about the request as it would be carried out."""
+    risk = world.risk.score(verdict.action.risk_weight, facts.resource)
     verdict.risk = risk
+    sequences = world.policies.sequences
+    if not sequences.empty:
+        expected = verdict.effect.join(risk.effect)
+        reserved = history.reserve(sequences, facts, expected, now=moment, score=risk.score)
+        if reserved is not None:
+            verdict.reservation = reserved
+            said = reserved.ruling
+            if said is not None and said.effect.rank > verdict.effect.rank:
+                verdict.effect, verdict.stage, verdict.reason = said.effect, said.stage, said.reason
+                verdict.rule = said.rule
+                verdict.findings = (Finding(said.rule or said.stage, 1.0, said.severity, said.reason),)
     if risk.effect.rank > verdict.effect.rank:
         verdict.effect, verdict.stage = risk.effect, "risk"
-        verdict.reason = risk_reason(risk, resource)
+        verdict.reason = risk_reason(risk, facts.resource)
     return verdict

@@ -29,7 +29,7 @@ from agentguard.core import (
 )
 from agentguard.pdp._evaluate import Verdict, World, evaluate
 from agentguard.pdp._record import decision_record, masked_params, outcome_record
-from agentguard.policy import Facts, near_misses
+from agentguard.policy import Facts, History, near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,7 @@ _set = msgspec.structs.force_setattr
 _NOBODY = Principal("")
 _NO_CONTEXT: Context = Request(_NOBODY, "", "").context
 _CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket")
+_UNCOUNTED = frozenset(("breaker", "error"))
 _ENOUGH = 200  # characters of a hostile name that are worth repeating
 
 
@@ -56,7 +57,8 @@ class PolicyDecisionPoint:
 
     `world` may be replaced at any time by another one; a decision uses the one that it began with. Without
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
-    secret value into what may stand in the log.
+    secret value into what may stand in the log. `history` is what rules about more than one request look back
+    on; without one it begins empty.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class PolicyDecisionPoint:
         audit: AuditLog | None = None,
         commit: Callable[[Any], Any] = _no_commitment,
         clock: Clock | None = None,
+        history: History | None = None,
     ) -> None:
         self.world = world
+        self.history = History() if history is None else history
         self._audit = audit
         self._commit = commit
         self._clock = clock or SystemClock()
@@ -75,16 +79,19 @@ class PolicyDecisionPoint:
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         """Return the decision on `request`; never raises."""
+        return self._decide(request, self.history, trace=trace)
+
+    def _decide(self, request: Request, history: History, *, trace: bool = False) -> Decision:
         start = perf_counter_ns()
         world = self.world
         verdict: Verdict | None = None
         asked: tuple[CompiledAction, dict[str, Any]] | None = None
         principal, context = _NOBODY, _NO_CONTEXT
         try:
-            principal, context, now = self._who_and_when(request)
+            principal, context, now, moment = self._who_and_when(request)
             action, resource_id, params = _what(world, request)
             resource = world.inventory.resolve(resource_id)
-            verdict = evaluate(world, principal, action, resource, params, context, now)
+            verdict = evaluate(world, principal, action, resource, params, context, now, history, moment)
             asked = (action, params)
             decision = Decision(
                 verdict.effect,
@@ -98,6 +105,7 @@ class PolicyDecisionPoint:
                 world.policies.version,
                 verdict.risk,
                 verdict.obligations,
+                verdict.findings,
                 prechecks=verdict.action.action.prechecks,
                 required_privileges=verdict.action.action.required_privileges,
                 correlation_id=context.correlation_id,
@@ -110,14 +118,19 @@ class PolicyDecisionPoint:
         except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
             _log_crash("a layer failed", error)
             decision = _refusal(request, world, "error", f"a layer failed: {type(error).__name__}")
+        if decision.effect is Effect.DENY and world.policies.sequences.breaker is not None:
+            self._count_denial(decision, world, history, principal, context)
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
-        if self._audit is None:
-            return decision
-        return self._recorded(decision, principal, context, verdict, asked)
+        if self._audit is not None:
+            decision = self._recorded(decision, principal, context, verdict, asked)
+        if verdict is not None and verdict.reservation is not None:
+            history.settle(verdict.reservation, decision.effect)
+        return decision
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
-        """Return one decision a step, in order."""
-        return [self.decide(request) for request in requests]
+        """Return one decision a step, in order; what the steps would use up is used up in this plan only."""
+        history = self.history.branch()
+        return [self._decide(request, history) for request in requests]
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Record what came of an action.
@@ -134,7 +147,18 @@ class PolicyDecisionPoint:
         if self._audit is not None:
             self._audit.close()
 
-    def _who_and_when(self, request: Request) -> tuple[Principal, Context, datetime]:
+    def _count_denial(
+        self, decision: Decision, world: World, history: History, principal: Principal, context: Context
+    ) -> None:
+        # A crash of ours is nobody's fault, and a pause is not made longer by asking.
+        if principal is _NOBODY or decision.stage in _UNCOUNTED:
+            return
+        try:
+            history.denied(world.policies.sequences, principal, context, self._clock.now())
+        except Exception as error:  # noqa: BLE001 - the boundary: the decision is a deny already
+            _log_crash("a denial could not be counted", error)
+
+    def _who_and_when(self, request: Request) -> tuple[Principal, Context, datetime, datetime]:
         if self._closed:
             raise RequestError("the decision point is closed", code="closed")
         if type(request) is not Request:
@@ -144,14 +168,16 @@ class PolicyDecisionPoint:
             raise RequestError("the request has no principal")
         if type(principal.roles) is not tuple or type(principal.groups) is not tuple:
             raise RequestError("the request's principal is malformed")
+        if principal.on_behalf_of:
+            _check_chain(principal)
         if context is not _NO_CONTEXT:
             context = _checked(context)
-        now = context.time
+        now, moment = context.time, self._clock.now()
         if now is None:
-            return principal, context, self._clock.now()
+            return principal, context, moment, moment
         if now.tzinfo is None:
             raise RequestError("the request's time has no time zone")
-        return principal, context, now
+        return principal, context, now, moment
 
     def _recorded(
         self,
@@ -204,6 +230,18 @@ def _what(world: World, request: Request) -> tuple[CompiledAction, str, dict[str
     if "*" in resource:
         raise RequestError("a request names one resource, without `*`", code="resource_invalid")
     return action, _normalised(resource), snapshot(request.params)
+
+
+def _check_chain(principal: Principal) -> None:
+    """Refuse a delegation chain that leads back to itself: it would have no one who asked first."""
+    chain = principal.on_behalf_of
+    if type(chain) is not tuple or not all(_is_text(each) and each for each in chain):
+        raise RequestError("the request's delegation chain is malformed")
+    known = {principal.id}
+    for each in chain:
+        if each in known:
+            raise RequestError(f"the delegation chain names `{_shown(each)}` twice", code="delegation_cyclic")
+        known.add(each)
 
 
 def _is_text(value: object) -> bool:

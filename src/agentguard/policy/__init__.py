@@ -16,13 +16,25 @@ from agentguard.policy._rule import (
     ResourceSelector,
     RiskRange,
     Rule,
-    RuleFile,
     Tier,
     TimeWindow,
     TransformOp,
     Unless,
     When,
 )
+from agentguard.policy._rule_file import RuleFile
+from agentguard.policy._sequence_compile import span
+from agentguard.policy._sequence_history import History, Reservation, SequenceRuling
+from agentguard.policy._sequence_rule import (
+    Breaker,
+    CumulativeRisk,
+    Limit,
+    Scope,
+    Sequence,
+    SequenceRules,
+    Step,
+)
+from agentguard.policy._sequence_set import SequenceSet
 from agentguard.policy._set import PolicySet, Ruling
 from agentguard.policy._store import PolicyStore, PolicyWatcher
 from agentguard.policy._templates import Template, find_template, templates
@@ -31,9 +43,13 @@ from agentguard.policy._witness import Witness
 from agentguard.policy._world import KnownWorld
 
 __all__ = [
+    "Breaker",
     "CompiledRule",
+    "CumulativeRisk",
     "Facts",
+    "History",
     "KnownWorld",
+    "Limit",
     "LintFinding",
     "LintKind",
     "ParamCondition",
@@ -41,12 +57,19 @@ __all__ = [
     "PolicyStore",
     "PolicyWatcher",
     "PrincipalSelector",
+    "Reservation",
     "ResourceSelector",
     "Rewrite",
     "RiskRange",
     "Rule",
     "RuleFile",
     "Ruling",
+    "Scope",
+    "Sequence",
+    "SequenceRules",
+    "SequenceRuling",
+    "SequenceSet",
+    "Step",
     "Template",
     "Tier",
     "TimeWindow",
@@ -62,5 +85,6 @@ __all__ = [
     "near_misses",
     "parse_policies",
     "policy_files",
+    "span",
     "templates",
 ]

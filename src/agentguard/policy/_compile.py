@@ -117,9 +117,18 @@ def _compile(rule: Rule, location: Location | None) -> CompiledRule:
     )
 
 
-def _check(rule: Rule) -> None:
-    if _ID.fullmatch(rule.id) is None:
+def check_id(name: str) -> None:
+    """Check the form of a rule's id.
+
+    Raises:
+        PolicyError: it has another one.
+    """
+    if _ID.fullmatch(name) is None:
         raise PolicyError("an id is lower case letters, digits, `.`, `_` and `-`, at most 100")
+
+
+def _check(rule: Rule) -> None:
+    check_id(rule.id)
     for name in ("principals", "actions", "resources"):
         if getattr(rule, name) == ():
             raise PolicyError(f"`{name}` is empty and matches nothing", hint="leave it out to match anything")

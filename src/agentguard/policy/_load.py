@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING
 from agentguard.core import Location, PolicyError
 from agentguard.documents import Document, find_documents, parse, read
 from agentguard.policy._compile import CompiledRule, compile_rule
-from agentguard.policy._rule import Rule, RuleFile
+from agentguard.policy._rule_file import RuleFile
+from agentguard.policy._sequence_rule import SequenceRules
+from agentguard.policy._sequence_set import compile_sequences
 from agentguard.policy._set import PolicySet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from agentguard.policy._rule import Rule
+    from agentguard.policy._sequence_compile import Entry
+
 LANGUAGE_VERSION = 1
+
+_NOTHING = SequenceRules()
+_KEYS = ("rules", *SequenceRules.__struct_fields__)
 
 
 def policy_files(folder: Path) -> list[Path]:
@@ -41,8 +49,8 @@ def load_policies(paths: Iterable[Path], *, base: Path | None = None) -> PolicyS
     return PolicySet(rule for path in paths for rule in load_rules(path, base))
 
 
-def load_rules(path: Path, base: Path | None = None) -> list[CompiledRule]:
-    """Return the rules of one file, named in errors relative to `base`.
+def load_rules(path: Path, base: Path | None = None) -> list[CompiledRule | Entry]:
+    """Return the rules of one file, of all kinds, named in errors relative to `base`.
 
     Raises:
         ConfigError: the file cannot be read, or a rule cannot be compiled.
@@ -60,20 +68,23 @@ def parse_policies(text: str, *, file: str = "policy.yaml") -> PolicySet:
     return PolicySet(_rules(parse(text, file=file)))
 
 
-def compile_policies(rules: Iterable[Rule]) -> PolicySet:
-    """Return the set of rules that were built in code.
+def compile_policies(rules: Iterable[Rule], sequences: SequenceRules = _NOTHING) -> PolicySet:
+    """Return the set of rules that were built in code, `sequences` are those about more than one request.
 
     Raises:
         PolicyError: a rule cannot be compiled, or two have one id.
     """
-    return PolicySet(compile_rule(rule) for rule in rules)
+    return PolicySet((*map(compile_rule, rules), *compile_sequences(sequences)))
 
 
-def _rules(document: Document) -> Iterator[CompiledRule]:
+def _rules(document: Document) -> Iterator[CompiledRule | Entry]:
     version = document.value.get("version") if isinstance(document.value, dict) else None
     # Asked first: what another version calls its keys is not for this one to judge.
     if type(version) is int and version != LANGUAGE_VERSION:
         raise document.error(f"version {version} is not known", "version", hint="write `version: 1`")
     content = document.convert(RuleFile)
+    if not any(key in document.value for key in _KEYS):
+        raise document.error("a rule file has `rules`", hint="write `rules: []` for none")
     for index, rule in enumerate(content.rules):
         yield compile_rule(rule, document.location("rules", index))
+    yield from compile_sequences(content, document)

@@ -120,10 +120,3 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     expires: str | None = None
     owner: str = ""
     reason: str = ""
-
-
-class RuleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file of rules; `version` is that of the rule language."""
-
-    version: int
-    rules: tuple[Rule, ...]

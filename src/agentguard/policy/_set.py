@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,8 @@ from agentguard.policy._compile import CompiledRule
 from agentguard.policy._index import Index
 from agentguard.policy._rule import Tier
 from agentguard.policy._selectors import principal_keys, resource_keys
+from agentguard.policy._sequence_compile import Entry
+from agentguard.policy._sequence_set import SequenceSet
 from agentguard.policy._transform import Rewrite
 
 if TYPE_CHECKING:
@@ -46,12 +49,17 @@ class Ruling(msgspec.Struct, frozen=True):
 
 
 class PolicySet:
-    """Compiled rules, immutable. `version` is the hash of their content, whatever file they stand in."""
+    """Compiled rules, immutable. `version` is the hash of their content, whatever file they stand in.
 
-    def __init__(self, rules: Iterable[CompiledRule]) -> None:
-        self.rules = tuple(sorted(rules, key=lambda rule: rule.id))
-        self._refuse_duplicates()
-        self.version = "sha256:" + hashlib.sha256("".join(r.digest for r in self.rules).encode()).hexdigest()
+    `rules` are about one request each, `sequences` about more than one.
+    """
+
+    def __init__(self, rules: Iterable[CompiledRule | Entry]) -> None:
+        all_ = sorted(rules, key=lambda rule: rule.id)
+        _refuse_duplicates(all_)
+        self.rules = tuple(rule for rule in all_ if isinstance(rule, CompiledRule))
+        self.sequences = SequenceSet(rule for rule in all_ if isinstance(rule, Entry))
+        self.version = "sha256:" + hashlib.sha256("".join(r.digest for r in all_).encode()).hexdigest()
         self._mandatory = Index(rule for rule in self.rules if rule.rule.tier is Tier.MANDATORY)
         self._specific = Index(rule for rule in self.rules if rule.rule.tier is Tier.POLICY)
         self._has_mandatory = any(rule.rule.tier is Tier.MANDATORY for rule in self.rules)
@@ -64,13 +72,6 @@ class PolicySet:
         )
         self._principal_keys: dict[str, tuple[Principal, tuple[str, ...]]] = {}
         self._resource_keys: dict[str, tuple[Resource, tuple[str, ...]]] = {}
-
-    def _refuse_duplicates(self) -> None:
-        for one, other in zip(self.rules, self.rules[1:], strict=False):
-            if one.id == other.id:
-                where = f"it stands at {one.location} too; " if one.location else ""
-                hint = f"{where}give one of them another id"
-                raise PolicyError(f"duplicate rule id `{one.id}`", location=other.location, hint=hint)
 
     def evaluate(self, facts: Facts) -> Ruling:
         """Return the ruling: mandatory rules and the most specific others, joined; default deny."""
@@ -122,6 +123,14 @@ class PolicySet:
             self._resource_keys.clear()
         self._resource_keys[resource.id] = (resource, keys)
         return keys
+
+
+def _refuse_duplicates(rules: list[CompiledRule | Entry]) -> None:
+    for one, other in pairwise(rules):
+        if one.id == other.id:
+            where = f"it stands at {one.location} too; " if one.location else ""
+            hint = f"{where}give one of them another id"
+            raise PolicyError(f"duplicate rule id `{one.id}`", location=other.location, hint=hint)
 
 
 def _default_reason(facts: Facts) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.policy._compile import CompiledRule
+    from agentguard.policy._sequence_compile import Entry
 
 log = logging.getLogger("agentguard.policy")
 
@@ -41,7 +42,7 @@ class PolicyStore:
         self._folder = folder
         self._base = base
         self._check = check
-        self._parsed: dict[Path, tuple[Stamp, list[CompiledRule]]] = {}
+        self._parsed: dict[Path, tuple[Stamp, list[CompiledRule | Entry]]] = {}
         self._tried: dict[Path, Stamp] | None = None
         self._lock = threading.Lock()
         self.problem: str | None = None
@@ -91,7 +92,7 @@ class PolicyStore:
         self._tried = stamps
         if self._parsed and not stamps:
             raise PolicyError(f"no rule files are left in `{self._folder.name}`", hint="put one back")
-        parsed: dict[Path, tuple[Stamp, list[CompiledRule]]] = {}
+        parsed: dict[Path, tuple[Stamp, list[CompiledRule | Entry]]] = {}
         for path, stamp in stamps.items():
             known = self._parsed.get(path)
             rules = known[1] if known is not None and known[0] == stamp else load_rules(path, self._base)

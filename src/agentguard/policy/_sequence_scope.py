@@ -1,0 +1,141 @@
+"""Scopes: whose requests are looked at together, and the bounded table of what is remembered for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentguard.core import PolicyError
+from agentguard.policy._sequence_cells import Cell
+from agentguard.policy._sequence_rule import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentguard.core import Context, Principal
+
+# A scope, whose it is, and which of theirs: ("session", "deploy-agent", "s-1").
+Key = tuple[str, str, str]
+
+MAX_SCOPES = 100_000
+_FIRST_SWEEP = 1024
+_SPARE_CELLS = 64
+
+
+def _session(principal: Principal, context: Context) -> Key:
+    return ("session", principal.id, context.session)
+
+
+def _task(principal: Principal, context: Context) -> Key:
+    if context.task:
+        return ("task", principal.id, context.task)
+    return _session(principal, context)
+
+
+def _agent(principal: Principal, _context: Context) -> Key:
+    return ("agent", principal.id, "")
+
+
+def _delegation(principal: Principal, _context: Context) -> Key:
+    return ("delegation", principal.on_behalf_of[-1] if principal.on_behalf_of else principal.id, "")
+
+
+def _all(_principal: Principal, _context: Context) -> Key:
+    return ("all", "", "")
+
+
+_KEYS: dict[Scope, Callable[[Principal, Context], Key]] = {
+    Scope.SESSION: _session,
+    Scope.TASK: _task,
+    Scope.AGENT: _agent,
+    Scope.DELEGATION: _delegation,
+    Scope.ALL: _all,
+}
+# By the number that a compiled rule has for its scope.
+KEY_OF = tuple(_KEYS[scope] for scope in Scope)
+
+
+class ScopeState(msgspec.Struct):
+    """What is remembered of one scope: a cell for each rule, by the rule's digest.
+
+    `seen` is the latest time that was ever seen here: a clock that goes back stands still instead. `order`
+    numbers what happened. It may be forgotten when it was silent for longer than `keep_s`.
+    """
+
+    seen: float
+    order: int = 0
+    keep_s: float = 0.0
+    cells: dict[str, Cell] = {}
+
+    def at(self, now: float) -> float:
+        """Return the time here, and remember it."""
+        self.seen = max(self.seen, now)
+        return self.seen
+
+
+class Scopes:
+    """A table of scopes that refuses to grow beyond its bound, and forgets only what no rule can ask for."""
+
+    def __init__(self, limit: int = MAX_SCOPES) -> None:
+        if limit < 1:
+            raise PolicyError("a history needs room for one scope")
+        self.limit = limit
+        self.states: dict[Key, ScopeState] = {}
+        self._sweep_at = min(_FIRST_SWEEP, limit)
+        self._swept = float("-inf")
+
+    def get(self, key: Key) -> ScopeState | None:
+        """Return the scope's state, None if nothing is remembered."""
+        return self.states.get(key)
+
+    def open(self, key: Key, now: float) -> ScopeState | None:
+        """Return the scope's state, a new one if there is none; None if there is no room for one."""
+        state = self.get(key)
+        if state is not None:
+            return state
+        if len(self.states) >= self._sweep_at and not self._make_room(now):
+            return None
+        state = self.states[key] = ScopeState(now)
+        return state
+
+    def _make_room(self, now: float) -> bool:
+        # Swept when the table has doubled, so that it costs little for each new scope; when it is full, once a
+        # second at most.
+        full = len(self.states) >= self.limit
+        if full and 0 <= now - self._swept < 1:
+            return False
+        self._swept = now
+        for key in [key for key, state in self.states.items() if now - state.seen > state.keep_s]:
+            del self.states[key]
+        self._sweep_at = min(max(_FIRST_SWEEP, 2 * len(self.states)), self.limit)
+        return len(self.states) < self.limit
+
+
+class BranchedScopes(Scopes):
+    """A copy that is made as it is written to; the table that it began with stays as it is."""
+
+    def __init__(self, below: Scopes) -> None:
+        super().__init__(below.limit)
+        self._below = below
+
+    def get(self, key: Key) -> ScopeState | None:
+        """Return the scope's state here, copied on first use."""
+        state = self.states.get(key)
+        if state is None:
+            original = self._below.get(key)
+            if original is not None:
+                state = self.states[key] = copied(original)
+        return state
+
+
+def copied(state: ScopeState) -> ScopeState:
+    """Return a deep copy."""
+    return msgspec.convert(msgspec.to_builtins(state), ScopeState)
+
+
+def prune(state: ScopeState, digests: frozenset[str]) -> None:
+    """Drop cells of rules that are no longer in force, when there are many of them."""
+    if len(state.cells) > 2 * len(digests) + _SPARE_CELLS:
+        for name in [name for name in state.cells if name.partition("/")[0] not in digests]:
+            del state.cells[name]
