@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.measure import machine
 
-NAMES = ("decide", "peers", "compile", "startup", "memory", "audit", "identity", "server")
+NAMES = ("decide", "sequences", "peers", "compile", "startup", "memory", "audit", "identity", "server")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ semantics of the language itself can be written down; else it is about the proje
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +15,7 @@ from agentguard.core import Action, Context, Decision, Effect, Principal, Reques
 from agentguard.pdp._evaluate import World
 from agentguard.pdp._pdp import PolicyDecisionPoint
 from agentguard.pdp._risk import RiskPolicy
-from agentguard.policy import Rule, compile_policies
+from agentguard.policy import PolicySet, Rule, SequenceRules, compile_policies, span
 from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
 
 if TYPE_CHECKING:
@@ -37,6 +37,17 @@ class CaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time: datetime | None = None
 
 
+class EarlierRequest(CaseRequest, frozen=True, forbid_unknown_fields=True):
+    """A request that was decided before, `ago` before the file's `now`, so many `times`.
+
+    One that is `ago` less than the one before it is fine: clocks jump. `plan` asks for it as a plan of its own.
+    """
+
+    ago: str = ""
+    times: int = 1
+    plan: bool = False
+
+
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the decision must say; what is left out is not looked at. `rule: none` means no rule."""
 
@@ -50,13 +61,14 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     near_miss: dict[str, str] = {}
 
 
-class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One case; `rules` of its own take the place of the file's."""
+class Case(SequenceRules, frozen=True, forbid_unknown_fields=True):
+    """One case; rules of its own take the place of the file's. `history` came before the request, in order."""
 
     name: str
     request: CaseRequest
     expect: Expectation
     rules: tuple[Rule, ...] | None = None
+    history: tuple[EarlierRequest, ...] = ()
 
 
 class CaseWorld(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +80,7 @@ class CaseWorld(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     risk: RiskPolicy = RiskPolicy()
 
 
-class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CaseFile(SequenceRules, frozen=True, forbid_unknown_fields=True):
     """One file of cases."""
 
     cases: tuple[Case, ...]
@@ -88,10 +100,10 @@ class CaseResult(msgspec.Struct, frozen=True):
 
 class _FixedClock:
     def __init__(self, moment: datetime) -> None:
-        self._moment = moment
+        self.moment = moment
 
     def now(self) -> datetime:
-        return self._moment
+        return self.moment
 
 
 def run_cases(document: Document, world: World | None = None) -> Iterator[CaseResult]:
@@ -104,19 +116,42 @@ def run_cases(document: Document, world: World | None = None) -> Iterator[CaseRe
     world = _own_world(content) if content.world is not None else world
     if world is None:
         raise document.error("the file needs a `world`, or a project to be about")
-    if content.rules is not None:
-        world = msgspec.structs.replace(world, policies=compile_policies(content.rules))
-    clock = _FixedClock(content.now)
+    own_rules = _own_rules(content)
+    if own_rules is not None:
+        world = msgspec.structs.replace(world, policies=own_rules)
     for index, case in enumerate(content.cases):
         own = world
-        if case.rules is not None:
-            own = msgspec.structs.replace(world, policies=compile_policies(case.rules))
+        own_rules = _own_rules(case, content.rules)
+        if own_rules is not None:
+            own = msgspec.structs.replace(world, policies=own_rules)
         request = _request(case.request, own)
-        # A case may say nothing of near misses, so they are traced only where it does.
+        clock = _FixedClock(content.now)
         point = PolicyDecisionPoint(own, clock=clock)
+        for earlier in case.history:
+            clock.moment = content.now - timedelta(seconds=span(earlier.ago) if earlier.ago else 0)
+            for _ in range(earlier.times):
+                _happen(point, _request(earlier, own), as_plan=earlier.plan)
+        clock.moment = content.now
+        # A case may say nothing of near misses, so they are traced only where it does.
         decision = point.decide(request, trace=bool(case.expect.near_miss))
         line = document.location("cases", index).line
         yield CaseResult(case.name, line, tuple(_problems(case.expect, decision)), decision)
+
+
+def _own_rules(content: CaseFile | Case, file_rules: tuple[Rule, ...] | None = None) -> PolicySet | None:
+    """Return the rules that a file or a case brings; a case that brings sequences alone keeps the file's rules."""
+    about_more = (content.sequences, content.limits, content.breaker, content.cumulative_risk)
+    if content.rules is None and not any(about_more):
+        return None
+    rules = content.rules if content.rules is not None else file_rules
+    return compile_policies(rules or (), content)
+
+
+def _happen(point: PolicyDecisionPoint, request: Request, *, as_plan: bool) -> None:
+    if as_plan:
+        point.decide_plan([request])
+    else:
+        point.decide(request)
 
 
 def _own_world(content: CaseFile) -> World:

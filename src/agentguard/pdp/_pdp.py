@@ -86,7 +86,7 @@ class PolicyDecisionPoint:
         world = self.world
         verdict: Verdict | None = None
         asked: tuple[CompiledAction, dict[str, Any]] | None = None
-        principal, context = _NOBODY, _NO_CONTEXT
+        principal, context, moment = _NOBODY, _NO_CONTEXT, None
         try:
             principal, context, now, moment = self._who_and_when(request)
             action, resource_id, params = _what(world, request)
@@ -119,7 +119,7 @@ class PolicyDecisionPoint:
             _log_crash("a layer failed", error)
             decision = _refusal(request, world, "error", f"a layer failed: {type(error).__name__}")
         if decision.effect is Effect.DENY and world.policies.sequences.breaker is not None:
-            self._count_denial(decision, world, history, principal, context)
+            self._count_denial(decision, world, history, principal, context, moment)
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
         if self._audit is not None:
             decision = self._recorded(decision, principal, context, verdict, asked)
@@ -147,14 +147,20 @@ class PolicyDecisionPoint:
         if self._audit is not None:
             self._audit.close()
 
-    def _count_denial(
-        self, decision: Decision, world: World, history: History, principal: Principal, context: Context
+    def _count_denial(  # noqa: PLR0917 - as `evaluate`
+        self,
+        decision: Decision,
+        world: World,
+        history: History,
+        principal: Principal,
+        context: Context,
+        moment: datetime | None,
     ) -> None:
         # A crash of ours is nobody's fault, and a pause is not made longer by asking.
-        if principal is _NOBODY or decision.stage in _UNCOUNTED:
+        if moment is None or decision.stage in _UNCOUNTED:
             return
         try:
-            history.denied(world.policies.sequences, principal, context, self._clock.now())
+            history.denied(world.policies.sequences, principal, context, moment)
         except Exception as error:  # noqa: BLE001 - the boundary: the decision is a deny already
             _log_crash("a denial could not be counted", error)
 

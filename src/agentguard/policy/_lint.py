@@ -13,6 +13,7 @@ from agentguard.policy._conditions import pointer
 from agentguard.policy._conflict import Conflict, conflicts
 from agentguard.policy._rule import ParamCondition, Tier
 from agentguard.policy._selectors import action_vector
+from agentguard.policy._sequence_lint import doubts
 from agentguard.policy._witness import Witness
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def lint(
     now: datetime,
     obligation_problem: Callable[[Obligation], str | None],
 ) -> list[LintFinding]:
-    """Return the findings, in the order of the rules."""
+    """Return the findings, in the order of the rules; those about sequences and limits come last."""
     reach = {rule.id: _reachable(rule, world) for rule in policies.rules}
     found: list[LintFinding] = []
     for rule in policies.rules:
@@ -64,7 +65,11 @@ def lint(
     found += _shadowed(policies)
     found += [_conflict_finding(each) for each in conflicts(policies, reach, world)]
     order = {rule.id: place for place, rule in enumerate(policies.rules)}
-    return sorted(found, key=lambda each: (order[each.rule], each.kind.value, each.other or ""))
+    found.sort(key=lambda each: (order[each.rule], each.kind.value, each.other or ""))
+    return found + [
+        LintFinding(LintKind(each.kind), each.entry.id, each.message, each.entry.location, each.other)
+        for each in doubts(policies.sequences, world.actions)
+    ]
 
 
 def _reachable(rule: CompiledRule, world: KnownWorld) -> list[Action]:

@@ -5,23 +5,29 @@ Each kind errs to the strict side: what is approximated is approximated from abo
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import msgspec
 
 EXACT = 64  # entries that are kept one by one
 BUCKETS = 60  # into how many parts a window is cut beyond that
 FOREVER = float("inf")
-
-Amount = int | Decimal
-
-# Sums never come out below the true one, and amounts count as they are written: 10 times 0.1 is 1.
-_ARITHMETIC = Context(prec=40, rounding=ROUND_CEILING, traps=[])
+UNIT = 1_000_000  # amounts are counted in millionths: whole numbers never lose anything
+MOST = 2**62  # where a total stops growing, above every limit
 
 
-def exact(number: float) -> Decimal:
-    """Return a number as its shortest decimal form says it."""
-    return Decimal(repr(number))
+def millionths(number: float) -> int:
+    """Return an amount in millionths as its shortest decimal form says it, rounded up; at most `MOST`."""
+    if type(number) is int:
+        return min(number * UNIT, MOST)
+    if number >= MOST // UNIT:
+        return MOST
+    return int((Decimal(repr(number)) * UNIT).to_integral_value(ROUND_CEILING))
+
+
+def bound(number: float) -> int:
+    """Return a limit in millionths, rounded down."""
+    return int((Decimal(repr(number)) * UNIT).to_integral_value(ROUND_FLOOR))
 
 
 class Mark(msgspec.Struct, tag="mark"):
@@ -35,64 +41,67 @@ class Tally(msgspec.Struct, tag="tally"):
     """How much there was in a sliding window, or ever: `entries` are (time, amount), oldest first.
 
     Up to 64 entries are exact. Beyond, entries of one sixtieth of the window become one, at the later time:
-    it leaves the window later than they would have, so the total is never too low.
+    it leaves the window later than they would have, so the total is never too low. A total for ever has no
+    entries.
     """
 
-    total: Amount = 0
-    entries: list[tuple[float, Amount]] = []
+    total: int = 0
+    entries: list[tuple[float, int]] = []
 
     def expire(self, now: float, window: float) -> None:
         """Forget what is older than the window; what is exactly as old still counts."""
         entries = self.entries
         if not entries or now - entries[0][0] <= window:
             return
-        keep = 1
-        while keep < len(entries) and now - entries[keep][0] > window:
-            keep += 1
-        for _, amount in entries[:keep]:
-            self.total = _less(self.total, amount)
-        del entries[:keep]
-        if not entries:
-            self.total = 0
+        gone = 0
+        for at, amount in entries:
+            if now - at <= window:
+                break
+            self.total -= amount
+            gone += 1
+        del entries[:gone]
 
-    def add(self, now: float, amount: Amount, window: float) -> None:
-        """Add an amount, which may not be negative; `now` never goes back."""
-        self.total = _more(self.total, amount)
-        if window == FOREVER:
-            return
-        entries = self.entries
-        if len(entries) >= EXACT:
-            width = window / BUCKETS
-            if entries[-1][0] // width != now // width:
+    def add(self, now: float, amount: int, window: float) -> int:
+        """Add an amount that is not negative, `now` never goes back; return how much was added."""
+        total = self.total
+        if total + amount > MOST:
+            amount = MOST - total
+        self.total = total + amount
+        if window != FOREVER:
+            entries = self.entries
+            if len(entries) >= EXACT:
+                width = window / BUCKETS
+                last, held = entries[-1]
+                if last // width == now // width:
+                    entries[-1] = (now, held + amount)
+                    return amount
                 self._coarsen(width)
-            else:
-                entries[-1] = (now, _more(entries[-1][1], amount))
-                return
-        entries.append((now, amount))
+            entries.append((now, amount))
+        return amount
 
-    def remove(self, at: float, amount: Amount, now: float, window: float) -> None:
+    def remove(self, at: float, amount: int, now: float, window: float) -> None:
         """Take back what was added at `at`; nothing, if it has left the window."""
         if window == FOREVER:
-            self.total = _less(self.total, amount)
+            self.total -= amount
             return
         if now - at > window:
             return
         # The first that is not earlier is the entry itself, or the one that it was merged into.
         for place, (time, held) in enumerate(self.entries):
             if time >= at and held >= amount:
-                self.total = _less(self.total, amount)
+                self.total -= amount
                 if held == amount:
                     del self.entries[place]
                 else:
-                    self.entries[place] = (time, _less(held, amount))
+                    self.entries[place] = (time, held - amount)
                 return
 
     def _coarsen(self, width: float) -> None:
-        merged: list[tuple[float, Amount]] = []
+        merged: list[tuple[float, int]] = []
         bucket = None
         for time, amount in self.entries:
             if time // width == bucket:
-                merged[-1] = (time, _more(merged[-1][1], amount))
+                merged[-1] = (time, merged[-1][1] + amount)
             else:
                 merged.append((time, amount))
                 bucket = time // width
@@ -119,20 +128,3 @@ class Seen(msgspec.Struct, tag="seen"):
 
 
 Cell = Mark | Tally | Seen
-
-
-def total_with(tally: Tally, amount: Amount) -> Amount:
-    """Return what the total would be with one more amount."""
-    return _more(tally.total, amount)
-
-
-def _more(one: Amount, other: Amount) -> Amount:
-    if type(one) is int and type(other) is int:
-        return one + other
-    return _ARITHMETIC.add(Decimal(one), Decimal(other))
-
-
-def _less(one: Amount, other: Amount) -> Amount:
-    if type(one) is int and type(other) is int:
-        return one - other
-    return _ARITHMETIC.subtract(Decimal(one), Decimal(other))

@@ -11,7 +11,7 @@ import msgspec
 
 from agentguard.core import Effect, Location, PolicyError, Severity
 from agentguard.policy._compile import check_id
-from agentguard.policy._sequence_cells import FOREVER, Amount, exact
+from agentguard.policy._sequence_cells import FOREVER, MOST, UNIT, bound
 from agentguard.policy._sequence_measure import Measure, measure_of
 from agentguard.policy._sequence_rule import Breaker, CumulativeRisk, Limit, Scope, Sequence
 from agentguard.policy._sequence_step import CompiledStep, compile_step
@@ -66,7 +66,7 @@ class CompiledLimit(Entry, frozen=True, kw_only=True):
 
     rule: Limit
     of: CompiledStep
-    ceiling: Amount
+    ceiling: int
     distinct: bool
     measure: Measure
 
@@ -80,7 +80,7 @@ class CompiledBreaker(Entry, frozen=True, kw_only=True):
 
 
 class CompiledRisk(Entry, frozen=True, kw_only=True):
-    """Bounds on the sum of risk scores in `window`."""
+    """Bounds on the sum of risk scores in `window`, in millionths as all amounts are."""
 
     rule: CumulativeRisk
     approval_from: int
@@ -208,6 +208,8 @@ def _limit(rule: Limit, where: Location | None) -> CompiledLimit:
         raise PolicyError("what a limit allows is a whole number above 0", hint="use a rule to allow none")
     if rule.distinct is not None and most > MAX_DISTINCT:
         raise PolicyError(f"a limit tells at most {MAX_DISTINCT} different values apart")
+    if most > MOST // UNIT // 2:
+        raise PolicyError(f"a limit is at most {MOST // UNIT // 2}")
     window = _per(rule)
     of = compile_step("of", rule.of, unknown=True)
     return CompiledLimit(
@@ -223,7 +225,7 @@ def _limit(rule: Limit, where: Location | None) -> CompiledLimit:
         location=where,
         rule=rule,
         of=of,
-        ceiling=most if type(most) is int else exact(most),
+        ceiling=int(most) if rule.distinct is not None else bound(most),
         distinct=rule.distinct is not None,
         measure=measure_of(rule),
     )
@@ -286,8 +288,8 @@ def _risk(rule: CumulativeRisk, where: Location | None) -> CompiledRisk:
         digest=_digest(rule),
         location=where,
         rule=rule,
-        approval_from=rule.approval_from,
-        deny_from=rule.deny_from,
+        approval_from=rule.approval_from * UNIT,
+        deny_from=rule.deny_from * UNIT,
     )
 
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.core import Context, Effect, Principal, Severity
-from agentguard.policy._facts import Facts
-from agentguard.policy._sequence_cells import Cell, Mark, Tally
+from agentguard.core import Context, Effect, IntegrityError, Location, Principal, Severity
+from agentguard.policy._sequence_cells import UNIT, Mark, Tally
 from agentguard.policy._sequence_compile import (
     CUMULATIVE_RISK,
     SEQUENCE,
@@ -21,22 +20,23 @@ from agentguard.policy._sequence_compile import (
     CompiledSequence,
     Entry,
 )
-from agentguard.policy._sequence_note import Undo, note, problem
+from agentguard.policy._sequence_note import Noted, note, stops, take_back
 from agentguard.policy._sequence_scope import (
     KEY_OF,
     MAX_SCOPES,
     BranchedScopes,
-    Key,
     Scopes,
     ScopeState,
     prune,
 )
 from agentguard.policy._sequence_set import Matched, SequenceSet
+from agentguard.policy._sequence_store import decode, encode, save, unreadable
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
-    from agentguard.policy._sequence_measure import Measured
+    from agentguard.policy._facts import Facts
     from agentguard.policy._sequence_set import Counted
 
 _APPROVAL = Effect.REQUIRE_APPROVAL.rank
@@ -60,9 +60,9 @@ class Reservation(msgspec.Struct):
     principal: Principal
     context: Context
     at: float = 0.0
-    undo: list[Undo] = []
-    risk_undo: Undo | None = None
-    frees: list[tuple[CompiledSequence, int]] = []
+    notes: list[Noted] | None = None
+    risk_note: Noted | None = None
+    frees: list[tuple[CompiledSequence, int]] | None = None
 
 
 class _Ask(msgspec.Struct):
@@ -70,7 +70,8 @@ class _Ask(msgspec.Struct):
 
     sequences: SequenceSet
     matched: Matched | None
-    facts: Facts
+    principal: Principal
+    context: Context
     now: float
     score: int
 
@@ -98,7 +99,7 @@ class History:
         """
         if sequences.empty:
             return None
-        ask = _Ask(sequences, sequences.match(facts), facts, (now or facts.now).timestamp(), score)
+        ask = _ask(sequences, sequences.match(facts), facts, now, score)
         # On a copy: to judge moves time on, and what has left a window is dropped.
         branch = self.branch()
         with self._lock:
@@ -123,7 +124,7 @@ class History:
         matched = sequences.match(facts)
         if matched is None and sequences.breaker is None and sequences.cumulative_risk is None:
             return None
-        ask = _Ask(sequences, matched, facts, (now or facts.now).timestamp(), score)
+        ask = _ask(sequences, matched, facts, now, score)
         with self._lock:
             ruling = self._judge(ask)
             final = effect if ruling is None else effect.join(ruling.effect)
@@ -133,20 +134,20 @@ class History:
 
     def settle(self, reservation: Reservation, effect: Effect) -> None:
         """Make a reservation final: nothing happened if the decision became stricter than it was thought."""
-        if not (reservation.undo or reservation.frees or reservation.risk_undo):
-            return
-        with self._lock:
-            if effect.rank >= _APPROVAL:
-                for undo in reversed(reservation.undo):
-                    undo()
-                if effect is Effect.DENY and reservation.risk_undo is not None:
-                    reservation.risk_undo()
-            else:
-                for entry, order in reservation.frees:
+        stopped = effect.rank >= _APPROVAL
+        frees, notes = reservation.frees, reservation.notes
+        risk_note = reservation.risk_note if effect is Effect.DENY else None
+        if stopped and (notes is not None or risk_note is not None):
+            with self._lock:
+                for each in reversed(notes or ()):
+                    take_back(each)
+                if risk_note is not None:
+                    take_back(risk_note)
+        elif frees is not None and not stopped:
+            with self._lock:
+                for entry, order in frees:
                     self._free(entry, order, reservation)
-        reservation.undo = []
-        reservation.frees = []
-        reservation.risk_undo = None
+        reservation.notes = reservation.frees = reservation.risk_note = None
 
     def commit(
         self,
@@ -164,7 +165,7 @@ class History:
         if effect is Effect.DENY:
             self.denied(sequences, facts.principal, facts.context, now)
             return
-        ask = _Ask(sequences, sequences.match(facts), facts, now.timestamp(), score)
+        ask = _ask(sequences, sequences.match(facts), facts, now, score)
         with self._lock:
             made = self._note(ask, effect, None)
         if made is not None:
@@ -186,9 +187,9 @@ class History:
             if not isinstance(tally, Tally):
                 tally = state.cells[breaker.digest] = Tally()
             tally.expire(moment, breaker.window)
-            tally.add(moment, 1, breaker.window)
+            tally.add(moment, UNIT, breaker.window)
             state.keep_s = max(state.keep_s, breaker.keep_s)
-            if tally.total >= breaker.denials:
+            if tally.total >= breaker.denials * UNIT:
                 state.cells[breaker.digest + _PAUSE] = Mark(moment + breaker.pause_s, 0)
                 del state.cells[breaker.digest]
 
@@ -200,77 +201,129 @@ class History:
         branch._scopes = BranchedScopes(self._scopes)
         return branch
 
+    def snapshot(self) -> bytes:
+        """Return all that is remembered, as bytes for `restore`."""
+        with self._lock:
+            return encode(self._scopes.all())
+
+    def restore(self, data: bytes) -> None:
+        """Put what `snapshot` returned in the place of what is remembered.
+
+        Raises:
+            IntegrityError: `data` is something else (`history_damaged`); nothing has changed.
+        """
+        states = decode(data)
+        with self._lock:
+            scopes = Scopes(self._scopes.limit)
+            scopes.states = states
+            self._scopes = scopes
+
+    def save(self, path: Path) -> None:
+        """Write a snapshot to the file at `path`, as a whole.
+
+        Raises:
+            IntegrityError: it cannot be written (`history_unavailable`); what was there is unchanged.
+        """
+        try:
+            save(path, self.snapshot())
+        except OSError as error:
+            raise unreadable(path, error) from None
+
+    def load(self, path: Path) -> bool:
+        """Restore the snapshot in the file at `path`; tell whether there is one.
+
+        Raises:
+            IntegrityError: it cannot be read (`history_unavailable`) or is no snapshot (`history_damaged`).
+        """
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise unreadable(path, error) from None
+        try:
+            self.restore(data)
+        except IntegrityError as error:
+            where = Location(str(path))
+            raise IntegrityError(error.message, code=error.code, location=where, hint=error.hint) from None
+        return True
+
     def _judge(self, ask: _Ask) -> SequenceRuling | None:
         """Return the strictest thing that is said, the first by id among equals; lock held."""
-        principal, context, matched, now = ask.facts.principal, ask.facts.context, ask.matched, ask.now
+        principal, context, matched, now = ask.principal, ask.context, ask.matched, ask.now
         breaker, risk = ask.sequences.breaker, ask.sequences.cumulative_risk
+        get = self._scopes.get
         if breaker is not None:
-            state = self._scopes.get(KEY_OF[breaker.scope](principal, context))
-            if state is not None and _paused_until(state, breaker.digest) > _time(state, now):
+            state = get(KEY_OF[breaker.scope](principal, context))
+            if state is not None and _paused_until(state, breaker.digest) > state.at(now):
                 return _ruling(breaker)
         found: Counted | None = None
-        for entry, measured in matched.stops if matched is not None else ():
-            if found is not None and found.effect.rank >= entry.effect.rank:
-                continue
-            state = self._scopes.get(KEY_OF[entry.scope](principal, context))
-            moment = _time(state, now)
-            if problem(entry, state.cells.get(entry.digest) if state is not None else None, moment, measured):
-                found = entry
-                if entry.effect is Effect.DENY:
-                    return _ruling(entry)
+        if matched is not None:
+            for entry, measured in matched.stops:
+                if found is not None and found.effect.rank >= entry.effect.rank:
+                    continue
+                state = get(KEY_OF[entry.scope](principal, context))
+                if state is None:
+                    stopped = stops(entry, None, now, measured)
+                else:
+                    stopped = stops(entry, state.cells.get(entry.digest), state.at(now), measured)
+                if stopped:
+                    found = entry
+                    if entry.effect is Effect.DENY:
+                        return _ruling(entry)
         if risk is not None:
-            state = self._scopes.get(KEY_OF[risk.scope](principal, context))
-            ruling = _risk_ruling(risk, state, _time(state, now), ask.score)
+            ruling = _risk_ruling(risk, get(KEY_OF[risk.scope](principal, context)), now, ask.score)
             if ruling is not None and (found is None or ruling.effect.rank > found.effect.rank):
                 return ruling
         return _ruling(found) if found is not None else None
 
     def _note(self, ask: _Ask, effect: Effect, ruling: SequenceRuling | None) -> Reservation | None:
         """Note what makes later requests stricter; lock held."""
-        principal, context, matched = ask.facts.principal, ask.facts.context, ask.matched
-        made = Reservation(ruling, principal, context, ask.now)
-        risk = ask.sequences.cumulative_risk
+        matched, risk = ask.matched, ask.sequences.cumulative_risk
+        made = Reservation(ruling, ask.principal, ask.context, ask.now)
         if risk is not None:
-            made.risk_undo = self._note_one(made, ask, risk, ask.score)
-            if made.risk_undo is None:
+            state = self._open(risk, made, ask)
+            if state is None:
                 return self._full(made)
-        if effect.rank < _APPROVAL and matched is not None:
-            for free in matched.frees:
-                state = self._scopes.get(KEY_OF[free.scope](principal, context))
-                # A mark that is made from now on, by this request too, is not freed by it.
-                made.frees.append((free, state.order if state is not None else 0))
-            for entry, measured in matched.marks:
-                undo = self._note_one(made, ask, entry, measured)
-                if undo is None:
-                    return self._full(made)
-                made.undo.append(undo)
-        if ruling is None and not made.undo and not made.frees and made.risk_undo is None:
+            made.risk_note = note(risk, state, ask.score)
+        if matched is not None and effect.rank < _APPROVAL:
+            if matched.frees:
+                made.frees = [(free, self._order(free, ask)) for free in matched.frees]
+            if matched.marks:
+                made.notes = []
+                for entry, measured in matched.marks:
+                    state = self._open(entry, made, ask)
+                    if state is None:
+                        return self._full(made)
+                    noted = note(entry, state, measured)
+                    if noted is not None:
+                        made.notes.append(noted)
+        if ruling is None and made.notes is None and made.frees is None and risk is None:
             return None
         return made
 
-    def _note_one(
-        self, made: Reservation, ask: _Ask, entry: Counted | CompiledRisk, measured: Measured
-    ) -> Undo | None:
-        state = self._open(entry, made)
-        if state is None:
-            return None
-        state.order += 1
-        prune(state, ask.sequences.digests)
-        return note(entry, state, measured)
+    def _order(self, free: CompiledSequence, ask: _Ask) -> int:
+        # A mark that is made from now on, by this request too, is not freed by it.
+        state = self._scopes.get(KEY_OF[free.scope](ask.principal, ask.context))
+        return state.order if state is not None else 0
 
-    def _open(self, entry: Entry, made: Reservation) -> ScopeState | None:
-        key: Key = KEY_OF[entry.scope](made.principal, made.context)
-        state = self._scopes.open(key, made.at)
+    def _open(self, entry: Entry, made: Reservation, ask: _Ask | None = None) -> ScopeState | None:
+        """Return the state in which `entry` notes the next event, None if there is no room; lock held."""
+        state = self._scopes.open(KEY_OF[entry.scope](made.principal, made.context), made.at)
         if state is not None:
+            state.order += 1
             state.at(made.at)
-            state.keep_s = max(state.keep_s, entry.keep_s)
+            if entry.digest not in state.cells:
+                state.keep_s = max(state.keep_s, entry.keep_s)
+                if ask is not None:
+                    prune(state, ask.sequences.digests)
         return state
 
     def _full(self, made: Reservation) -> Reservation:
-        for undo in reversed(made.undo):
-            undo()
-        if made.risk_undo is not None:
-            made.risk_undo()
+        for each in reversed(made.notes or ()):
+            take_back(each)
+        if made.risk_note is not None:
+            take_back(made.risk_note)
         limit = self._scopes.limit
         reason = f"the history is full: {limit} sessions and agents that rules may still ask about"
         ruling = SequenceRuling(Effect.DENY, SEQUENCE, reason, None)
@@ -282,7 +335,6 @@ class History:
             state = self._open(entry, made)
             # Without room it is forgotten that it happened: stricter, not looser.
             if state is not None:
-                state.order += 1
                 state.cells[entry.digest] = Mark(state.seen, state.order)
             return
         state = self._scopes.get(KEY_OF[entry.scope](made.principal, made.context))
@@ -292,12 +344,15 @@ class History:
                 del state.cells[entry.digest]
 
 
-def _time(state: ScopeState | None, now: float) -> float:
-    return now if state is None else state.at(now)
+def _ask(
+    sequences: SequenceSet, matched: Matched | None, facts: Facts, now: datetime | None, score: int
+) -> _Ask:
+    moment = (now or facts.now).timestamp()
+    return _Ask(sequences, matched, facts.principal, facts.context, moment, score * UNIT)
 
 
 def _paused_until(state: ScopeState, digest: str) -> float:
-    cell: Cell | None = state.cells.get(digest + _PAUSE)
+    cell = state.cells.get(digest + _PAUSE)
     return cell.at if isinstance(cell, Mark) else float("-inf")
 
 
@@ -309,13 +364,14 @@ def _risk_ruling(
     risk: CompiledRisk, state: ScopeState | None, now: float, score: int
 ) -> SequenceRuling | None:
     total = score
-    tally = state.cells.get(risk.digest) if state is not None else None
-    if isinstance(tally, Tally):
-        tally.expire(now, risk.window)
-        total += int(tally.total)
+    if state is not None:
+        tally = state.cells.get(risk.digest)
+        if isinstance(tally, Tally):
+            tally.expire(state.at(now), risk.window)
+            total += tally.total
     if total < risk.approval_from:
         return None
     effect = Effect.DENY if total >= risk.deny_from else Effect.REQUIRE_APPROVAL
     what = "is too high" if effect is Effect.DENY else "needs a person"
-    reason = f"cumulative risk {total} in {risk.rule.window} {what}"
+    reason = f"cumulative risk {total // UNIT} in {risk.rule.window} {what}"
     return SequenceRuling(effect, CUMULATIVE_RISK, reason, risk.id)

@@ -11,12 +11,13 @@ import msgspec
 
 from agentguard.core import PolicyError, Resource
 from agentguard.policy._conditions import pointer
-from agentguard.policy._sequence_cells import Amount, exact
+from agentguard.policy._sequence_cells import UNIT, millionths
 
 if TYPE_CHECKING:
     from agentguard.policy._sequence_rule import Limit
 
-Measured = Amount | str | None
+# In millionths; the name of a value; None where the request does not say.
+Measured = int | str | None
 Measure = Callable[[dict[str, Any], Resource], Measured]
 
 _SHORT = 64
@@ -31,14 +32,15 @@ def measure_of(rule: Limit) -> Measure:
     if rule.sum is not None:
         return _amount(rule.sum)
     if rule.distinct is None:
-        return lambda _params, _resource: 1
+        return lambda _params, _resource: UNIT
     if rule.distinct == "resource":
         return lambda _params, resource: _name(resource.id)
     read = _reader(rule.distinct)
 
     def measure(params: dict[str, Any], _resource: Resource) -> Measured:
         value = read(params)
-        return None if value is None else _name(msgspec.json.encode(value[0], order="deterministic").decode())
+        # By its hash alone: it may be secret, and a history is kept in a file.
+        return None if value is None else _hash(msgspec.json.encode(value[0], order="deterministic"))
 
     return measure
 
@@ -49,10 +51,8 @@ def _amount(path: str) -> Measure:
     def measure(params: dict[str, Any], _resource: Resource) -> Measured:
         found = read(params)
         value = found[0] if found is not None else None
-        if type(value) is int:
-            return max(value, 0)
-        if type(value) is float and math.isfinite(value):
-            return exact(max(value, 0.0))
+        if type(value) is int or (type(value) is float and math.isfinite(value)):
+            return millionths(max(value, 0))
         return None
 
     return measure
@@ -73,8 +73,10 @@ def _reader(path: str) -> Callable[[dict[str, Any]], tuple[Any] | None]:
     return read
 
 
-def _name(value: str) -> str:
-    """Return what stands for a value: itself where it is short, else its hash, so that size is bounded."""
-    if len(value) <= _SHORT:
-        return f"={value}"
-    return "#" + hashlib.blake2b(value.encode(), digest_size=16).hexdigest()
+def _name(resource_id: str) -> str:
+    """Return what stands for a resource: its id where it is short, else its hash, so that size is bounded."""
+    return f"={resource_id}" if len(resource_id) <= _SHORT else _hash(resource_id.encode())
+
+
+def _hash(value: bytes) -> str:
+    return "#" + hashlib.blake2b(value, digest_size=16).hexdigest()

@@ -1,11 +1,10 @@
-"""What one rule asks of its cell, and what it notes there."""
+"""What one rule asks of its cell, what it notes there, and how that is taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agentguard.policy._sequence_cells import Cell, Mark, Seen, Tally, total_with
+from agentguard.policy._sequence_cells import UNIT, Cell, Mark, Seen, Tally
 from agentguard.policy._sequence_compile import CompiledLimit, CompiledRisk, CompiledSequence
 
 if TYPE_CHECKING:
@@ -13,87 +12,71 @@ if TYPE_CHECKING:
     from agentguard.policy._sequence_scope import ScopeState
     from agentguard.policy._sequence_set import Counted
 
-Undo = Callable[[], None]
+# What was noted: by which rule, where, what, when; a mark keeps the one before it.
+Noted = tuple["Counted | CompiledRisk", "ScopeState", "Mark | int | str", "Mark | float | None"]
 
 
-def problem(entry: Counted, cell: Cell | None, now: float, measured: Measured) -> bool:
+def stops(entry: Counted, cell: Cell | None, now: float, measured: Measured) -> bool:
     """Tell whether the rule stops a request that comes `now`, and adds `measured`."""
     if isinstance(entry, CompiledSequence):
-        recent = isinstance(cell, Mark) and now - cell.at <= entry.window
-        return recent is not entry.needs
+        return (isinstance(cell, Mark) and now - cell.at <= entry.window) is not entry.needs
+    if isinstance(measured, int):
+        if isinstance(cell, Tally):
+            cell.expire(now, entry.window)
+            return cell.total + measured > entry.ceiling
+        return measured > entry.ceiling
     if measured is None:
         # What cannot be measured could be anything.
         return True
-    if isinstance(measured, str):
-        if not isinstance(cell, Seen):
-            return False
-        cell.expire(now, entry.window)
-        return measured not in cell.values and len(cell.values) >= entry.ceiling
-    if isinstance(cell, Tally):
-        cell.expire(now, entry.window)
-        return total_with(cell, measured) > entry.ceiling
-    return total_with(Tally(), measured) > entry.ceiling
+    if not isinstance(cell, Seen):
+        return False
+    cell.expire(now, entry.window)
+    return measured not in cell.values and len(cell.values) >= entry.ceiling
 
 
-def note(entry: Counted | CompiledRisk, state: ScopeState, measured: Measured) -> Undo:
-    """Note a request at the time of `state`; return what takes that back."""
+def note(entry: Counted | CompiledRisk, state: ScopeState, measured: Measured) -> Noted | None:
+    """Note a request at the time of `state`; None if there is nothing to take back."""
+    name, at = entry.digest, state.seen
+    cell = state.cells.get(name)
     if isinstance(entry, CompiledSequence):
-        return _mark(entry, state)
+        mark = state.cells[name] = Mark(at, state.order)
+        return entry, state, mark, cell if isinstance(cell, Mark) else None
     if isinstance(entry, CompiledLimit) and entry.distinct:
         return _see(entry, state, measured)
-    return _count(entry, state, measured)
+    if not isinstance(cell, Tally):
+        cell = state.cells[name] = Tally()
+    if not isinstance(measured, int):
+        # Only where it was decided elsewhere: it uses up all there is.
+        measured = entry.ceiling if isinstance(entry, CompiledLimit) else UNIT
+    cell.expire(at, entry.window)
+    return entry, state, cell.add(at, measured, entry.window), at
 
 
-def _mark(entry: CompiledSequence, state: ScopeState) -> Undo:
+def take_back(noted: Noted) -> None:
+    """Undo one note. What other requests noted since stays, and where both cannot be told apart, so does this."""
+    entry, state, what, when = noted
     cells, name = state.cells, entry.digest
-    before, mark = cells.get(name), Mark(state.seen, state.order)
-    cells[name] = mark
-
-    def undo() -> None:
-        if cells.get(name) is mark:
-            if before is None:
-                del cells[name]
+    cell = cells.get(name)
+    if isinstance(what, Mark):
+        if cell is what:
+            if isinstance(when, Mark):
+                cells[name] = when
             else:
-                cells[name] = before
+                del cells[name]
+    elif isinstance(cell, Tally) and isinstance(what, int) and isinstance(when, float):
+        cell.remove(when, what, state.seen, entry.window)
+    elif isinstance(cell, Seen) and isinstance(what, str) and cell.values.get(what) == when:
+        del cell.values[what]
 
-    return undo
 
-
-def _see(entry: CompiledLimit, state: ScopeState, measured: Measured) -> Undo:
+def _see(entry: CompiledLimit, state: ScopeState, measured: Measured) -> Noted | None:
     seen = state.cells.get(entry.digest)
     if not isinstance(seen, Seen):
         seen = state.cells[entry.digest] = Seen()
-    if not isinstance(measured, str) or (measured not in seen.values and len(seen.values) >= entry.ceiling):
+    known = measured in seen.values
+    if not isinstance(measured, str) or (not known and len(seen.values) >= entry.ceiling):
         # Only where it was decided elsewhere: the bound on memory holds, and the limit is reached already.
-        return _nothing
-    known, at, values = measured in seen.values, state.seen, seen.values
-    seen.add(at, measured)
-
-    def undo() -> None:
-        # A value that was seen before stays at the later time, which is stricter.
-        if not known and values.get(measured) == at:
-            del values[measured]
-
-    return undo
-
-
-def _count(entry: CompiledLimit | CompiledRisk, state: ScopeState, measured: Measured) -> Undo:
-    tally = state.cells.get(entry.digest)
-    if not isinstance(tally, Tally):
-        tally = state.cells[entry.digest] = Tally()
-    if measured is None or isinstance(measured, str):
-        # Only where it was decided elsewhere: it uses up all there is.
-        assert isinstance(entry, CompiledLimit)
-        measured = entry.ceiling
-    counted, amount, at, window = tally, measured, state.seen, entry.window
-    counted.expire(at, window)
-    counted.add(at, amount, window)
-
-    def undo() -> None:
-        counted.remove(at, amount, state.seen, window)
-
-    return undo
-
-
-def _nothing() -> None:
-    pass
+        return None
+    seen.add(state.seen, measured)
+    # A value that was seen before stays at the later time, which is stricter.
+    return None if known else (entry, state, measured, state.seen)

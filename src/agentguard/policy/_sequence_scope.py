@@ -70,8 +70,11 @@ class ScopeState(msgspec.Struct):
 
     def at(self, now: float) -> float:
         """Return the time here, and remember it."""
-        self.seen = max(self.seen, now)
-        return self.seen
+        seen = self.seen
+        if now > seen:
+            self.seen = now
+            return now
+        return seen
 
 
 class Scopes:
@@ -88,6 +91,10 @@ class Scopes:
     def get(self, key: Key) -> ScopeState | None:
         """Return the scope's state, None if nothing is remembered."""
         return self.states.get(key)
+
+    def all(self) -> dict[Key, ScopeState]:
+        """Return every scope's state."""
+        return self.states
 
     def open(self, key: Key, now: float) -> ScopeState | None:
         """Return the scope's state, a new one if there is none; None if there is no room for one."""
@@ -127,6 +134,10 @@ class BranchedScopes(Scopes):
             if original is not None:
                 state = self.states[key] = copied(original)
         return state
+
+    def all(self) -> dict[Key, ScopeState]:
+        """Return every scope's state, as it is here."""
+        return {**self._below.all(), **self.states}
 
 
 def copied(state: ScopeState) -> ScopeState:
