@@ -109,7 +109,10 @@ class Tally(msgspec.Struct, tag="tally"):
 
 
 class Seen(msgspec.Struct, tag="seen"):
-    """Different values, with the time when each was last seen, that longest ago first."""
+    """Different values, with the time when each was last seen, that longest ago first.
+
+    One more than a limit allows is enough to know: the latest tell for how long the limit is reached.
+    """
 
     values: dict[str, float] = {}
 
@@ -121,10 +124,21 @@ class Seen(msgspec.Struct, tag="seen"):
                 return
             del self.values[oldest]
 
-    def add(self, now: float, value: str) -> None:
-        """Note that a value is seen."""
+    def add(self, now: float, value: str, most: int) -> None:
+        """Note that a value is seen; of more than `most`, that seen longest ago is forgotten."""
         self.values.pop(value, None)
         self.values[value] = now
+        if len(self.values) > most:
+            del self.values[next(iter(self.values))]
+
+    def remove(self, at: float, value: str, before: float | None) -> None:
+        """Take back that a value was seen at `at`; it was seen `before`, or never."""
+        if self.values.get(value) == at:
+            del self.values[value]
+            if before is not None:
+                seen = sorted([*self.values.items(), (value, before)], key=lambda item: item[1])
+                self.values.clear()
+                self.values.update(seen)
 
 
 Cell = Mark | Tally | Seen

@@ -295,9 +295,7 @@ class History:
                     state = self._open(entry, made, ask)
                     if state is None:
                         return self._full(made)
-                    noted = note(entry, state, measured)
-                    if noted is not None:
-                        made.notes.append(noted)
+                    made.notes.append(note(entry, state, measured))
         if ruling is None and made.notes is None and made.frees is None and risk is None:
             return None
         return made

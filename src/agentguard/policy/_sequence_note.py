@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from agentguard.policy._sequence_scope import ScopeState
     from agentguard.policy._sequence_set import Counted
 
-# What was noted: by which rule, where, what, when; a mark keeps the one before it.
-Noted = tuple["Counted | CompiledRisk", "ScopeState", "Mark | int | str", "Mark | float | None"]
+# What was noted: by which rule, where, what, when, and what stood there before.
+Noted = tuple["Counted | CompiledRisk", "ScopeState", "Mark | int | str", float, "Mark | float | None"]
 
 
 def stops(entry: Counted, cell: Cell | None, now: float, measured: Measured) -> bool:
@@ -31,52 +31,45 @@ def stops(entry: Counted, cell: Cell | None, now: float, measured: Measured) -> 
     if not isinstance(cell, Seen):
         return False
     cell.expire(now, entry.window)
-    return measured not in cell.values and len(cell.values) >= entry.ceiling
+    return len(cell.values) + (measured not in cell.values) > entry.ceiling
 
 
-def note(entry: Counted | CompiledRisk, state: ScopeState, measured: Measured) -> Noted | None:
-    """Note a request at the time of `state`; None if there is nothing to take back."""
+def note(entry: Counted | CompiledRisk, state: ScopeState, measured: Measured) -> Noted:
+    """Note a request at the time of `state`; return what takes that back."""
     name, at = entry.digest, state.seen
     cell = state.cells.get(name)
     if isinstance(entry, CompiledSequence):
         mark = state.cells[name] = Mark(at, state.order)
-        return entry, state, mark, cell if isinstance(cell, Mark) else None
+        return entry, state, mark, at, cell if isinstance(cell, Mark) else None
     if isinstance(entry, CompiledLimit) and entry.distinct:
-        return _see(entry, state, measured)
+        # A value that is missing is a value of its own, where it was decided elsewhere.
+        value = measured if isinstance(measured, str) else ""
+        if not isinstance(cell, Seen):
+            cell = state.cells[name] = Seen()
+        before = cell.values.get(value)
+        cell.add(at, value, entry.ceiling + 1)
+        return entry, state, value, at, before
     if not isinstance(cell, Tally):
         cell = state.cells[name] = Tally()
     if not isinstance(measured, int):
         # Only where it was decided elsewhere: it uses up all there is.
         measured = entry.ceiling if isinstance(entry, CompiledLimit) else UNIT
     cell.expire(at, entry.window)
-    return entry, state, cell.add(at, measured, entry.window), at
+    return entry, state, cell.add(at, measured, entry.window), at, None
 
 
 def take_back(noted: Noted) -> None:
     """Undo one note. What other requests noted since stays, and where both cannot be told apart, so does this."""
-    entry, state, what, when = noted
+    entry, state, what, at, before = noted
     cells, name = state.cells, entry.digest
     cell = cells.get(name)
     if isinstance(what, Mark):
         if cell is what:
-            if isinstance(when, Mark):
-                cells[name] = when
+            if isinstance(before, Mark):
+                cells[name] = before
             else:
                 del cells[name]
-    elif isinstance(cell, Tally) and isinstance(what, int) and isinstance(when, float):
-        cell.remove(when, what, state.seen, entry.window)
-    elif isinstance(cell, Seen) and isinstance(what, str) and cell.values.get(what) == when:
-        del cell.values[what]
-
-
-def _see(entry: CompiledLimit, state: ScopeState, measured: Measured) -> Noted | None:
-    seen = state.cells.get(entry.digest)
-    if not isinstance(seen, Seen):
-        seen = state.cells[entry.digest] = Seen()
-    known = measured in seen.values
-    if not isinstance(measured, str) or (not known and len(seen.values) >= entry.ceiling):
-        # Only where it was decided elsewhere: the bound on memory holds, and the limit is reached already.
-        return None
-    seen.add(state.seen, measured)
-    # A value that was seen before stays at the later time, which is stricter.
-    return None if known else (entry, state, measured, state.seen)
+    elif isinstance(cell, Tally) and isinstance(what, int):
+        cell.remove(at, what, state.seen, entry.window)
+    elif isinstance(cell, Seen) and isinstance(what, str) and not isinstance(before, Mark):
+        cell.remove(at, what, before)
