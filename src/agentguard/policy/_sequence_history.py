@@ -53,20 +53,11 @@ class SequenceRuling(msgspec.Struct, frozen=True):
     severity: Severity = Severity.HIGH
 
 
-class Reservation(msgspec.Struct):
-    """What was noted for a request before its decision was final: to be settled with the final effect."""
-
-    ruling: SequenceRuling | None
-    principal: Principal
-    context: Context
-    at: float = 0.0
-    notes: list[Noted] | None = None
-    risk_note: Noted | None = None
-    frees: list[tuple[CompiledSequence, int]] | None = None
-
-
 class _Ask(msgspec.Struct):
-    """A request as it is asked about: `matched` is what it means to the rules, `score` its risk."""
+    """A request as it is asked about: `matched` is what it means to the rules, `score` its risk.
+
+    `states` are those of its scopes that were looked up, brought to the time of the request.
+    """
 
     sequences: SequenceSet
     matched: Matched | None
@@ -74,6 +65,17 @@ class _Ask(msgspec.Struct):
     context: Context
     now: float
     score: int
+    states: dict[int, ScopeState | None] = {}
+
+
+class Reservation(msgspec.Struct):
+    """What was noted for a request before its decision was final: to be settled with the final effect."""
+
+    ruling: SequenceRuling | None
+    ask: _Ask
+    notes: list[Noted] | None = None
+    risk_note: Noted | None = None
+    frees: list[tuple[CompiledSequence, int]] | None = None
 
 
 class History:
@@ -124,30 +126,33 @@ class History:
         matched = sequences.match(facts)
         if matched is None and sequences.breaker is None and sequences.cumulative_risk is None:
             return None
-        ask = _ask(sequences, matched, facts, now, score)
+        moment = (now or facts.now).timestamp()
+        ask = _Ask(sequences, matched, facts.principal, facts.context, moment, score * UNIT, {})
         with self._lock:
             ruling = self._judge(ask)
             final = effect if ruling is None else effect.join(ruling.effect)
-            if final is Effect.DENY:
-                return None if ruling is None else Reservation(ruling, facts.principal, facts.context)
+            if final is Effect.DENY or (matched is None and sequences.cumulative_risk is None):
+                return None if ruling is None else Reservation(ruling, ask)
             return self._note(ask, final, ruling)
 
     def settle(self, reservation: Reservation, effect: Effect) -> None:
         """Make a reservation final: nothing happened if the decision became stricter than it was thought."""
-        stopped = effect.rank >= _APPROVAL
-        frees, notes = reservation.frees, reservation.notes
+        frees, notes, stopped = reservation.frees, reservation.notes, effect.rank >= _APPROVAL
+        if frees is None and not stopped:
+            return
         risk_note = reservation.risk_note if effect is Effect.DENY else None
-        if stopped and (notes is not None or risk_note is not None):
-            with self._lock:
+        reservation.notes = reservation.frees = reservation.risk_note = None
+        with self._lock:
+            if stopped:
                 for each in reversed(notes or ()):
                     take_back(each)
                 if risk_note is not None:
                     take_back(risk_note)
-        elif frees is not None and not stopped:
-            with self._lock:
-                for entry, order in frees:
-                    self._free(entry, order, reservation)
-        reservation.notes = reservation.frees = reservation.risk_note = None
+                return
+            # Time has gone on, and what was looked up then may have been forgotten since.
+            ask = msgspec.structs.replace(reservation.ask, states={})
+            for entry, order in frees or ():
+                self._free(entry, order, ask)
 
     def commit(
         self,
@@ -250,39 +255,48 @@ class History:
 
     def _judge(self, ask: _Ask) -> SequenceRuling | None:
         """Return the strictest thing that is said, the first by id among equals; lock held."""
-        principal, context, matched, now = ask.principal, ask.context, ask.matched, ask.now
-        breaker, risk = ask.sequences.breaker, ask.sequences.cumulative_risk
-        get = self._scopes.get
+        matched, sequences = ask.matched, ask.sequences
+        breaker, risk = sequences.breaker, sequences.cumulative_risk
         if breaker is not None:
-            state = get(KEY_OF[breaker.scope](principal, context))
-            if state is not None and _paused_until(state, breaker.digest) > state.at(now):
+            state = self._state(ask, breaker.scope)
+            if state is not None and _paused_until(state, breaker.digest) > state.seen:
                 return _ruling(breaker)
         found: Counted | None = None
         if matched is not None:
             for entry, measured in matched.stops:
                 if found is not None and found.effect.rank >= entry.effect.rank:
                     continue
-                state = get(KEY_OF[entry.scope](principal, context))
+                state = self._state(ask, entry.scope)
                 if state is None:
-                    stopped = stops(entry, None, now, measured)
+                    stopped = stops(entry, None, ask.now, measured)
                 else:
-                    stopped = stops(entry, state.cells.get(entry.digest), state.at(now), measured)
+                    stopped = stops(entry, state.cells.get(entry.digest), state.seen, measured)
                 if stopped:
                     found = entry
                     if entry.effect is Effect.DENY:
                         return _ruling(entry)
         if risk is not None:
-            ruling = _risk_ruling(risk, get(KEY_OF[risk.scope](principal, context)), now, ask.score)
+            ruling = _risk_ruling(risk, self._state(ask, risk.scope), ask.score)
             if ruling is not None and (found is None or ruling.effect.rank > found.effect.rank):
                 return ruling
         return _ruling(found) if found is not None else None
 
+    def _state(self, ask: _Ask, scope: int) -> ScopeState | None:
+        """Return the state of one of the request's scopes, None if nothing is remembered; lock held."""
+        states = ask.states
+        if scope in states:
+            return states[scope]
+        state = states[scope] = self._scopes.get(KEY_OF[scope](ask.principal, ask.context))
+        if state is not None and ask.now > state.seen:
+            state.seen = ask.now
+        return state
+
     def _note(self, ask: _Ask, effect: Effect, ruling: SequenceRuling | None) -> Reservation | None:
         """Note what makes later requests stricter; lock held."""
         matched, risk = ask.matched, ask.sequences.cumulative_risk
-        made = Reservation(ruling, ask.principal, ask.context, ask.now)
+        made = Reservation(ruling, ask)
         if risk is not None:
-            state = self._open(risk, made, ask)
+            state = self._open(risk, ask)
             if state is None:
                 return self._full(made)
             made.risk_note = note(risk, state, ask.score)
@@ -290,31 +304,35 @@ class History:
             if matched.frees:
                 made.frees = [(free, self._order(free, ask)) for free in matched.frees]
             if matched.marks:
-                made.notes = []
+                made.notes = notes = []
                 for entry, measured in matched.marks:
-                    state = self._open(entry, made, ask)
+                    state = self._open(entry, ask)
                     if state is None:
                         return self._full(made)
-                    made.notes.append(note(entry, state, measured))
+                    notes.append(note(entry, state, measured))
         if ruling is None and made.notes is None and made.frees is None and risk is None:
             return None
         return made
 
     def _order(self, free: CompiledSequence, ask: _Ask) -> int:
         # A mark that is made from now on, by this request too, is not freed by it.
-        state = self._scopes.get(KEY_OF[free.scope](ask.principal, ask.context))
+        state = self._state(ask, free.scope)
         return state.order if state is not None else 0
 
-    def _open(self, entry: Entry, made: Reservation, ask: _Ask | None = None) -> ScopeState | None:
+    def _open(self, entry: Entry, ask: _Ask) -> ScopeState | None:
         """Return the state in which `entry` notes the next event, None if there is no room; lock held."""
-        state = self._scopes.open(KEY_OF[entry.scope](made.principal, made.context), made.at)
-        if state is not None:
-            state.order += 1
-            state.at(made.at)
-            if entry.digest not in state.cells:
-                state.keep_s = max(state.keep_s, entry.keep_s)
-                if ask is not None:
-                    prune(state, ask.sequences.digests)
+        state = self._state(ask, entry.scope)
+        if state is None:
+            state = self._scopes.open(KEY_OF[entry.scope](ask.principal, ask.context), ask.now)
+            if state is None:
+                return None
+            # Two scopes may be one: a task that has no name is its session.
+            ask.states.clear()
+            ask.states[entry.scope] = state
+        state.order += 1
+        if entry.digest not in state.cells:
+            state.keep_s = max(state.keep_s, entry.keep_s)
+            prune(state, ask.sequences.digests)
         return state
 
     def _full(self, made: Reservation) -> Reservation:
@@ -325,17 +343,17 @@ class History:
         limit = self._scopes.limit
         reason = f"the history is full: {limit} sessions and agents that rules may still ask about"
         ruling = SequenceRuling(Effect.DENY, SEQUENCE, reason, None)
-        return Reservation(ruling, made.principal, made.context)
+        return Reservation(ruling, made.ask)
 
-    def _free(self, entry: CompiledSequence, order: int, made: Reservation) -> None:
+    def _free(self, entry: CompiledSequence, order: int, ask: _Ask) -> None:
         """Let a request that happened free later ones; lock held."""
         if entry.needs:
-            state = self._open(entry, made)
+            state = self._open(entry, ask)
             # Without room it is forgotten that it happened: stricter, not looser.
             if state is not None:
                 state.cells[entry.digest] = Mark(state.seen, state.order)
             return
-        state = self._scopes.get(KEY_OF[entry.scope](made.principal, made.context))
+        state = self._state(ask, entry.scope)
         if state is not None:
             mark = state.cells.get(entry.digest)
             if isinstance(mark, Mark) and mark.order <= order:
@@ -358,14 +376,12 @@ def _ruling(entry: Entry) -> SequenceRuling:
     return SequenceRuling(entry.effect, entry.stage, entry.reason, entry.id, entry.severity)
 
 
-def _risk_ruling(
-    risk: CompiledRisk, state: ScopeState | None, now: float, score: int
-) -> SequenceRuling | None:
+def _risk_ruling(risk: CompiledRisk, state: ScopeState | None, score: int) -> SequenceRuling | None:
     total = score
     if state is not None:
         tally = state.cells.get(risk.digest)
         if isinstance(tally, Tally):
-            tally.expire(state.at(now), risk.window)
+            tally.expire(state.seen, risk.window)
             total += tally.total
     if total < risk.approval_from:
         return None

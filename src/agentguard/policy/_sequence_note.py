@@ -54,7 +54,8 @@ def note(entry: Counted | CompiledRisk, state: ScopeState, measured: Measured) -
     if not isinstance(measured, int):
         # Only where it was decided elsewhere: it uses up all there is.
         measured = entry.ceiling if isinstance(entry, CompiledLimit) else UNIT
-    cell.expire(at, entry.window)
+    if cell.entries and at - cell.entries[0][0] > entry.window:
+        cell.expire(at, entry.window)
     return entry, state, cell.add(at, measured, entry.window), at, None
 
 
