@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agentguard.core import ConfigError, Effect
-from agentguard.policy import PolicySet, SequenceRules, compile_policies, parse_policies, span
+from agentguard.policy import (
+    Limit,
+    PolicySet,
+    Scope,
+    Sequence,
+    SequenceRules,
+    compile_policies,
+    parse_policies,
+    span,
+)
 
 BAN = "{id: a, effect: deny, after: {actions: [x]}, then: {actions: [y]}%s}"
 LIMIT = "{id: a, effect: deny, of: {actions: [x]}%s}"
@@ -147,3 +158,11 @@ def test_severity_and_effect_are_kept() -> None:
 def test_limit_without_a_reason_gets_one(limit: str, reason: str) -> None:
     (entry,) = parsed(f"limits: [{limit}]").sequences.entries
     assert entry.reason == reason
+
+
+def test_example_of_the_document_compiles_and_every_key_is_described() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sequences.md").read_text(encoding="utf-8")
+    policies = parse_policies(text.partition("```yaml\n")[2].partition("```")[0])
+    assert len(policies.sequences.entries) == 7
+    words = [*Sequence.__struct_fields__, *Limit.__struct_fields__, *(each.value for each in Scope)]
+    assert [word for word in words if f"`{word}`" not in text] == []

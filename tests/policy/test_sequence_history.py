@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,9 @@ import pytest
 
 from agentguard.core import Action, Context, Effect, IntegrityError, PolicyError, Principal, Resource, Risk
 from agentguard.policy import Facts, History, SequenceRules, SequenceRuling, SequenceSet, compile_policies
+from agentguard.policy._sequence_cells import Mark
 from agentguard.policy._sequence_scope import ScopeState, prune
+from agentguard.policy._sequence_store import encode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -301,7 +304,7 @@ def test_full_history_denies_new_sessions_and_keeps_the_old() -> None:
     assert made is not None
     assert made.ruling is not None
     assert (made.ruling.effect, made.ruling.rule) == (Effect.DENY, None)
-    assert made.ruling.reason == "the history is full: 3 sessions and agents that rules may still ask about"
+    assert made.ruling.reason == "the history is full: it has room for 3 scopes, 3 of one principal"
     history.settle(made, Effect.DENY)
     assert passes(history, only, ask("b", session="s9"))
     assert not passes(history, only, ask("b", session="s1"))
@@ -327,6 +330,17 @@ def test_full_history_counts_no_denials_and_no_prerequisites() -> None:
     assert not passes(history, sequences, ask("b"))
     history.denied(sequences, Principal("bob"), Context(), NOON)
     assert len(history) == 1
+
+
+def test_principal_that_begins_ever_more_sessions_does_not_lock_out_others() -> None:
+    history, sequences = History(limit=5000), rules(BAN)
+    passed = [passes(history, sequences, ask("a", session=f"s{number}")) for number in range(1200)]
+    assert passed == [True] * 1000 + [False] * 200
+    assert passes(history, sequences, ask("a", who="ann"))
+    again = History(limit=5000)
+    again.restore(history.snapshot())
+    assert not passes(again, sequences, ask("a", session="new"))
+    assert passes(again, sequences, ask("a", minutes=11, session="new"))
 
 
 def test_history_needs_room() -> None:
@@ -418,6 +432,16 @@ def test_history_that_was_changed_is_refused_and_changes_nothing(tmp_path: Path)
         assert caught.value.code == "history_damaged"
         assert str(caught.value).startswith(f"{path}: the history is ")
         assert history.snapshot() == data
+
+
+def test_history_with_a_time_that_is_no_time_is_refused() -> None:
+    state = ScopeState(0.0, cells={"d": Mark(float("nan"), 1)})
+    with pytest.raises(IntegrityError, match="a time is not finite"):
+        History().restore(encode({("all", "", ""): state}))
+    body = b"\x93"
+    damaged = b"agentguard-history 1\n" + hashlib.sha256(body).digest() + body
+    with pytest.raises(IntegrityError, match="is damaged: "):
+        History().restore(damaged)
 
 
 def test_history_that_cannot_be_kept_says_so(tmp_path: Path) -> None:

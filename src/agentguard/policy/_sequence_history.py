@@ -219,9 +219,7 @@ class History:
         """
         states = decode(data)
         with self._lock:
-            scopes = Scopes(self._scopes.limit)
-            scopes.states = states
-            self._scopes = scopes
+            self._scopes = Scopes(self._scopes.limit, states)
 
     def save(self, path: Path) -> None:
         """Write a snapshot to the file at `path`, as a whole.
@@ -340,8 +338,10 @@ class History:
             take_back(each)
         if made.risk_note is not None:
             take_back(made.risk_note)
-        limit = self._scopes.limit
-        reason = f"the history is full: {limit} sessions and agents that rules may still ask about"
+        scopes = self._scopes
+        reason = (
+            f"the history is full: it has room for {scopes.limit} scopes, {scopes.share} of one principal"
+        )
         ruling = SequenceRuling(Effect.DENY, SEQUENCE, reason, None)
         return Reservation(ruling, made.ask)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 Key = tuple[str, str, str]
 
 MAX_SCOPES = 100_000
+_SHARE = 10  # one principal has at most a tenth of the scopes, so that it cannot lock out the others
+_SMALL = 1000  # but that many in any case
 _FIRST_SWEEP = 1024
 _SPARE_CELLS = 64
 
@@ -80,11 +83,13 @@ class ScopeState(msgspec.Struct):
 class Scopes:
     """A table of scopes that refuses to grow beyond its bound, and forgets only what no rule can ask for."""
 
-    def __init__(self, limit: int = MAX_SCOPES) -> None:
+    def __init__(self, limit: int = MAX_SCOPES, states: dict[Key, ScopeState] | None = None) -> None:
         if limit < 1:
             raise PolicyError("a history needs room for one scope")
         self.limit = limit
-        self.states: dict[Key, ScopeState] = {}
+        self.share = max(limit // _SHARE, min(limit, _SMALL))
+        self.states = {} if states is None else states
+        self._held = Counter(principal for _, principal, _ in self.states)
         self._sweep_at = min(_FIRST_SWEEP, limit)
         self._swept = float("-inf")
 
@@ -101,22 +106,28 @@ class Scopes:
         state = self.get(key)
         if state is not None:
             return state
-        if len(self.states) >= self._sweep_at and not self._make_room(now):
+        if not self._has_room(key[1], now):
             return None
         state = self.states[key] = ScopeState(now)
+        self._held[key[1]] += 1
         return state
 
-    def _make_room(self, now: float) -> bool:
-        # Swept when the table has doubled, so that it costs little for each new scope; when it is full, once a
-        # second at most.
-        full = len(self.states) >= self.limit
-        if full and 0 <= now - self._swept < 1:
-            return False
+    def _has_room(self, principal: str, now: float) -> bool:
+        crowded = self._held[principal] >= self.share or len(self.states) >= self.limit
+        # Swept when the table has doubled, so that it costs little for each new scope; when there is no room, once
+        # a second at most.
+        if crowded or len(self.states) >= self._sweep_at:
+            if not (crowded and 0 <= now - self._swept < 1):
+                self._sweep(now)
+            return self._held[principal] < self.share and len(self.states) < self.limit
+        return True
+
+    def _sweep(self, now: float) -> None:
         self._swept = now
         for key in [key for key, state in self.states.items() if now - state.seen > state.keep_s]:
             del self.states[key]
+        self._held = Counter(principal for _, principal, _ in self.states)
         self._sweep_at = min(max(_FIRST_SWEEP, 2 * len(self.states)), self.limit)
-        return len(self.states) < self.limit
 
 
 class BranchedScopes(Scopes):
