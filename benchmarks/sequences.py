@@ -22,7 +22,7 @@ from agentguard.pdp import PolicyDecisionPoint, World
 from agentguard.policy import SequenceRules, compile_policies
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 RULES = 1_000
 SEQUENCES = 100
@@ -121,34 +121,37 @@ class _Named:
 def main() -> None:
     load = workload(RULES)
     plain, requests = ours.world(load), in_one_session(ours.requests(load))
-    world = msgspec.structs.replace(plain, policies=compile_policies(ours.rules(load.specs), sequences(load)))
-    base = cost(PolicyDecisionPoint(plain, clock=Ticking()).decide, requests, calls=CALLS)
-    point = PolicyDecisionPoint(world, clock=Ticking())
-    rows = [("without sequences", *report.cost_cells(base), "")]
-    costs: list[Cost] = []
-    done = 0
-    for length in LENGTHS:
-        while done < length - CALLS:
-            point.decide(requests[done % len(requests)])
-            done += 1
-        # The measurement itself goes on in the same history; it is short beside it.
-        costs.append(cost(point.decide, requests, calls=CALLS, rounds=3))
-        done += 3 * 2 * CALLS
-        rows.append((f"after {length:,} events", *report.cost_cells(costs[-1]), _added(costs[-1], base)))
-    report.table(
-        f"decide, {RULES:,} rules and {SEQUENCES} sequences and limits, without a record",
-        ("", *report.COST_COLUMNS, "added, p50"),
-        rows,
-        notes=[
-            f"a request meets {triggered(world, requests):.1f} of them on average, besides breaker and risk",
+    all_of_it = sequences(load)
+    without = cost(PolicyDecisionPoint(plain, clock=Ticking()).decide, requests, calls=CALLS)
+    rows = [("without sequences", *report.cost_cells(without), "")]
+    alone = msgspec.structs.replace(all_of_it, breaker=None, cumulative_risk=None)
+    notes = []
+    for name, written in (("", alone), (", breaker, cumulative risk", all_of_it)):
+        policies = compile_policies(ours.rules(load.specs), written)
+        world = msgspec.structs.replace(plain, policies=policies)
+        point, costs = PolicyDecisionPoint(world, clock=Ticking()), []
+        for length, each in over_time(point, requests):
+            costs.append(each)
+            added = f"{each.p50 - without.p50:.2f} µs"
+            rows.append((f"{length:,} events{name}", *report.cost_cells(each), added))
+        notes += [
+            f"a request meets {triggered(world, requests):.1f} sequences and limits on average{name}",
             f"growth of p50 from {LENGTHS[0]:,} to {LENGTHS[-1]:,} events: {costs[-1].p50 / costs[0].p50:.2f}",
             f"snapshot: {len(point.history.snapshot()):,} bytes for {len(point.history)} scopes",
-        ],
-    )
+        ]
+    title = f"decide, {RULES:,} rules and {SEQUENCES} sequences and limits, without a record"
+    report.table(title, ("", *report.COST_COLUMNS, "added, p50"), rows, notes=notes)
 
 
-def _added(one: Cost, base: Cost) -> str:
-    return f"{one.p50 - base.p50:.2f} µs"
+def over_time(point: PolicyDecisionPoint, requests: Sequence[Request]) -> Iterator[tuple[int, Cost]]:
+    """Yield what a decision costs after so many events, all in one history."""
+    done = 0
+    for length in LENGTHS:
+        while done < length:
+            point.decide(requests[done % len(requests)])
+            done += 1
+        yield length, cost(point.decide, requests, calls=CALLS, rounds=3)
+        done += 6 * CALLS + len(requests)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ class Part(enum.Enum):
     COUNTS = "counts"
 
 
+_STOPS, _MARKS, _FREES, _COUNTS = Part  # an enumeration's attributes are slow to look up
+
+
 class Matched(msgspec.Struct):
     """What a request means to the rules: it may be stopped, makes later ones stricter, or frees them."""
 
@@ -82,11 +85,11 @@ class SequenceSet:
             else:
                 if matched is None:
                     matched = Matched([], [], [])
-                if role is Part.STOPS:
+                if role is _STOPS:
                     matched.stops.append((entry, None))
-                elif role is Part.MARKS:
+                elif role is _MARKS:
                     matched.marks.append((entry, None))
-                elif role is Part.FREES:
+                elif role is _FREES:
                     matched.frees.append(entry)
                 else:
                     both = entry, entry.measure(facts.params, facts.resource)
@@ -103,12 +106,12 @@ class SequenceSet:
 
 def _roles(entry: Entry) -> Iterator[tuple[Part, CompiledStep]]:
     if isinstance(entry, CompiledLimit):
-        yield Part.COUNTS, entry.of
+        yield _COUNTS, entry.of
     elif isinstance(entry, CompiledSequence):
-        yield Part.STOPS, entry.then
-        yield (Part.FREES if entry.needs else Part.MARKS), entry.first
+        yield _STOPS, entry.then
+        yield (_FREES if entry.needs else _MARKS), entry.first
         if entry.cancel is not None:
-            yield Part.FREES, entry.cancel
+            yield _FREES, entry.cancel
 
 
 def compile_sequences(written: SequenceRules, document: Document | None = None) -> Iterator[Entry]:
