@@ -131,7 +131,10 @@ class History:
         with self._lock:
             ruling = self._judge(ask)
             final = effect if ruling is None else effect.join(ruling.effect)
-            if final is Effect.DENY or (matched is None and sequences.cumulative_risk is None):
+            noted = sequences.cumulative_risk is not None or (
+                matched is not None and (matched.marks or matched.frees) and final.rank < _APPROVAL
+            )
+            if final is Effect.DENY or not noted:
                 return None if ruling is None else Reservation(ruling, ask)
             return self._note(ask, final, ruling)
 
