@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import socket
 import statistics
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from agentguard.audit import LogState, Rejections
 from agentguard.config import ServerSettings
 from agentguard.core import Decision, Effect, IdentityError, Principal, Request
 from agentguard.identity import LoginCodes, VerifiedToken
 from agentguard.server import Services, listen, serve
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Mapping, Sequence
 
     from agentguard.core import Outcome
@@ -38,10 +40,6 @@ BODY = json.dumps(
 ).encode()
 
 
-class _State:
-    seq, head, healthy = 0, "", True
-
-
 class _NoLog:
     def append(self, record: Mapping[str, Any]) -> str:
         del record
@@ -53,12 +51,9 @@ class _NoLog:
 
     def close(self) -> None: ...
 
-    def state(self) -> _State:
-        return _State()
-
-
-class _NoRejections:
-    def record(self, peer: str, kind: str, body: bytes) -> None: ...
+    @property
+    def state(self) -> LogState:
+        return LogState(0, "", 0, 0, "", "os", healthy=True)
 
 
 class _Constant:
@@ -90,10 +85,11 @@ def _verify(token: str) -> VerifiedToken:
 
 
 def _serve(listener: socket.socket) -> None:
+    log = _NoLog()
     services = Services(
         decider=_Constant(),
-        audit=_NoLog(),
-        rejections=_NoRejections(),
+        audit=log,
+        rejections=Rejections(log),
         verify_token=_verify,
         admin_matches=lambda _: False,
         login_codes=LoginCodes(),
@@ -151,12 +147,16 @@ async def _measure(port: int, connections: int, calls: int) -> tuple[float, list
     for _ in range(connections):
         future = loop.create_future()
         client = _Client(request, calls // connections, future)
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+        await loop.create_connection(partial(_same, client), "127.0.0.1", port)
         clients.append(client)
         done.append(future)
     await asyncio.gather(*done)
     wall_s = time.perf_counter() - start
     return wall_s, sorted(each for client in clients for each in client.times_s)
+
+
+def _same(client: _Client) -> _Client:
+    return client
 
 
 def _report(name: str, wall_s: float, times_s: list[float]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from agentguard.audit import LogState, Rejections
 from agentguard.config import ServerSettings
 from agentguard.core import (
     Action,
@@ -36,13 +37,6 @@ AGENT = "agent-token"
 REQUEST_ID = "0123456789abcdef0123456789abcdef"
 
 
-@dataclass(frozen=True)
-class State:
-    seq: int
-    head: str
-    healthy: bool
-
-
 @dataclass
 class MemoryLog:
     """The port's contract over a list."""
@@ -58,7 +52,7 @@ class MemoryLog:
         event_id = f"event-{seq}"
         stamp = datetime.now(UTC).isoformat()
         self.records.append(
-            {"prev": self.state().head, "seq": seq, "event_id": event_id, "timestamp": stamp, **record}
+            {"prev": self.state.hash, "seq": seq, "event_id": event_id, "timestamp": stamp, **record}
         )
         return event_id
 
@@ -68,11 +62,13 @@ class MemoryLog:
     def close(self) -> None:
         self.closed += 1
 
-    def state(self) -> State:
+    @property
+    def state(self) -> LogState:
         last = json.dumps(self.records[-1]) if self.records else ""
-        return State(
-            len(self.records), hashlib.sha256(last.encode()).hexdigest() if last else "", self.healthy
-        )
+        digest = hashlib.sha256(last.encode()).hexdigest()
+        seq = len(self.records)
+        why = "" if self.healthy else "the disk is full"
+        return LogState(seq, digest, seq, seq, "000001.jsonl", "os", healthy=self.healthy, why_not=why)
 
 
 @dataclass
@@ -143,9 +139,12 @@ def verify_token(token: str) -> VerifiedToken:
         raise IdentityError("the token's signature is wrong", code="token_signature") from None
 
 
-@dataclass
-class Rejected:
-    seen: list[tuple[str, str, bytes]] = field(default_factory=list)
+class Rejected(Rejections):
+    """The log's own rejections, and what they were told."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        super().__init__(log)
+        self.seen: list[tuple[str, str, bytes]] = []
 
     def record(self, peer: str, kind: str, body: bytes) -> None:
         self.seen.append((peer, kind, body))
@@ -157,7 +156,6 @@ class World:
 
     log: MemoryLog = field(default_factory=MemoryLog)
     codes: LoginCodes = field(default_factory=LoginCodes)
-    rejected: Rejected = field(default_factory=Rejected)
     problems: list[str] = field(default_factory=list)
     settings: ServerSettings = field(default_factory=lambda: ServerSettings(port=0))
     blocking: bool = False
@@ -165,6 +163,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
+        self.rejected = Rejected(self.log)
 
     def services(self) -> Services:
         return Services(

@@ -22,13 +22,19 @@ def write_all(fd: int, data: bytes) -> None:
     """
     count = os.write(fd, data)
     if count != len(data):
-        raise OSError(f"short write: {count} of {len(data)} bytes")
+        raise _short(count, data)
+
+
+def _short(count: int, data: bytes) -> OSError:
+    return OSError(f"short write: {count} of {len(data)} bytes")
 
 
 def append_all(fd: int, data: bytes, size: int) -> None:
     """Append `data` to a file of `size` bytes; on failure cut the file back, which works on a full disk."""
     try:
-        write_all(fd, data)
+        count = os.write(fd, data)
+        if count != len(data):
+            raise _short(count, data)
     except OSError:
         os.ftruncate(fd, size)
         raise
@@ -50,11 +56,11 @@ class Reserve:
         self._minimum = minimum
         self._next = 0.0
 
-    def check(self, fd: int, *, now: bool = False) -> None:
-        """Raise AuditError (`audit_disk_full`) if too little is free where `fd` lies."""
+    def check(self, fd: int, *, now: bool = False) -> bool:
+        """Raise AuditError (`audit_disk_full`) if too little is free where `fd` lies; tell whether it looked."""
         present = time.monotonic()
         if present < self._next and not now:
-            return
+            return False
         stat = os.fstatvfs(fd)
         free = stat.f_bavail * stat.f_frsize
         if free < self._minimum:
@@ -64,3 +70,4 @@ class Reserve:
                 hint="free some space; the log goes on by itself",
             )
         self._next = present + _CHECK_INTERVAL_S
+        return True

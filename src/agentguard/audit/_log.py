@@ -85,9 +85,11 @@ class SegmentLog:
         self._resync = False
         self._why: AuditError | None = AuditError("the log is not open yet")
         self._closed = False
+        self._thread: threading.Thread | None = None
         self._fresh_locks()
         _live.add(self)
         atexit.register(_close_at_exit, weakref.ref(self))
+        self.probe()
 
     def append(self, record: Mapping[str, Any]) -> str:
         """Append one record and return its `event_id`; see `AuditLog.append`.
@@ -100,8 +102,7 @@ class SegmentLog:
             if self._why is not None:
                 self._heal()
             try:
-                with self._writer.exclusive():
-                    event_id, link = self._writer.append(body)
+                event_id, link = self._writer.append(body)
                 if self._durability == "record":
                     self._sync()
             except (OSError, AgentGuardError) as error:
@@ -152,9 +153,8 @@ class SegmentLog:
                 self._writer.close()
             self._dirty.set()
             self._urgent.set()
-            thread = self._thread
-            if thread is not None and thread is not threading.current_thread():
-                thread.join(timeout=5)
+            if self._thread is not None:
+                self._thread.join(timeout=5)
 
     @property
     def state(self) -> LogState:
@@ -229,9 +229,9 @@ class SegmentLog:
             self._dirty.set()
             if self._thread is None:
                 self._start_thread()
-        if (
-            seq - self._synced.seq >= self._fsync_records and self._durability == "os"
-        ) or seq - self._headed.seq >= self._head_records:
+        unsynced = seq - self._synced.seq >= self._fsync_records
+        headless = self._signer is not None and seq - self._headed.seq >= self._head_records
+        if (unsynced or headless) and not self._urgent.is_set():
             self._urgent.set()
 
     def _start_thread(self) -> None:
@@ -241,13 +241,16 @@ class SegmentLog:
                 self._thread.start()
 
     def _run(self) -> None:
-        while not self._closed:
-            stale = self._signer is not None and self._headed.seq < self._synced.seq
-            self._dirty.wait(max(self._next_head - time.monotonic(), 0.001) if stale else None)
+        while True:
+            due = self._signer is not None and self._why is None and self._headed.seq < self._synced.seq
+            self._dirty.wait(max(self._next_head - time.monotonic(), 0.001) if due else None)
             self._urgent.wait(self._fsync_interval_s)
             self._urgent.clear()
+            # INVARIANT: cleared before the sync, so a record that is written after it sets the event again.
             self._dirty.clear()
-            if self._why is None and not self._closed:
+            if self._closed:
+                return
+            if self._why is None:
                 self._tend()
 
     def _tend(self) -> None:
@@ -276,7 +279,7 @@ class SegmentLog:
             return
         try:
             head = sign_head(link, self._stamper.stamp()[1], self._signer)
-        except Exception as error:
+        except Exception as error:  # a signer may fail in any way, and an unsigned log must deny
             raise AuditError(f"the head cannot be signed: {error}", code="audit_head_unsigned") from error
         staged = stage_head(self._folder, head)
         with self._writer.exclusive():
@@ -292,11 +295,13 @@ class SegmentLog:
         self._group = threading.Lock()
         self._dirty = threading.Event()
         self._urgent = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = None
 
     def _after_fork(self) -> None:
         self._fresh_locks()
         self._writer.after_fork()
+        # What the parent wrote, the parent syncs and signs.
+        self._synced = self._headed = self._writer.link
         if not self._closed:
             self._why = AuditError("the log is not open yet")
             self._next_probe = 0.0

@@ -26,7 +26,6 @@ MAX_RECORD_BYTES = 65_535
 _PREFIX_BYTES = 9 + 64 + 8 + 19 + 14 + 32 + 15 + 27 + 2
 _BODY_LIMIT = MAX_RECORD_BYTES - _PREFIX_BYTES
 _DIGEST_BYTES = 110
-_OURS = frozenset(("prev", "seq", "event_id", "timestamp"))
 _HEAD = re.compile(rb'\{"prev":"([0-9a-f]{64})","seq":([1-9][0-9]{0,18}),')
 
 
@@ -87,7 +86,8 @@ def encode(record: Mapping[str, Any]) -> bytes:
             large with all digests in place (`record_invalid`).
     """
     fields = record if type(record) is dict else dict(record)
-    if not _OURS.isdisjoint(fields):
+    # Four look-ups cost a third of going through the caller's keys.
+    if "prev" in fields or "seq" in fields or "event_id" in fields or "timestamp" in fields:
         raise _invalid("sets a field that the log sets itself: `prev`, `seq`, `event_id` or `timestamp`")
     body = _dump(fields)
     return body if len(body) <= _BODY_LIMIT else _shrink(fields)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+from pathlib import Path  # noqa: TC003 - a NamedTuple's annotations are read at run time
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentguard.audit._record import MAX_RECORD_BYTES, START, Link, hash_of, is_record, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _NAME = re.compile(r"([0-9]{6,})-([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl", re.ASCII)
 _WINDOW = MAX_RECORD_BYTES + 2

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agentguard.core import Clock
 
-_POOL_BYTES = 4096
-_RANDOM_BYTES = 9
+_POOL_BYTES = 15 * 128
+_RANDOM_DIGITS = 15
 
 
 class Stamper:
     """Gives each record an id and a time. Not safe for threads: the log calls it under its lock.
 
     An id is a version 7 UUID (RFC 9562, section 5.7, with microseconds in `rand_a` as its method 3 allows)
-    in 32 hex digits, so ids sort by time; 62 bits of each are random.
+    in 32 hex digits, so ids sort by time; 60 bits of each are random.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pool = b""
+        self._pool = ""
         self._offset = 0
         self._second = -1
         self._text = ""
@@ -37,15 +37,15 @@ class Stamper:
             self._second, self._text = second, f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S}."
         millis = second * 1000 + micros // 1000
         start = self._offset
-        if start + _RANDOM_BYTES > len(self._pool):
-            self._pool = os.urandom(_POOL_BYTES)
+        if start >= len(self._pool):
+            self._pool = os.urandom(_POOL_BYTES).hex()
             start = 0
-        self._offset = start + _RANDOM_BYTES
-        tail = int.from_bytes(self._pool[start : start + 8]) >> 2 | 1 << 63
-        event_id = f"{millis:012x}7{micros % 1000 * 4096 // 1000:03x}{tail:016x}"
+        self._offset = end = start + _RANDOM_DIGITS
+        # 8 is the variant of RFC 9562, its two bits and two more that are zero.
+        event_id = f"{millis:012x}7{micros % 1000 * 4096 // 1000:03x}8{self._pool[start:end]}"
         return event_id, f"{self._text}{micros:06d}Z"
 
     def forget(self) -> None:
         """Drop the random bytes in store: after a fork, parent and child must not use the same ones."""
-        self._pool = b""
+        self._pool = ""
         self._offset = 0

@@ -1,16 +1,17 @@
 """The writer: appends lines to the last segment, one process at a time, and goes on to the next segment.
 
-Every public method but `close` and `sync` runs inside `with writer.exclusive()` and under the log's mutex.
+Every method but `sync` runs under the log's mutex; `open` and `check_place` inside `with writer.exclusive()`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from agentguard.core import Signer
 
 _STALE_S = 60
+_LOCK_NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 class Writer:
@@ -92,21 +94,40 @@ class Writer:
             if resync:
                 self._write_again()
         else:
+            self._check_end(START)
             self._create(1, self._stamper.stamp()[1][:10])
         os.fsync(self._fd)
         self._synced_size = self._size
         sync_folder(self._folder)
 
     def append(self, body: bytes) -> tuple[str, Link]:
-        """Append one record; return its event id and place. What fails leaves the file as it was."""
-        self._refresh()
-        self._reserve.check(self._fd)
+        """Append one record under the lock, which it takes itself; return its event id and place.
+
+        What fails leaves the file as it was.
+        """
+        folder_fd = self._folder_fd
+        try:
+            try:
+                fcntl.flock(folder_fd, _LOCK_NOW)
+            except BlockingIOError:
+                lock(folder_fd)
+            return self._append(body)
+        finally:
+            fcntl.flock(folder_fd, fcntl.LOCK_UN)
+
+    def _append(self, body: bytes) -> tuple[str, Link]:
+        # An fstat before each write makes the kernel stamp the inode anew each time: 1.7 of 10 µs. The size
+        # tells of other processes' records; a rotation changes it too, by the `segment` record at the end.
+        looked = self._reserve.check(self._fd)
+        if looked or os.lseek(self._fd, 0, os.SEEK_END) != self._size:
+            self._refresh()
         event_id, timestamp = self._stamper.stamp()
         line = compose(self.link, event_id, timestamp, body)
         segment = self.segment
         assert segment is not None
         if (self._size and self._size + len(line) > self._max_bytes) or timestamp[:10] > segment.day:
             self._rotate(timestamp[:10])
+            line = compose(self.link, event_id, timestamp, body)
         append_all(self._fd, line, self._size)
         self._size += len(line)
         self.link = Link(self.link.seq + 1, hashlib.sha256(line[:-1]).hexdigest())
@@ -179,15 +200,17 @@ class Writer:
 
     def _adopt(self, tail: Tail, before: Link, *, mend: bool = True) -> None:
         link = tail.link or before
-        self._check_against_head(link)
+        self._check_end(link)
         self.link, self._size = link, tail.size
         if mend and tail.torn:
             self._move_aside(tail)
         if mend:
             self._record_recoveries()
 
-    def _check_against_head(self, link: Link) -> None:
-        """Refuse to go on from an end that the head contradicts: a new head would cover that up."""
+    def _check_end(self, link: Link) -> None:
+        """Refuse to go on from an end that this process or the head contradicts: a new head would cover it up."""
+        if link.seq < self.link.seq:
+            raise _missing(f"the log ends at record {link.seq} and this process knows of {self.link.seq}")
         head = read_head(self._folder)
         if head is None:
             return
@@ -215,14 +238,19 @@ class Writer:
         for path in sorted(self._folder.glob(f"torn-{self.link.seq + 1}-*")):
             data = path.read_bytes()
             fields = {"type": "recovered", "file": path.name, "bytes": len(data), "sha256": hash_of(data)}
-            line = compose(self.link, *self._stamper.stamp(), orjson.dumps(fields))
-            append_all(self._fd, line, self._size)
-            self._size += len(line)
-            self.link = Link(self.link.seq + 1, hash_of(line[:-1]))
+            self._write_own(fields)
+
+    def _write_own(self, fields: dict[str, Any]) -> None:
+        line = compose(self.link, *self._stamper.stamp(), orjson.dumps(fields))
+        append_all(self._fd, line, self._size)
+        self._size += len(line)
+        self.link = Link(self.link.seq + 1, hash_of(line[:-1]))
 
     def _rotate(self, day: str) -> None:
         segment = self.segment
         assert segment is not None
+        following = segment_at(self._folder, segment.number + 1, day).name
+        self._write_own({"type": "segment", "next": following})
         os.fsync(self._fd)
         os.fchmod(self._fd, 0o400)
         self._create(segment.number + 1, day)
@@ -235,9 +263,6 @@ class Writer:
         self._size = self._synced_size = 0
         self._mode = os.fstat(fd).st_mode
         sync_folder(self._folder)
-        if number == 1:
-            self._check_against_head(START)
-            self.link = START
 
     def _switch(self, fd: int, segment: Segment) -> None:
         with self._sync_lock:

@@ -6,11 +6,12 @@ its invisible characters are shown; no script or style stands in a page.
 """
 
 from agentguard.console._pages import render_docs, render_live, render_login
-from agentguard.console._rows import Row, row_of
+from agentguard.console._rows import Chain, Row, row_of
 from agentguard.console._static import StaticFile, static_files
 from agentguard.console._text import visible
 
 __all__ = [
+    "Chain",
     "Row",
     "StaticFile",
     "render_docs",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from agentguard.console._rows import EFFECTS, Row
+from agentguard.console._rows import EFFECTS, Chain, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def render_login(*, code: str = "", problem: str = "") -> str:
 def render_live(
     *,
     rows: Sequence[Row],
-    chain: Mapping[str, object],
+    chain: Chain,
     after: int,
     csrf: str,
     version: str,

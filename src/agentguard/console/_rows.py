@@ -53,13 +53,23 @@ class Row(msgspec.Struct, frozen=True):
     params: str
 
 
+class Chain(msgspec.Struct, frozen=True):
+    """Where the audit chain stands: `head` is the newest record's hash, `signed` the newest under a signed head."""
+
+    seq: int
+    head: str
+    signed: int
+    healthy: bool
+    why_not: str = ""
+
+
 def row_of(record: Mapping[str, Any]) -> Row | None:
     """Return the row of a record, or None where it records no decision.
 
     Values that a schema marks secret are already masked: the log never had them.
     """
     effect = record.get("effect")
-    if effect not in EFFECTS:
+    if not isinstance(effect, str) or effect not in EFFECTS:
         return None
     icon, label = EFFECTS[effect]
     timestamp = visible(str(record.get("timestamp") or ""), 40)

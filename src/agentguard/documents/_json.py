@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from agentguard.core import DocumentError, Location
-from agentguard.documents._yaml import parse_yaml
+from agentguard.documents._yaml import MAX_DEPTH, parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +23,8 @@ def parse_json(text: str, file: str) -> tuple[Any, Mapping[Field, int]]:
     """Return the value of a JSON text and, as far as known, the line of each part of it.
 
     Raises:
-        DocumentError: the text is no JSON, or has a duplicate key, a number that is not finite or beyond 64
-            bits, or half of a surrogate pair.
+        DocumentError: the text is no JSON, or has a duplicate key, a number that is not finite or beyond
+            64 bits, half a surrogate pair, or more than 64 levels.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -54,17 +54,36 @@ def parse_json(text: str, file: str) -> tuple[Any, Mapping[Field, int]]:
         value = json.loads(
             text, object_pairs_hook=pairs, parse_constant=constant, parse_float=real, parse_int=integer
         )
-        if "\\u" in text:
-            # Half of a surrogate pair is no text: no other program could be given it.
-            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise DocumentError(error.msg.lower(), location=Location(file, error.lineno)) from None
     except (RecursionError, ValueError) as error:
         raise DocumentError(f"is no JSON: {type(error).__name__}", location=Location(file)) from None
+    _check(value, (), file)
     try:
         return value, parse_yaml(text, file)[1]
     except DocumentError:
         return value, {}
+
+
+def _check(value: Any, field: Field, file: str) -> None:
+    """Refuse what the YAML reader refuses too, or what no JSON writer could write again."""
+    problem: str | None = None
+    if len(field) > MAX_DEPTH:
+        problem = "is nested too deeply"
+    elif isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            problem = "has half a surrogate pair, which is no text"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check(key, field, file)
+            _check(item, (*field, key), file)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check(item, (*field, index), file)
+    if problem is not None:
+        name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in field).lstrip(".")
+        shown = name.encode("utf-8", "replace").decode()
+        raise DocumentError(problem, location=Location(file, None, shown or None))
 
 
 def _line_of_second(text: str, key: str, file: str) -> Location:

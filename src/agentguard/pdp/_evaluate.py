@@ -22,7 +22,7 @@ from agentguard.core import (
 )
 from agentguard.enforcement import obligation_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
-from agentguard.policy import Facts, PolicySet, Ruling
+from agentguard.policy import Facts, PolicySet, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
 
 if TYPE_CHECKING:
@@ -70,8 +70,10 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     if verdict.effect is Effect.DENY:
         return verdict
     if ruling.rewrites:
-        rewritten = _rewrite(world, ruling, verdict)
+        rewritten = _rewrite(world, ruling.rewrites, verdict)
         if rewritten is None:
+            if not _lasts(world, ruling, verdict):
+                return _denied(verdict, "mandatory rewritings contradict each other")
             # Nothing had to be changed: what the rule asks for already holds.
             if verdict.effect is Effect.TRANSFORM:
                 verdict.effect = Effect.ALLOW
@@ -115,12 +117,12 @@ def _from_ruling(
     return verdict
 
 
-def _rewrite(world: World, ruling: Ruling, verdict: Verdict) -> Verdict | None:
+def _rewrite(world: World, rewrites: tuple[Rewrite | None, ...], verdict: Verdict) -> Verdict | None:
     """Return the request as rewritten, None if it stays as it is, or a deny if it cannot be done."""
     params = snapshot(verdict.params)
     action = verdict.action
     try:
-        for rewrite in ruling.rewrites:
+        for rewrite in rewrites:
             if rewrite is None:
                 action = _read_only_form(world, action)
                 params = {name: value for name, value in params.items() if name in action.param_names}
@@ -128,13 +130,16 @@ def _rewrite(world: World, ruling: Ruling, verdict: Verdict) -> Verdict | None:
                 rewrite(params)
     except RequestError as error:
         return _denied(verdict, f"the request cannot be rewritten: {error.message}")
-    if action is verdict.action and params == verdict.params:
+    # Compared as JSON: to Python, `false` is 0 and a rewriting of the one to the other would be none.
+    if action is verdict.action and msgspec.json.encode(params) == msgspec.json.encode(verdict.params):
         return None
     return Verdict(Effect.TRANSFORM, verdict.stage, verdict.reason, action, params)
 
 
 def _read_only_form(world: World, action: CompiledAction) -> CompiledAction:
     if action.action.read_only_form is None:
+        if any(each.read_only_form == action.reference for each in world.registry):
+            return action
         raise RequestError(f"{action.reference} has no read-only form", code="transform_failed")
     form = world.registry.resolve(action.action.read_only_form)
     if form is None:
@@ -155,7 +160,9 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     if second.effect is Effect.DENY:
         second.reason = f"the rewritten request is denied: {second.reason}"
         return second
-    if ruling.rewrites and _rewrite(world, ruling, second) is not None:
+    if (ruling.rewrites and _rewrite(world, ruling.rewrites, second) is not None) or not _lasts(
+        world, ruling, second
+    ):
         return _denied(first, "the rewritten request would be rewritten again")
     if second.effect.rank > max(first.effect.rank, Effect.TRANSFORM.rank):
         first.effect, first.stage, first.reason = second.effect, second.stage, second.reason
@@ -164,6 +171,11 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
         first.effect = first.effect.join(Effect.TRANSFORM)
     first.obligations += tuple(each for each in second.obligations if each not in first.obligations)
     return _add_risk(world, first, resource)
+
+
+def _lasts(world: World, ruling: Ruling, verdict: Verdict) -> bool:
+    """Tell whether each mandatory rewriting finds nothing left to do, so that no other one undid it."""
+    return all(_rewrite(world, rewrites, verdict) is None for rewrites in ruling.lasting)
 
 
 def _denied(verdict: Verdict, reason: str) -> Verdict:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import traceback
+from datetime import datetime
 from functools import lru_cache
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,6 @@ from agentguard.policy import Facts, near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from agentguard.core import AuditLog
     from agentguard.registry import CompiledAction
@@ -40,7 +41,9 @@ log = logging.getLogger("agentguard.pdp")
 
 _normalised = lru_cache(maxsize=8192)(normalise_resource_id)
 _set = msgspec.structs.force_setattr
-_CLOSED = "the decision point is closed"
+_NOBODY = Principal("")
+_NO_CONTEXT: Context = Request(_NOBODY, "", "").context
+_CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket")
 _ENOUGH = 200  # characters of a hostile name that are worth repeating
 
 
@@ -53,7 +56,7 @@ class PolicyDecisionPoint:
 
     `world` may be replaced at any time by another one; a decision uses the one that it began with. Without
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
-    secret value into what may stand in the log. `listeners` are called with every decision and its record.
+    secret value into what may stand in the log.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class PolicyDecisionPoint:
         world = self.world
         verdict: Verdict | None = None
         asked: tuple[CompiledAction, dict[str, Any]] | None = None
+        principal, context = _NOBODY, _NO_CONTEXT
         try:
             principal, context, now = self._who_and_when(request)
             action, resource_id, params = _what(world, request)
@@ -103,11 +107,13 @@ class PolicyDecisionPoint:
                 _set(decision, "near_misses", near_misses(world.policies, facts))
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)
-        except Exception as error:  # the boundary: a crash in a layer is a deny
-            log.exception("a layer failed", extra={"error": type(error).__name__})
+        except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
+            _log_crash("a layer failed", error)
             decision = _refusal(request, world, "error", f"a layer failed: {type(error).__name__}")
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
-        return decision if self._audit is None else self._recorded(request, decision, verdict, asked)
+        if self._audit is None:
+            return decision
+        return self._recorded(decision, principal, context, verdict, asked)
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
         """Return one decision a step, in order."""
@@ -130,12 +136,16 @@ class PolicyDecisionPoint:
 
     def _who_and_when(self, request: Request) -> tuple[Principal, Context, datetime]:
         if self._closed:
-            raise RequestError(_CLOSED, code="closed")
+            raise RequestError("the decision point is closed", code="closed")
+        if type(request) is not Request:
+            raise RequestError("this is no request")
         principal, context = request.principal, request.context
-        if type(principal) is not Principal or not principal.id:
+        if type(principal) is not Principal or not _is_text(principal.id) or not principal.id:
             raise RequestError("the request has no principal")
-        if type(context) is not Context:
-            raise RequestError("the request's context is malformed")
+        if type(principal.roles) is not tuple or type(principal.groups) is not tuple:
+            raise RequestError("the request's principal is malformed")
+        if context is not _NO_CONTEXT:
+            context = _checked(context)
         now = context.time
         if now is None:
             return principal, context, self._clock.now()
@@ -145,8 +155,9 @@ class PolicyDecisionPoint:
 
     def _recorded(
         self,
-        request: Request,
         decision: Decision,
+        principal: Principal,
+        context: Context,
         verdict: Verdict | None,
         asked: tuple[CompiledAction, dict[str, Any]] | None,
     ) -> Decision:
@@ -154,9 +165,9 @@ class PolicyDecisionPoint:
         try:
             record = decision_record(
                 decision,
-                principal=request.principal if type(request.principal) is Principal else Principal(""),
-                context=request.context if type(request.context) is Context else Context(),
-                action=verdict.action if verdict is not None else None,
+                principal=principal,
+                context=context,
+                action=_declares(verdict),
                 commit=self._commit,
             )
             if asked is not None and decision.params is not asked[1]:
@@ -166,11 +177,19 @@ class PolicyDecisionPoint:
                     "params": masked_params(params, action, self._commit),
                 }
             _set(decision, "audit_id", self._audit.append(record))
-        except Exception as error:  # the boundary: what is not on record is not allowed
+        except Exception as error:  # noqa: BLE001 - the boundary: what is not on record is not allowed
             if not isinstance(error, AuditError):
-                log.exception("a decision could not be recorded", extra={"error": type(error).__name__})
+                _log_crash("a decision could not be recorded", error)
             return _unrecorded(decision, error)
         return decision
+
+
+def _declares(verdict: Verdict | None) -> CompiledAction | None:
+    """Return the action whose schema says what is secret; None where it cannot be relied on for that."""
+    if verdict is None or (verdict.stage == "schema" and verdict.action.secret_paths):
+        # A secret may stand anywhere in parameters that do not have the declared shape.
+        return None
+    return verdict.action
 
 
 def _what(world: World, request: Request) -> tuple[CompiledAction, str, dict[str, Any]]:
@@ -182,26 +201,61 @@ def _what(world: World, request: Request) -> tuple[CompiledAction, str, dict[str
     resource = request.resource
     if type(resource) is not str:
         raise RequestError("the request has no resource", code="resource_invalid")
+    if "*" in resource:
+        raise RequestError("a request names one resource, without `*`", code="resource_invalid")
     return action, _normalised(resource), snapshot(request.params)
 
 
-def _refusal(request: Request, world: World, stage: str, reason: str) -> Decision:
-    principal, context = request.principal, request.context
+def _is_text(value: object) -> bool:
+    if type(value) is not str:
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _checked(context: Context) -> Context:
+    """Return the context with a copy of its facts, which the caller could change while we look at them."""
+    if type(context) is not Context or not all(_is_text(getattr(context, name)) for name in _CONTEXT_TEXTS):
+        raise RequestError("the request's context is malformed")
+    if context.time is not None and not isinstance(context.time, datetime):
+        raise RequestError("the request's time is no time")
+    try:
+        facts, origins = snapshot(context.attributes), snapshot(context.provenance)
+    except RequestError:
+        raise RequestError("the request's context is malformed") from None
+    return msgspec.structs.replace(context, attributes=facts, provenance=origins)
+
+
+def _log_crash(what: str, error: Exception) -> None:
+    """Log the kind and the place of an error; not its text, which can quote a secret parameter."""
+    frames = traceback.extract_tb(error.__traceback__)
+    log.error("%s: %s at %s:%s", what, type(error).__name__, frames[-1].filename, frames[-1].lineno)
+
+
+def _refusal(request: object, world: World, stage: str, reason: str) -> Decision:
+    known = request if type(request) is Request else Request(_NOBODY, "", "")
+    principal, context = known.principal, known.context
     return Decision(
         effect=Effect.DENY,
         reason=reason,
-        principal=principal.id if type(principal) is Principal else "",
-        action=_shown(request.action),
-        resource=_shown(request.resource),
+        principal=_shown(principal.id) if type(principal) is Principal else "",
+        action=_shown(known.action),
+        resource=_shown(known.resource),
         stage=stage,
         policy_version=world.policies.version,
-        correlation_id=context.correlation_id if type(context) is Context else "",
+        correlation_id=_shown(context.correlation_id) if type(context) is Context else "",
     )
 
 
 def _shown(name: object) -> str:
     """Return a hostile name fit to be shown: text, short, valid Unicode."""
-    return name[:_ENOUGH].encode("utf-8", "replace").decode() if isinstance(name, str) else ""
+    # A subclass of str could do anything when it is sliced.
+    return name[:_ENOUGH].encode("utf-8", "replace").decode() if type(name) is str else ""
 
 
 def _unrecorded(decision: Decision, error: Exception) -> Decision:

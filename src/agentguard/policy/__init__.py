@@ -26,6 +26,7 @@ from agentguard.policy._rule import (
 from agentguard.policy._set import PolicySet, Ruling
 from agentguard.policy._store import PolicyStore, PolicyWatcher
 from agentguard.policy._templates import Template, find_template, templates
+from agentguard.policy._transform import Rewrite
 from agentguard.policy._witness import Witness
 from agentguard.policy._world import KnownWorld
 
@@ -41,6 +42,7 @@ __all__ = [
     "PolicyWatcher",
     "PrincipalSelector",
     "ResourceSelector",
+    "Rewrite",
     "RiskRange",
     "Rule",
     "RuleFile",

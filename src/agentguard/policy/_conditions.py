@@ -7,6 +7,7 @@ that leaving a value out or misspelling its type never opens a door.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
@@ -30,6 +31,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_PATTERN = 4096
 _ABSENT: Any = object()
 _NUMBERS = (int, float)
+_BAD_ESCAPE = re.compile(r"~(?![01])")
 _CLOCK = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 _CONTEXT_FIELDS = frozenset(("session", "correlation_id", "task", "ticket"))
 _ATOMS = (str, int, float, bool, type(None))
@@ -72,6 +74,8 @@ def compile_pattern(pattern: str, *, dot_all: bool) -> Any:
     options.dot_nl = dot_all
     try:
         return re2.compile(pattern, options)
+    except UnicodeEncodeError:
+        raise PolicyError("pattern holds half a surrogate pair, which is no text") from None
     except re2.error as error:
         what = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         hint = "patterns are RE2 syntax, which has no look-around and no back-references"
@@ -79,9 +83,15 @@ def compile_pattern(pattern: str, *, dot_all: bool) -> Any:
 
 
 def pointer(name: str) -> tuple[str, ...]:
-    """Return the steps of a parameter's name, or of a JSON pointer (RFC 6901) where it starts with `/`."""
+    """Return the steps of a parameter's name, or of a JSON pointer (RFC 6901) where it starts with `/`.
+
+    Raises:
+        PolicyError: a pointer has a `~` that escapes nothing.
+    """
     if not name.startswith("/"):
         return (name,)
+    if _BAD_ESCAPE.search(name):
+        raise PolicyError(f"path `{name}` is no JSON pointer", hint="write `~` as `~0` and `/` as `~1`")
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in name[1:].split("/"))
 
 
@@ -163,7 +173,19 @@ def _value_tests(condition: ParamCondition, *, unknown: bool) -> Iterator[Callab
         raise PolicyError("`search` goes with `pattern`")
 
 
+def check_bounds(*bounds: float | None) -> None:
+    """Check that bounds can bound something.
+
+    Raises:
+        PolicyError: one is infinite or no number, so that nothing would ever be outside.
+    """
+    if not all(bound is None or math.isfinite(bound) for bound in bounds):
+        raise PolicyError("a bound is not a finite number")
+
+
 def _between(low: float | None, high: float | None, *, unknown: bool) -> Callable[[Any], bool]:
+    check_bounds(low, high)
+
     def test(value: Any) -> bool:
         if type(value) not in _NUMBERS:
             return unknown
@@ -308,4 +330,7 @@ def expiry(text: str) -> datetime:
         if moment.time() != time() or len(text) > len("2027-01-31"):
             raise PolicyError(f"`{text}` has no time zone", hint="end it with Z")
         return moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PolicyError(f"`{text}` is beyond the calendar", hint='write it as "2027-01-31"') from None

@@ -75,7 +75,9 @@ def _in_member(char: str, member: Any) -> bool:
 def sample_condition(condition: ParamCondition | Scalar | tuple[Scalar, ...]) -> list[Any]:
     """Return values in, at and outside what a condition asks for."""
     if not isinstance(condition, ParamCondition):
-        return [*(condition if isinstance(condition, tuple) else (condition,)), "another"]
+        values = condition if isinstance(condition, tuple) else (condition,)
+        beside = [value + 1 for value in values if type(value) in (int, float)]  # type: ignore[operator]  # as tested
+        return [*values, *beside, "another"]
     found: list[Any] = []
     for bound in (condition.min, condition.max):
         if bound is not None:
@@ -96,10 +98,11 @@ def sample_params(schema: dict[str, Any]) -> dict[str, Any]:
     if examples and isinstance(examples[0], dict):
         return dict(examples[0])
     properties = schema.get("properties", {})
-    return {name: _sample_schema(properties.get(name, {})) for name in schema.get("required", ())}
+    return {name: sample_schema(properties.get(name, {})) for name in schema.get("required", ())}
 
 
-def _sample_schema(schema: Any) -> Any:
+def sample_schema(schema: Any) -> Any:
+    """Return a value that `schema` probably accepts."""
     if not isinstance(schema, dict):
         return "a"
     for key in ("examples", "enum"):
@@ -117,7 +120,7 @@ def _sample_schema(schema: Any) -> Any:
     if kind == "object":
         return sample_params(schema)
     if kind == "array":
-        return [_sample_schema(schema.get("items", {}))] * int(schema.get("minItems", 0))
+        return [sample_schema(schema.get("items", {}))] * int(schema.get("minItems", 0))
     if kind == "string":
         text = sample_pattern(schema["pattern"]) if "pattern" in schema else "a"
         return (text or "a").ljust(int(schema.get("minLength", 0)), "a")

@@ -94,7 +94,8 @@ def compile_principal(pattern: str | PrincipalSelector) -> Head:
 
 def _principal_selector(selector: PrincipalSelector) -> Head:
     roles, groups = _texts(selector.role), _texts(selector.group)
-    if roles == () or groups == () or (roles is None and groups is None and selector.kind is None):
+    empty = any(values is not None and not (values and all(values)) for values in (roles, groups))
+    if empty or (roles is None and groups is None and selector.kind is None):
         raise PolicyError("a selector of principals is empty", hint="give `role`, `group` or `kind`")
     given = {"role": roles, "group": groups, "kind": selector.kind}
     named = frozenset(f"principal.{key}" for key, value in given.items() if value is not None)
@@ -147,6 +148,11 @@ def check_action(pattern: str) -> None:
     Raises:
         PolicyError: no action can be called that.
     """
+    if "*" in pattern and "@" in pattern:
+        raise PolicyError(
+            f"`{pattern}` is a glob with a version, which matches nothing",
+            hint="globs are about names; write a version after a full name",
+        )
     try:
         normalise_action(pattern.replace("*", "x").replace("xx", "x") if "*" in pattern else pattern)
     except RequestError:
@@ -196,7 +202,9 @@ def _resource_selector(selector: ResourceSelector, *, unknown: bool) -> Head:
     labels = {name: frozenset(_texts(value) or ()) for name, value in selector.labels.items()}
     given = {"type": types, "environment": environments, "sensitivity": sensitivities, "owner": owners}
     given = {key: value for key, value in given.items() if value is not None}
-    if not (given or labels) or any(not value for value in (*given.values(), *labels.values())):
+    lists = (*given.values(), *labels.values())
+    # An empty text is how the inventory says nothing; a selector asks for something.
+    if not lists or any(not values or "" in values for values in lists):
         raise PolicyError("a selector of resources is empty", hint="give `type`, `environment`, `labels` ...")
     named = frozenset(f"resource.{key}" for key in given) | {f"resource.labels.{name}" for name in labels}
     shown = {**given, **{f"labels.{name}": tuple(sorted(values)) for name, values in labels.items()}}

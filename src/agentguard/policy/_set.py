@@ -9,7 +9,7 @@ import msgspec
 
 from agentguard.core import Effect, Obligation, PolicyError, Principal, Resource
 from agentguard.policy._compile import CompiledRule
-from agentguard.policy._index import Alternative, Index
+from agentguard.policy._index import Index
 from agentguard.policy._rule import Tier
 from agentguard.policy._selectors import principal_keys, resource_keys
 from agentguard.policy._transform import Rewrite
@@ -30,8 +30,9 @@ class Ruling(msgspec.Struct, frozen=True):
     """What the rules say of one request.
 
     `rule` decided (None: default deny), at `stage`. `rewrites` (None entries: the read-only form) and
-    `obligations` come from all rules that joined. `names_resource`: an allowing rule names the resource
-    or a pattern of it.
+    `obligations` come from all rules that joined, those of mandatory rules last, so that nothing undoes
+    them; `lasting` has them once more, by rule. `names_resource`: an allowing rule names the resource or a
+    pattern of it.
     """
 
     effect: Effect
@@ -41,6 +42,7 @@ class Ruling(msgspec.Struct, frozen=True):
     rewrites: tuple[Rewrite | None, ...] = ()
     obligations: tuple[Obligation, ...] = ()
     names_resource: bool = False
+    lasting: tuple[tuple[Rewrite | None, ...], ...] = ()
 
 
 class PolicySet:
@@ -53,13 +55,21 @@ class PolicySet:
         self._mandatory = Index(rule for rule in self.rules if rule.rule.tier is Tier.MANDATORY)
         self._specific = Index(rule for rule in self.rules if rule.rule.tier is Tier.POLICY)
         self._has_mandatory = any(rule.rule.tier is Tier.MANDATORY for rule in self.rules)
+        # Keys under which nothing is filed are not kept: a hostile id can have a thousand of them.
+        self._filed_principals = frozenset(
+            key for r in self.rules for head in r.principals for key in head.keys
+        )
+        self._filed_resources = frozenset(
+            key for r in self.rules for head in r.resources for key in head.keys
+        )
         self._principal_keys: dict[str, tuple[Principal, tuple[str, ...]]] = {}
         self._resource_keys: dict[str, tuple[Resource, tuple[str, ...]]] = {}
 
     def _refuse_duplicates(self) -> None:
         for one, other in zip(self.rules, self.rules[1:], strict=False):
             if one.id == other.id:
-                hint = f"it stands at {one.location} too; give one of them another id"
+                where = f"it stands at {one.location} too; " if one.location else ""
+                hint = f"{where}give one of them another id"
                 raise PolicyError(f"duplicate rule id `{one.id}`", location=other.location, hint=hint)
 
     def evaluate(self, facts: Facts) -> Ruling:
@@ -91,19 +101,12 @@ class PolicySet:
         names = any(winner.names_resource for winner in winners)
         return _join(mandatory, [winner.rule for winner in winners], names_resource=names)
 
-    def candidates(self, facts: Facts) -> list[Alternative]:
-        """Return every alternative that is filed under the request's keys: mandatory, then by rank."""
-        who, what = principal_keys(facts.principal), resource_keys(facts.resource)
-        return [
-            *self._mandatory.candidates(facts, who, what),
-            *self._specific.candidates(facts, who, what),
-        ]
-
     def _keys_of_principal(self, principal: Principal) -> tuple[str, ...]:
         known = self._principal_keys.get(principal.id)
         if known is not None and (known[0] is principal or known[0] == principal):
             return known[1]
-        keys = principal_keys(principal)
+        filed = self._filed_principals
+        keys = tuple(key for key in principal_keys(principal) if key in filed)
         if len(self._principal_keys) >= _CACHE_LIMIT:
             self._principal_keys.clear()
         self._principal_keys[principal.id] = (principal, keys)
@@ -113,7 +116,8 @@ class PolicySet:
         known = self._resource_keys.get(resource.id)
         if known is not None and known[0] is resource:
             return known[1]
-        keys = resource_keys(resource)
+        filed = self._filed_resources
+        keys = tuple(key for key in resource_keys(resource) if key in filed)
         if len(self._resource_keys) >= _CACHE_LIMIT:
             self._resource_keys.clear()
         self._resource_keys[resource.id] = (resource, keys)
@@ -128,6 +132,8 @@ def _join(mandatory: list[CompiledRule], winners: list[CompiledRule], *, names_r
     """Join what several rules say: the strictest effect; all rewritings and obligations, in order of id."""
     unique = {rule.id: rule for rule in (*mandatory, *winners)}
     in_order = sorted(unique.values(), key=lambda rule: (rule.rule.tier is Tier.POLICY, rule.id))
+    mandates = [rule for rule in in_order if rule.rule.tier is Tier.MANDATORY]
+    others = in_order[len(mandates) :]
     decisive = max(in_order, key=lambda rule: rule.effect.rank)
     obligations: list[Obligation] = []
     for rule in in_order:
@@ -137,7 +143,8 @@ def _join(mandatory: list[CompiledRule], winners: list[CompiledRule], *, names_r
         stage=MANDATORY if decisive.rule.tier is Tier.MANDATORY else SPECIFIC,
         reason=decisive.reason,
         rule=decisive,
-        rewrites=tuple(rewrite for rule in in_order for rewrite in rule.rewrites),
+        rewrites=tuple(rewrite for rule in (*others, *mandates) for rewrite in rule.rewrites),
+        lasting=tuple(rule.rewrites for rule in mandates if rule.rewrites),
         obligations=tuple(obligations),
         names_resource=names_resource,
     )

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.core import PolicyError, RequestError
-from agentguard.policy._conditions import compile_pattern, pointer
+from agentguard.core import PolicyError, RequestError, snapshot
+from agentguard.policy._conditions import check_bounds, compile_pattern, pointer
 
 if TYPE_CHECKING:
     from agentguard.policy._rule import TransformOp
@@ -70,8 +70,7 @@ def compile_op(op: TransformOp) -> Rewrite | None:
 
 def _value_change(op: TransformOp) -> Callable[[Any], Any]:
     if op.op == "set":
-        value = op.value
-        return lambda _: value
+        return _set(op.value)
     if op.op == "drop":
         return lambda _: _ABSENT
     if op.op == "redact":
@@ -81,7 +80,19 @@ def _value_change(op: TransformOp) -> Callable[[Any], Any]:
     return _replace(op.pattern or "", op.replacement or "")
 
 
+def _set(value: Any) -> Callable[[Any], Any]:
+    try:
+        held = snapshot({"value": value})
+    except RequestError:
+        raise PolicyError("`set` takes a value that JSON can carry") from None
+    if type(value) in (dict, list, tuple):
+        # A copy each time: whoever changes a decision's parameters must not change the rule.
+        return lambda _: snapshot(held)["value"]
+    return lambda _: value
+
+
 def _clamp(low: float | None, high: float | None) -> Callable[[Any], Any]:
+    check_bounds(low, high)
     if low is not None and high is not None and low > high:
         raise PolicyError("clamp has its `min` above its `max`")
 

@@ -6,36 +6,47 @@ matcher itself is asked. So what comes out is true; what is not found may still 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from agentguard.core import (
+    Action,
     Context,
     Glob,
     Principal,
     PrincipalKind,
+    RequestError,
     Resource,
+    Risk,
     normalise_resource_id,
     resource_type_of,
 )
+from agentguard.policy._compile import CompiledRule, head_matches
 from agentguard.policy._conditions import pointer
 from agentguard.policy._explain import first_failure
 from agentguard.policy._facts import Facts
 from agentguard.policy._rule import PrincipalSelector, ResourceSelector, TimeWindow, Unless, When
-from agentguard.policy._sample import sample_condition, sample_params
+from agentguard.policy._sample import sample_condition, sample_params, sample_schema
+from agentguard.policy._selectors import principal_keys, resource_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from agentguard.core import Action
-    from agentguard.policy._compile import CompiledRule
     from agentguard.policy._world import KnownWorld
 
 MAX_TRIES = 400
-_MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
+MAX_EACH = 8
+SOME_TIME = datetime(2026, 1, 5, 12, tzinfo=UTC)
+NO_CONTEXT = Context()
+_ANYBODY = Principal("anybody")
+_ANY_ACTION = Action(name="any", version=1, description="", risk=Risk.LOW)
+_ANY_RESOURCE = Resource("any", "any")
+_LEFT_OUT: Any = object()
 
 
 class Witness(msgspec.Struct, frozen=True):
@@ -49,40 +60,93 @@ class Witness(msgspec.Struct, frozen=True):
     time: datetime
 
 
-def find_witness(one: CompiledRule, other: CompiledRule, action: Action, world: KnownWorld) -> Witness | None:
-    """Return a request for `action` that both rules apply to, or None if none was found."""
-    check = world.check_params(action)
-    principals = list(_principals(one, other, world))
-    resources = [each for each in _resources(one, other, world) if _type_fits(action, each)]
-    circumstances = product(
-        principals, resources, _params(one, other, action), _contexts(one, other), _times(one, other)
-    )
-    for principal, resource, params, context, now in islice(circumstances, MAX_TRIES):
-        facts = Facts(principal, action, resource, params, context, now)
-        if first_failure(one, facts) is None and first_failure(other, facts) is None and check(params):
-            return Witness(principal, action.reference, resource, params, context, now)
+def find_witness(
+    rules: tuple[CompiledRule, CompiledRule],
+    actions: Iterable[Action],
+    world: KnownWorld,
+    *,
+    principals: Sequence[Principal],
+    resources: Sequence[Resource],
+) -> Witness | None:
+    """Return a request for one of `actions` that both rules apply to, or None if none was found.
+
+    `principals` and `resources` are the listed ones that both match; more are invented where they can exist.
+
+    What each rule says of one thing (its heads, a parameter, the time ...) sorts out values of that thing
+    first; only what is left is combined.
+    """
+    one, other = rules
+    who = [*principals] or [each for each in _invented_principals(one, other, world) if _who(rules, each)]
+    if not who:
+        return None
+    what = [*resources, *(each for each in _invented_resources(one, other, world) if _what(rules, each))]
+    if not what:
+        return None
+    for action in actions:
+        facts = Facts(who[0], action, what[0], {}, NO_CONTEXT, SOME_TIME)
+        if not _hold(rules, "action_risk", facts):
+            continue
+        check = world.check_params(action)
+        circumstances = product(
+            [each for each in what if _type_fits(action, each)][:MAX_EACH],
+            who[:MAX_EACH],
+            [each for each in _times(one, other) if _hold(rules, "time", _at(facts, now=each))][:MAX_EACH],
+            [each for each in _contexts(one, other) if _hold(rules, "context.", _at(facts, context=each))],
+            list(islice(filter(check, _params(rules, facts)), MAX_EACH)),
+        )
+        for resource, principal, now, context, params in islice(circumstances, MAX_TRIES):
+            facts = Facts(principal, action, resource, params, context, now)
+            if all(first_failure(rule, facts) is None for rule in rules):
+                return Witness(principal, action.reference, resource, params, context, now)
     return None
+
+
+def _who(rules: tuple[CompiledRule, ...], principal: Principal) -> bool:
+    keys = principal_keys(principal)
+    facts = Facts(principal, _ANY_ACTION, _ANY_RESOURCE, {}, NO_CONTEXT, SOME_TIME)
+    return all(any(head_matches(head, keys, facts) for head in rule.principals) for rule in rules)
+
+
+def _what(rules: tuple[CompiledRule, ...], resource: Resource) -> bool:
+    keys = resource_keys(resource)
+    facts = Facts(_ANYBODY, _ANY_ACTION, resource, {}, NO_CONTEXT, SOME_TIME)
+    met = [[head for head in rule.resources if head_matches(head, keys, facts)] for rule in rules]
+    # What is not listed and what no rule names is denied anyway: nothing to disagree about.
+    return all(met) and (resource.listed or any(head.names for heads in met for head in heads))
+
+
+def _hold(rules: tuple[CompiledRule, ...], name: str, facts: Facts) -> bool:
+    """Tell whether all predicates that begin with `name` hold."""
+    return all(
+        predicate.test(facts)
+        for rule in rules
+        for predicate in rule.predicates
+        if predicate.name.startswith(name)
+    ) and (name != "time" or all(rule.expires is None or facts.now < rule.expires for rule in rules))
+
+
+def _at(facts: Facts, **changes: Any) -> Facts:
+    return msgspec.structs.replace(facts, **changes)
 
 
 def _type_fits(action: Action, resource: Resource) -> bool:
     return not action.resource_types or not resource.listed or resource.type in action.resource_types
 
 
-def _principals(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Principal]:
-    yield from world.principals.values()
+def _invented_principals(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Principal]:
     for left, right in product(one.rule.principals or (None,), other.rule.principals or (None,)):
         ids = [each for each in (left, right) if isinstance(each, str)]
         selectors = [each for each in (left, right) if isinstance(each, PrincipalSelector)]
-        id_ = _common_id(ids, "some-agent")
-        if id_ is None or id_ in world.principals:
+        roles = tuple(dict.fromkeys(role for each in selectors for role in _first(each.role)))
+        groups = tuple(dict.fromkeys(group for each in selectors for group in _first(each.group)))
+        if world.principals and (roles or groups):
+            # Roles and groups come from the inventory alone: who is not in it has none.
             continue
         kinds = {each.kind for each in selectors if each.kind is not None}
-        yield Principal(
-            id=id_,
-            kind=next(iter(kinds), PrincipalKind.AGENT),
-            roles=tuple(dict.fromkeys(role for each in selectors for role in _first(each.role))),
-            groups=tuple(dict.fromkeys(group for each in selectors for group in _first(each.group))),
-        )
+        for id_ in _common_ids(ids, "some-agent"):
+            if id_ and id_ not in world.principals:
+                kind = next(iter(kinds), PrincipalKind.AGENT)
+                yield Principal(id=id_, kind=kind, roles=roles, groups=groups)
 
 
 def _first(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -91,26 +155,35 @@ def _first(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value[:1]
 
 
-def _common_id(patterns: list[str], default: str) -> str | None:
+def _common_ids(patterns: list[str], default: str) -> Iterator[str]:
+    """Yield texts that all of at most two patterns match, those without empty stars first."""
     if not patterns:
-        return default
-    if len(patterns) == 1:
-        return patterns[0].replace("*", "x")
-    return Glob(patterns[0]).overlap(Glob(patterns[1]))
+        yield default
+        return
+    filled = [re.sub(r"\*+", "x", each) for each in patterns]
+    globs = [Glob(each) for each in patterns]
+    yield from (each for each in filled if all(glob.matches(each) for glob in globs))
+    if len(globs) > 1:
+        # A star that must match something gives ids without empty segments.
+        stricter = Glob(re.sub(r"(\*+)", r"x\1", patterns[0]))
+        for left in (stricter, globs[0]):
+            shortest = left.overlap(globs[1])
+            if shortest is not None:
+                yield shortest
 
 
-def _resources(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Resource]:
-    yield from world.resources
+def _invented_resources(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Resource]:
     for left, right in product(one.rule.resources or (None,), other.rule.resources or (None,)):
         ids = [normalise_resource_id(each) for each in (left, right) if isinstance(each, str)]
         selectors = [each for each in (left, right) if isinstance(each, ResourceSelector)]
-        id_ = _common_id(ids, "some/resource")
-        if id_ is None:
-            continue
-        known = world.resolve(id_)
-        yield known
-        if not known.listed and selectors:
-            yield _selected(id_, selectors)
+        for id_ in _common_ids(ids, "some/resource"):
+            try:
+                known = world.resolve(normalise_resource_id(id_))
+            except RequestError:
+                continue
+            yield known
+            if not known.listed and (selectors or not world.resources):
+                yield _selected(known.id, selectors)
 
 
 def _selected(id_: str, selectors: list[ResourceSelector]) -> Resource:
@@ -142,26 +215,61 @@ def _parts(one: CompiledRule, other: CompiledRule) -> list[When | Unless]:
     return [part for rule in (one, other) for part in (rule.rule.when, rule.rule.unless) if part is not None]
 
 
-def _params(one: CompiledRule, other: CompiledRule, action: Action) -> Iterator[dict[str, Any]]:
-    base = sample_params(action.params)
+def _params(rules: tuple[CompiledRule, ...], facts: Facts) -> Iterator[dict[str, Any]]:
+    """Yield parameters of which each one, by itself, is what both rules want."""
+    schema = facts.action.params
+    base = sample_params(schema)
     values: dict[str, list[Any]] = {}
-    for part in _parts(one, other):
+    for part in _parts(*rules):
         for name, condition in part.params.items():
             values.setdefault(name, []).extend(sample_condition(condition))
-    yield base
-    for chosen in product(*([(name, value) for value in each] for name, each in values.items())):
-        params = dict(base)
-        for name, value in chosen:
+    names = list(values)
+    choices: list[list[Any]] = []
+    for name in names:
+        declared = schema.get("properties", {}).get(name)
+        proposed = [_LEFT_OUT, *values[name]]
+        if isinstance(declared, dict):
+            proposed += [*declared.get("enum", ()), sample_schema(declared)]
+        choices.append(
+            [each for each in _distinct(proposed) if _suits(rules, facts, name, base, each)][:MAX_EACH]
+        )
+    for chosen in product(*choices):
+        params = msgspec.json.decode(msgspec.json.encode(base))
+        for name, value in zip(names, chosen, strict=True):
             _put(params, pointer(name), value)
         yield params
 
 
+def _distinct(values: list[Any]) -> list[Any]:
+    """Return the values without repetitions; true is not 1 here."""
+    return list({(type(value), repr(value)): value for value in values}.values())
+
+
+def _suits(
+    rules: tuple[CompiledRule, ...], facts: Facts, name: str, base: dict[str, Any], value: Any
+) -> bool:
+    params = msgspec.json.decode(msgspec.json.encode(base))
+    _put(params, pointer(name), value)
+    tried = _at(facts, params=params)
+    return all(
+        predicate.test(tried)
+        for rule in rules
+        for predicate in rule.predicates
+        if predicate.name == f"params.{name}"
+    )
+
+
 def _put(params: dict[str, Any], steps: tuple[str, ...], value: Any) -> None:
     for step in steps[:-1]:
+        if value is _LEFT_OUT and not isinstance(params.get(step), dict):
+            return
         inner = params.get(step)
         params[step] = dict(inner) if isinstance(inner, dict) else {}
         params = params[step]
-    params[steps[-1]] = value
+    if value is _LEFT_OUT:
+        params.pop(steps[-1], None)
+    else:
+        params[steps[-1]] = value
 
 
 def _contexts(one: CompiledRule, other: CompiledRule) -> Iterable[Context]:
@@ -184,16 +292,19 @@ def _with(context: Context, name: str, value: Any) -> Context:
 def _times(one: CompiledRule, other: CompiledRule) -> Iterable[datetime]:
     windows = [part.time for part in _parts(one, other) if part.time is not None]
     ends = [end for rule in (one, other) if (end := rule.expires) is not None]
-    start = min([_MONDAY, *[end - timedelta(days=8) for end in ends]])
+    start = min([SOME_TIME, *[end - timedelta(days=8) for end in ends]])
     if not windows:
         return [start]
-    return [moment for day in range(7) for moment in _moments(start + timedelta(days=day), windows)]
+    days = [start + timedelta(days=day) for day in range(7)]
+    return [moment for day in days for moment in (*_starts(day, windows), *_hours(day))]
 
 
-def _moments(day: datetime, windows: list[TimeWindow]) -> list[datetime]:
-    return (
-        [day.replace(hour=hour, minute=30) for hour in (0, 3, 6, 9, 12, 15, 18, 21, 23)] if windows else [day]
-    )
+def _starts(day: datetime, windows: list[TimeWindow]) -> Iterator[datetime]:
+    """Yield the moments at which the windows open on `day`."""
+    for window in windows:
+        hour, minute = (window.between or ("00:00",))[0].split(":")
+        yield day.replace(hour=int(hour), minute=int(minute), tzinfo=ZoneInfo(window.tz)).astimezone(UTC)
 
 
-Check = "Callable[[dict[str, Any]], bool]"
+def _hours(day: datetime) -> list[datetime]:
+    return [day.replace(hour=hour, minute=30) for hour in (0, 3, 6, 9, 12, 15, 18, 21, 23)]

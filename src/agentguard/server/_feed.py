@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
+
+from agentguard.console import Chain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from agentguard.server._agents import AgentsSeen
-    from agentguard.server._services import LogState, ServedLog
+    from agentguard.server._services import ServedLog
 
 RING = 500
 POLL_S = 0.2
 MAX_STREAMS = 32
 # How far back a first look goes, to know who asked before this server started.
 _FIRST_LOOK = 10_000
+# Reading may take this fraction of the time, however large the log's segments are.
+_IDLE_SHARE = 10
 
 _log = logging.getLogger("agentguard.server")
 
@@ -35,6 +40,7 @@ class Feed:
         self._agents = agents
         self._ring: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=RING)
         self._last = -1
+        self._read_s = 0.0
         self._reading = asyncio.Lock()
         self._changed = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -46,7 +52,7 @@ class Feed:
         await self._try_catch_up()
         while not self._closed:
             await self._wanted.wait()
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(max(POLL_S, _IDLE_SHARE * self._read_s))
             await self._try_catch_up()
 
     def close(self) -> None:
@@ -55,16 +61,27 @@ class Feed:
         self._wanted.set()
         self._notify()
 
-    async def catch_up(self) -> LogState:
-        """Read what is new in the log and return the chain's state."""
+    async def catch_up(self) -> None:
+        """Read what is new in the log."""
         async with self._reading:
-            state, records = await asyncio.to_thread(self._read)
+            records = await asyncio.to_thread(self._read)
             for record in records:
                 self._ring.append((int(record["seq"]), record))
                 self._agents.recorded(record)
             if records:
                 self._notify()
-            return state
+
+    def chain(self) -> Chain:
+        """Return where the chain stands."""
+        state = self._audit.state
+        is_ours = state.seq >= self._last
+        return Chain(
+            seq=max(state.seq, self._last),
+            head=state.hash if state.seq and is_ours else "",
+            signed=state.head_seq,
+            healthy=state.healthy,
+            why_not=state.why_not,
+        )
 
     def newest(self, limit: int) -> list[tuple[int, Mapping[str, Any]]]:
         """Return the newest records known, oldest first."""
@@ -94,13 +111,15 @@ class Feed:
             if self.streams == 0 and not self._closed:
                 self._wanted.clear()
 
-    def _read(self) -> tuple[LogState, list[Mapping[str, Any]]]:
-        state = self._audit.state()
+    def _read(self) -> list[Mapping[str, Any]]:
+        # The state knows this process's records; those of others are found by reading on.
+        start = time.perf_counter()
         bound = _FIRST_LOOK if self._last < 0 else RING
-        after = max(self._last, state.seq - bound, 0)
-        records = list(self._audit.read(after=after, limit=bound)) if state.seq > after else []
+        after = max(self._last, self._audit.state.seq - bound, 0)
+        records = list(self._audit.read(after=after, limit=bound))
         self._last = int(records[-1]["seq"]) if records else after
-        return state, records
+        self._read_s = time.perf_counter() - start
+        return records
 
     async def _try_catch_up(self) -> None:
         try:

@@ -22,7 +22,8 @@ BODY_IS_WHOLE = "agentguard.body_is_whole"
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _SECURITY: tuple[Header, ...] = (
     (b"content-security-policy", CSP.encode()),
@@ -137,16 +138,18 @@ async def read_body(
 
 
 async def _read_on(receive: Receive, limit: int) -> bytes:
-    body = b""
+    parts: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise ClientGoneError
-        body = body + message["body"] if body else message["body"]
-        if len(body) > limit:
+        parts.append(message["body"])
+        size += len(parts[-1])
+        if size > limit:
             raise _too_large(limit)
         if not message.get("more_body"):
-            return body
+            return b"".join(parts)
 
 
 class ClientGoneError(Exception):

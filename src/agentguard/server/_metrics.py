@@ -100,9 +100,12 @@ class Metrics(Collector):
         )
         for kind, count in list(self._rejected.items()):
             rejected.add_metric((kind,), count)
-        state = self._audit.state()
+        state = self._audit.state
         yield from (decisions, requests, rejected, self._decide_seconds())
         yield GaugeMetricFamily("agentguard_audit_seq", "Number of the newest audit record", value=state.seq)
+        yield GaugeMetricFamily(
+            "agentguard_audit_signed_seq", "Newest record that a signed head covers", value=state.head_seq
+        )
         yield GaugeMetricFamily(
             "agentguard_audit_healthy", "1 while the audit log takes records", value=float(state.healthy)
         )

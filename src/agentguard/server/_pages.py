@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -19,25 +20,31 @@ from agentguard.server._openapi import openapi
 from agentguard.server._sessions import LoginThrottle, csrf_matches, drop_cookie, set_cookie
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request as HttpRequest
 
     from agentguard.server._admin import AdminRoutes
     from agentguard.server._feed import Feed
-    from agentguard.server._services import LogState, Services
+    from agentguard.server._services import Services
     from agentguard.server._sessions import Session, Sessions
 
+    Reject = Callable[[str, str, bytes], None]
+
 ROWS = 200
-HEARTBEAT_S = 10.0
+# The chain's state is sent with each batch and at least this often, which keeps the connection known as alive.
+HEARTBEAT_S = 2.0
 _MAX_FORM_BYTES = 8192
 
 
 class PageRoutes:
     """Answers browsers. A person is whoever holds a session's cookie."""
 
-    def __init__(self, services: Services, sessions: Sessions, feed: Feed, admin: AdminRoutes) -> None:
+    def __init__(
+        self, services: Services, sessions: Sessions, feed: Feed, admin: AdminRoutes, reject: Reject
+    ) -> None:
         self._services = services
+        self._reject = reject
         self._sessions = sessions
         self._feed = feed
         self._admin = admin
@@ -62,13 +69,14 @@ class PageRoutes:
         session = self._sessions.find(_headers(request).cookie)
         if session is None:
             return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
-        state = await self._feed.catch_up()
+        await self._feed.catch_up()
+        chain = self._feed.chain()
         newest = self._feed.newest(ROWS)
         rows = [row for _, record in reversed(newest) if (row := row_of(record)) is not None]
         page = render_live(
             rows=rows,
-            chain=_chain(state),
-            after=newest[-1][0] if newest else state.seq,
+            chain=chain,
+            after=newest[-1][0] if newest else chain.seq,
             csrf=session.csrf,
             version=self._services.version,
             effects=request.query_params.getlist("effect"),
@@ -100,7 +108,7 @@ class PageRoutes:
             problem = "" if self._services.admin_matches(token.strip()) else "This is not the admin token."
         if problem:
             self._throttle.failed(peer)
-            self._services.rejections.record(peer, "login_failed", b"")
+            self._reject(peer, "login_failed", b"")
             return _page(render_login(problem=problem), HTTPStatus.FORBIDDEN)
         self._sessions.end(headers.cookie)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
@@ -126,14 +134,16 @@ class PageRoutes:
 
     async def events(self, request: HttpRequest) -> Response:
         """Stream new rows and the chain's state as server-sent events, from `Last-Event-ID` or `?after=` on."""
+        if request.method == "HEAD":
+            raise HTTPException(405, headers={"Allow": "GET"})  # an answer without a body would never end
         headers = _headers(request)
         self._admin.require_admin(headers)
         if self._feed.streams >= MAX_STREAMS:
             raise HttpError(503, "streams_exhausted", f"{MAX_STREAMS} streams are open already")
         session = None if bearer(headers) else self._sessions.find(headers.cookie)
-        state = await self._feed.catch_up()
+        await self._feed.catch_up()
         text = headers.last_event_id.decode("latin-1") or request.query_params.get("after", "")
-        after = int(text) if text.isascii() and text.isdigit() and len(text) < 17 else state.seq  # noqa: PLR2004
+        after = int(text) if text.isascii() and text.isdigit() and len(text) < 17 else self._feed.chain().seq  # noqa: PLR2004
         return StreamingResponse(self._stream(after, session), media_type="text/event-stream")
 
     async def docs(self, _: HttpRequest) -> Response:
@@ -148,21 +158,21 @@ class PageRoutes:
         return Response(found.body, headers={"content-type": found.content_type})
 
     async def _stream(self, after: int, session: Session | None) -> AsyncIterator[bytes]:
-        yield b"retry: 1000\n\n"
+        yield b"retry: 1000\n\n" + self._chain_event()
         async for skipped, news in self._feed.follow(after, heartbeat_s=HEARTBEAT_S):
             if session is not None and not self._sessions.is_open(session):
                 yield b"event: bye\ndata: {}\n\n"
                 return
-            if not news:
-                yield b": heartbeat\n\n"
-                continue
             if skipped:
                 yield b'event: skipped\ndata: {"count": %d}\n\n' % skipped
             for seq, record in news:
                 row = row_of(record)
                 if row is not None:
                     yield b"id: %d\nevent: decision\ndata: %s\n\n" % (seq, msgspec.json.encode(row))
-            yield b"event: chain\ndata: %s\n\n" % msgspec.json.encode(_chain(self._services.audit.state()))
+            yield self._chain_event()
+
+    def _chain_event(self) -> bytes:
+        return b"event: chain\ndata: %s\n\n" % msgspec.json.encode(self._feed.chain())
 
     async def _form(self, request: HttpRequest) -> dict[str, str]:
         body = await read_body(
@@ -182,10 +192,6 @@ class PageRoutes:
 def _headers(request: HttpRequest) -> Headers:
     headers: Headers = request.scope["headers_read"]
     return headers
-
-
-def _chain(state: LogState) -> dict[str, object]:
-    return {"seq": state.seq, "head": state.head, "healthy": state.healthy}
 
 
 def _page(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:

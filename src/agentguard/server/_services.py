@@ -11,38 +11,17 @@ from agentguard.core import AuditLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentguard.audit import LogState, Rejections
     from agentguard.core import Action, Decider, Principal
     from agentguard.identity import LoginCodes, VerifiedToken
-
-
-class LogState(Protocol):
-    """Where the audit chain stands."""
-
-    @property
-    def seq(self) -> int:
-        """The number of the newest record, 0 in an empty log."""
-
-    @property
-    def head(self) -> str:
-        """The hash of the newest record, in hex."""
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the log takes records."""
 
 
 class ServedLog(AuditLog, Protocol):
     """The audit log, with its state."""
 
+    @property
     def state(self) -> LogState:
-        """Return where the chain stands now, records of other processes included."""
-
-
-class Rejections(Protocol):
-    """Takes what never became a request: its size and digest reach the log, its text does not."""
-
-    def record(self, peer: str, kind: str, body: bytes) -> None:
-        """Note one rejected call; rate-limited per peer, the surplus counted."""
+        """Where the chain stands, as far as this process knows."""
 
 
 @dataclass(frozen=True, slots=True)

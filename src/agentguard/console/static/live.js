@@ -126,11 +126,13 @@ function connect() {
     skipped += JSON.parse(event.data).count;
   });
   source.addEventListener("chain", (event) => {
-    const { seq, head, healthy } = JSON.parse(event.data);
+    const { seq, head, signed, healthy, why_not: whyNot } = JSON.parse(event.data);
     chain.dataset.healthy = healthy ? "yes" : "no";
-    fill(chain, "health", healthy ? "✓ takes records" : "✕ takes no records: everything is denied");
+    fill(chain, "health", healthy ? "✓ takes records" : "✕ takes none: all is denied");
     fill(chain, "seq", seq.toLocaleString("en"));
-    fill(chain, "head", head.slice(0, 12) || "none yet");
+    fill(chain, "signed", signed.toLocaleString("en"));
+    fill(chain, "head", head.slice(0, 12) || "–");
+    chain.querySelector(".f-health").title = whyNot;
     chain.querySelector(".f-head").title = head;
   });
   source.addEventListener("bye", () => {

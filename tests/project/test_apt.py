@@ -1,0 +1,73 @@
+"""`.ci/apt.sh` with commands of ours on its path, so that nothing is installed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / ".ci" / "apt.sh"
+INSTALLED = (
+    "apt-get update --quiet --quiet\napt-get install --quiet --quiet --yes --no-install-recommends chromium\n"
+)
+debian = pytest.mark.skipif(not Path("/etc/debian_version").exists(), reason="apt-get is Debian's")
+
+
+def run_script(tmp_path: Path, *, uid: int = 0, apt_fails: bool = False, **environ: str) -> tuple[str, str]:
+    """Return what the script said and which commands it ran."""
+    log = tmp_path / "ran"
+    log.touch()
+    for name, body in {
+        "id": f"echo {uid}",
+        "apt-get": f'echo "apt-get $*" >> {log}; {"exit 100" if apt_fails else ":"}',
+    }.items():
+        command = tmp_path / name
+        command.write_text(f"#!/bin/sh\n{body}\n")
+        command.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", SCRIPT],
+        env={"PATH": str(tmp_path), **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr, log.read_text()
+
+
+@debian
+def test_root_on_debian_is_told_what_is_installed(tmp_path: Path) -> None:
+    said, ran = run_script(tmp_path)
+    assert "installing chromium" in said
+    assert ran == INSTALLED
+
+
+def test_nothing_is_installed_when_chromium_is_there(tmp_path: Path) -> None:
+    chromium = tmp_path / "chromium"
+    chromium.write_text("#!/bin/sh\n")
+    chromium.chmod(0o755)
+    assert run_script(tmp_path) == ("", "")
+
+
+def test_no_apt_installs_nothing_and_says_what_skips(tmp_path: Path) -> None:
+    said, ran = run_script(tmp_path, NO_APT="1")
+    assert "NO_APT is set" in said
+    assert "tests marked `browser` will skip" in said
+    assert ran == ""
+
+
+@debian
+def test_ordinary_user_is_told_what_skips(tmp_path: Path) -> None:
+    said, ran = run_script(tmp_path, uid=1000)
+    assert "not root" in said
+    assert "tests marked `browser` will skip" in said
+    assert ran == ""
+
+
+@debian
+def test_failed_installation_does_not_stop_the_tests(tmp_path: Path) -> None:
+    said, ran = run_script(tmp_path, apt_fails=True)
+    assert "the installation failed" in said
+    assert ran == "apt-get update --quiet --quiet\n"
