@@ -177,7 +177,7 @@ def _follow(path: Path, wanted: Filter, last: int) -> Iterator[Mapping[str, Any]
 def export(*, kind: str, target: Any, last: int | None, wanted: Filter, folder: Path) -> None:
     """Write records as JSON lines, as they stand in the log, or as CSV."""
     records = read_records(_folder_of(folder), msgspec.structs.replace(wanted, last=last))
-    stream = _ForTerminal() if target.name == "<stdout>" and sys.stdout.isatty() else target
+    stream = _ForTerminal() if target.name in ("-", "<stdout>") and sys.stdout.isatty() else target
     (export_csv if kind == "csv" else export_json_lines)(records, stream)
 
 

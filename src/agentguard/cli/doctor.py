@@ -149,6 +149,14 @@ def _audit(config: Config) -> Iterator[Finding]:
     if not config.audit_folder.exists():
         yield Finding("audit log", State.OK, "empty so far")
         return
+    if not config.audit_folder.is_dir():
+        yield Finding(
+            "audit log",
+            State.PROBLEM,
+            f"{config.audit_folder} is no folder: everything is denied",
+            "move it away",
+        )
+        return
     try:
         verification = verify_audit(config, environ())
     except AgentGuardError as error:
