@@ -57,9 +57,9 @@ def test_a_token_is_read_from_standard_input(agentguard: Command, monkeypatch: p
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda token: "", "three parts"),
-        (lambda token: "\x1b[31m" * 9, "three parts"),
-        (lambda token: "x" * 20_000, "token"),
+        (lambda _: "", "three parts"),
+        (lambda _: "\x1b[31m" * 9, "three parts"),
+        (lambda _: "x" * 20_000, "token"),
         (lambda token: token[:-8] + "AAAAAAAA", "signature"),
         (lambda token: _with_header(token, alg="none"), "algorithm"),
         (lambda token: _with_header(token, alg="HS256"), "algorithm"),
