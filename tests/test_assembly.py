@@ -125,7 +125,7 @@ def test_a_changed_policy_reaches_the_decision_and_is_linted(
         agentguard("policy", "template", "apply", "kill-switch")
         wait_for(lambda: engine.pdp.decide(RESTART).rule == "kill-switch")
         agentguard.write("policies/z.yaml", CONFLICT)
-        wait_for(lambda: "to look at in the new policy" in caplog.text)
+        wait_for(lambda: "findings in the new policy: " in caplog.text)
     finally:
         engine.close()
 

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from agentguard.core import Decision, Effect
-from project import PARAMS, PROD, STAGING
+from project import PARAMS, PROD, STAGING, environment
 
 if TYPE_CHECKING:
     from project import Command
@@ -262,3 +264,16 @@ def test_the_project_is_found_upwards_and_from_the_environment(
     assert agentguard("check", *STAGING).code == 3
     monkeypatch.setenv("AGENTGUARD_PROJECT", str(agentguard.folder))
     assert agentguard("check", *STAGING).code == 0
+
+
+def test_a_cold_check_loads_no_more_than_it_needs(agentguard: Command) -> None:
+    heavy = ("aiohttp", "asyncio", "starlette", "uvicorn", "jinja2", "prometheus_client", "rich")
+    code = (
+        "import sys\nfrom agentguard.cli._app import run\n"
+        f"run({['check', *STAGING]!r})\nprint([each for each in {heavy!r} if each in sys.modules])\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[0].startswith("✔ allow")
+    assert ran.stdout.splitlines()[-1] == "[]"

@@ -33,7 +33,7 @@ def test_one_user_for_agent_and_guard_is_warned_of(agentguard: Command) -> None:
 
 def test_a_log_in_use_is_verified(agentguard: Command) -> None:
     agentguard("check", *STAGING)
-    assert "1 records verified" in _findings(agentguard, 0)["audit log"]["message"]
+    assert "1 record verified" in _findings(agentguard, 0)["audit log"]["message"]
     (agentguard.folder / "audit/head").unlink()
     assert _findings(agentguard, 0)["audit log"]["state"] == "warning"
 
