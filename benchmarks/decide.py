@@ -15,7 +15,6 @@ from agentguard import Guard
 from agentguard.audit import MemoryLog, SegmentLog
 from agentguard.identity import StateFolder, audit_keys
 from agentguard.pdp import PolicyDecisionPoint
-
 from benchmarks import ours, report
 from benchmarks.measure import ROUNDS, Cost, cost
 from benchmarks.workload import CHECKED, Workload, oracle, workload
@@ -92,7 +91,10 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         os.environ["XDG_STATE_HOME"] = f"{name}/state"
-        for title, to_disk in (("decide, recorded in memory", False), ("decide, recorded with write(2), `os`", True)):
+        for title, to_disk in (
+            ("decide, recorded in memory", False),
+            ("decide, recorded with write(2), `os`", True),
+        ):
             rows = []
             for size in RECORDED_SIZES:
                 load = workload(size)

@@ -17,7 +17,6 @@ from agentguard.policy import (
     compile_policies,
 )
 from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
-
 from benchmarks.workload import MAX_AMOUNT, ROLES, VERBS
 
 if TYPE_CHECKING:
@@ -143,7 +142,9 @@ def write_project(load: Workload, folder: Path) -> None:
     """Write the workload as a project that `Guard.open` takes."""
     for name in ("policies", "actions"):
         (folder / name).mkdir(parents=True)
-    (folder / "agentguard.yaml").write_text("project:\n  id: benchmark\n  name: benchmark\n", encoding="utf-8")
+    (folder / "agentguard.yaml").write_text(
+        "project:\n  id: benchmark\n  name: benchmark\n", encoding="utf-8"
+    )
     write_policies(load, folder / "policies" / "rules.yaml")
     declared = [
         {

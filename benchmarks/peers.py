@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from agentguard.core import Context, Principal
 from agentguard.policy import Facts
-
 from benchmarks import ours, report
 from benchmarks.measure import Cost, cost
 from benchmarks.workload import CHECKED, EFFECTS, Ask, Spec, Workload, oracle, workload
@@ -146,7 +145,16 @@ def casbin(load: Workload) -> Engine:
     specs = _without_approval(load.specs)
     enforcer.add_policies(
         [
-            [str(9 - _priority(s)), s.role, s.action, s.environment, s.unless_tag, str(s.low), str(s.high), s.effect]
+            [
+                str(9 - _priority(s)),
+                s.role,
+                s.action,
+                s.environment,
+                s.unless_tag,
+                str(s.low),
+                str(s.high),
+                s.effect,
+            ]
             for s in specs
         ]
     )
@@ -214,7 +222,12 @@ def _priority(spec: Spec) -> int:
 
 
 PEERS = (
-    Peer("cedarpy", "cedarpy, parsed policies and entities", cedar, "rules that ask for an approval (no third effect)"),
+    Peer(
+        "cedarpy",
+        "cedarpy, parsed policies and entities",
+        cedar,
+        "rules that ask for an approval (no third effect)",
+    ),
     Peer("casbin", "casbin, rows by priority", casbin, "rules that ask for an approval (no third effect)"),
     Peer("agent-governance-toolkit-core", "agent-governance-toolkit, SharedPolicyEvaluator", agt, "nothing"),
 )
@@ -239,7 +252,9 @@ def main() -> None:
     missing = set()
     for peer in PEERS:
         try:
-            notes.append(f"{peer.package} {importlib.metadata.version(peer.package)}: left out: {peer.left_out}")
+            notes.append(
+                f"{peer.package} {importlib.metadata.version(peer.package)}: left out: {peer.left_out}"
+            )
         except importlib.metadata.PackageNotFoundError:
             missing.add(peer.package)
             notes.append(f"{peer.package}: NOT INSTALLED, not measured; `make bench` installs it")
@@ -256,7 +271,13 @@ def main() -> None:
             wrong = mismatches(engine, load.asks)
             theirs = measure(engine, size, is_ours=False)
             ratio = theirs.cpu / own.cpu
-            cells = (peer.name, len(engine.specs), f"{wrong}/{CHECKED}", *report.cost_cells(theirs), f"{ratio:.0f}")
+            cells = (
+                peer.name,
+                len(engine.specs),
+                f"{wrong}/{CHECKED}",
+                *report.cost_cells(theirs),
+                f"{ratio:.0f}",
+            )
             rows.append(cells)
         report.table(
             f"match, {size:,} rules",

@@ -15,13 +15,18 @@ tables: list[dict[str, Any]] = []
 """Every table that was printed in this process, in order."""
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, notes: Sequence[str] = ()) -> None:
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, notes: Sequence[str] = ()
+) -> None:
     """Print one table, its first column to the left and the rest to the right, and keep it."""
     texts = [[_text(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
     print(f"\n{title}")
     for row in (list(columns), *texts):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
         print("  " + "  ".join(cells).rstrip())
     for note in notes:
         print(f"  {note}")

@@ -16,7 +16,16 @@ from benchmarks import report
 from benchmarks.measure import best_s
 
 COUNT = 15
-CHECK = ("check", "restart-deployment", "-r", "staging/api", "-P", "namespace=staging", "-P", "deployment=api")
+CHECK = (
+    "check",
+    "restart-deployment",
+    "-r",
+    "staging/api",
+    "-P",
+    "namespace=staging",
+    "-P",
+    "deployment=api",
+)
 
 
 def run(*arguments: str, folder: Path, state: Path) -> None:
