@@ -40,7 +40,7 @@ def test_yaml_and_json_give_the_same_version() -> None:
         ),
         (
             "version: 1\nrules:\n  - id: a\n    effect: perhaps\n",
-            "p.yaml:4: rules[0].effect: invalid enum value 'perhaps'",
+            "p.yaml:4: rules[0].effect: must be one of `allow`, `transform`, `require_approval`, `deny`",
         ),
         ("version: true\nrules: []\n", "p.yaml:1: version: expected `int`, got `bool`"),
         ("rules: []\n", "p.yaml:1: object missing required field `version`"),
@@ -62,7 +62,7 @@ def test_file_that_cannot_be_used_is_refused_with_its_place(text: str, error: st
     ("value", "message"),
     [
         ("1180591620717411303424", "is beyond 64 bits"),
-        ("1e999", "is no finite number"),
+        ("1e999", "is beyond what a number can hold"),
         ('"\\ud800"', "has half a surrogate pair"),
         ("[" * 70 + "]" * 70, "is nested too deeply"),
         ('{"\\udfff": 1}', "has half a surrogate pair"),
