@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from agentguard.core import Action, Context, Principal, PrincipalKind, Resource, Risk, Sensitivity
 from agentguard.policy import Facts, Rule
+
+if TYPE_CHECKING:
+    import random
 
 ACTIONS = [
     Action(name=name, version=1, description="", risk=risk)
@@ -52,6 +55,7 @@ RESOURCE_PATTERNS = [
     "**",
     "*/api",
     "file:/etc/*",
+    "file:**",
     {"environment": "prod"},
     {"environment": ["prod", "staging"]},
     {"type": "deployment"},
@@ -61,7 +65,7 @@ RESOURCE_PATTERNS = [
     {"labels": {"team": "a"}},
     {"labels": {"team": ["a", "b"]}, "environment": "prod"},
 ]
-PARAM_CONDITIONS = [
+PARAM_CONDITIONS: list[dict[str, Any]] = [
     {"replicas": {"min": 2}},
     {"replicas": {"max": 5}},
     {"replicas": {"min": 1, "max": 3}},
@@ -91,12 +95,12 @@ PARAMS = {
 EFFECTS = ["allow", "deny", "require_approval", "transform"]
 
 
-def some(rng: random.Random, values: list, chance: float) -> list | None:
+def some(rng: random.Random, values: list[Any], chance: float) -> list[Any] | None:
     return rng.sample(values, rng.randint(1, 2)) if rng.random() < chance else None
 
 
-def conditions(rng: random.Random) -> dict:
-    made: dict = {}
+def conditions(rng: random.Random) -> dict[str, Any]:
+    made: dict[str, Any] = {}
     if rng.random() < 0.5:
         made["params"] = {
             k: v for each in rng.sample(PARAM_CONDITIONS, rng.randint(1, 2)) for k, v in each.items()
@@ -114,7 +118,7 @@ def conditions(rng: random.Random) -> dict:
 
 def random_rule(rng: random.Random, number: int) -> Rule:
     effect = rng.choice(EFFECTS)
-    made: dict = {"id": f"rule-{number}", "effect": effect, "reason": "because"}
+    made: dict[str, Any] = {"id": f"rule-{number}", "effect": effect, "reason": "because"}
     for key, patterns in (
         ("principals", PRINCIPAL_PATTERNS),
         ("actions", ACTION_PATTERNS),

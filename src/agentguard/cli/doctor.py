@@ -146,13 +146,18 @@ def _state(config: Config) -> Iterator[Finding]:
 def _audit(config: Config) -> Iterator[Finding]:
     from agentguard.assembly import verify_audit
 
-    if not config.audit_folder.is_dir():
+    if not config.audit_folder.exists():
         yield Finding("audit log", State.OK, "empty so far")
         return
     try:
         verification = verify_audit(config, environ())
     except AgentGuardError as error:
         yield Finding("audit log", State.PROBLEM, error.message, error.hint)
+        return
+    except OSError as error:
+        yield Finding(
+            "audit log", State.PROBLEM, f"cannot be read: {error.strerror}", "check its permissions"
+        )
         return
     if not verification.ok:
         yield Finding("audit log", State.PROBLEM, str(verification.problem), "agentguard audit verify")

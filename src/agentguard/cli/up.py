@@ -113,7 +113,8 @@ def _describe_policies(engine: Engine) -> dict[str, Any]:
 
 def _problems(engine: Engine) -> list[str]:
     problems: list[str] = []
-    if not engine.audit.state.healthy:
+    # Asking heals it, where what was wrong is mended.
+    if not engine.audit.probe().healthy:
         problems.append("the audit log takes no records, so everything is denied")
     if engine.project.policies.problem is not None:
         problems.append("the policy files cannot be used; an older set is in force")

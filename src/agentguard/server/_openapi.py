@@ -58,8 +58,8 @@ _ACTION = {
     "resource_types": ["deployment"],
 }
 _FILTERS = {
-    "principal": "Only decisions on this principal",
-    "action": "Only this action, as `name` or `name@version`",
+    "principal": "Only decisions on this principal; a glob",
+    "action": "Only this action, as `name` or `name@version`; a glob",
     "effect": "Only this effect",
     "since": "Only records from this time on (RFC 3339)",
     "until": "Only records before this time (RFC 3339)",
