@@ -20,7 +20,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
 PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,-]+\])?==\S+(?: ; .+?)? \\$", re.IGNORECASE)
-HOSTS = re.compile(r"https?://|--(?:extra-)?index-url|--find-links|--trusted-host")
+# An address, or an option at the start of a line, as one that names an index.
+HOSTS = re.compile(r"https?://|^-", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
