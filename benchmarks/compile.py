@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from benchmarks import ours, report
 from benchmarks.measure import best_s
 from benchmarks.workload import workload
 
-from agentguard.core import Request
 from agentguard.pdp import PolicyDecisionPoint
 from agentguard.policy import PolicyStore, compile_policies, parse_policies
+
+if TYPE_CHECKING:
+    from agentguard.core import Request
 
 SIZE = 1_000
 SWAPS = 10_000
