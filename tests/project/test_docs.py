@@ -113,7 +113,8 @@ def test_every_endpoint_is_documented_with_an_example() -> None:
 
 def test_every_metric_is_documented() -> None:
     text = (DOCS / "api.md").read_text()
-    names = {name for path in SOURCES for name in re.findall(r"\"(agentguard_[a-z_]+)\"", path.read_text())}
+    source = (ROOT / "src" / "agentguard" / "server" / "_metrics.py").read_text()
+    names = set(re.findall(r"\"(agentguard_[a-z_]+)\"", source))
     assert len(names) > 5
     assert [
         name for name in sorted(names) if f"| `{name}` |" not in text and f"| `{name}_total` |" not in text
