@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -125,3 +126,14 @@ def test_a_signal_ends_it_with_0_and_a_signed_head(agentguard: Command, number: 
     assert "Traceback" not in "".join(up.errors)
     found = agentguard("audit", "verify", "--json").json()
     assert (found["ok"], found["end_protected"], found["head"]["seq"]) == (True, True, 1)
+
+
+def test_with_json_one_line_says_where_it_is(agentguard: Command) -> None:
+    with agentguard.spawn("up", "--port", "0", "--json") as up:
+        assert up.stdout is not None
+        facts = json.loads(up.stdout.readline())
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", facts["url"])
+        assert facts["login"] is None
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(20) == 0
+        assert up.stdout.read() == ""
