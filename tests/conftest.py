@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from project import Command
+from command_line import Command
 
 if TYPE_CHECKING:
     from pathlib import Path

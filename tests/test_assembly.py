@@ -7,10 +7,10 @@ import pytest
 
 from agentguard.assembly import Engine, load_project, open_tokens, verify_audit
 from agentguard.core import ConfigError, Effect, Principal, Request
-from project import PARAMS, STAGING, wait_for
+from command_line import PARAMS, STAGING, wait_for
 
 if TYPE_CHECKING:
-    from project import Command
+    from command_line import Command
 
 CONFLICT = """\
 version: 1

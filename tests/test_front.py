@@ -10,7 +10,7 @@ import pytest
 
 import agentguard as front
 from agentguard import ActionDenied, ApprovalRequired, Effect, Guard, Principal, carry_out
-from project import PARAMS, Command, Sidecar, environment, sidecar, wait_for
+from command_line import PARAMS, Command, Sidecar, environment, sidecar, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from project import Command
+    from command_line import Command
 
 
 def test_list_shows_the_catalogue_and_narrows_it(agentguard: Command) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentguard.cli.agents import summarise
-from project import PROD, STAGING
+from command_line import PROD, STAGING
 
 if TYPE_CHECKING:
-    from project import Command
+    from command_line import Command
 
 
 def test_nobody_has_asked_says_what_to_try(agentguard: Command) -> None:

@@ -13,12 +13,12 @@ from agentguard.assembly import load_project
 from agentguard.cli._app import COMMANDS, run
 from agentguard.cli._exit import MEANINGS
 from agentguard.core import ExecutionError
-from project import STAGING, environment, spawn
+from command_line import STAGING, environment, spawn
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from project import Command
+    from command_line import Command
 
 
 def test_help_lists_commands_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +113,7 @@ def test_ctrl_c_ends_without_a_traceback(agentguard: Command) -> None:
 def _wait_until_it_reads(pid: int) -> None:
     from pathlib import Path
 
-    from project import wait_for
+    from command_line import wait_for
 
     def reading() -> bool:
         parts = Path(f"/proc/{pid}/syscall").read_text().split() if sys.platform == "linux" else ["0"]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentguard.cli.audit import line_of
-from project import PROD, STAGING, wait_for
+from command_line import PROD, STAGING, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from project import Command
+    from command_line import Command
 
 SCALE = ("scale-deployment", "-r", "staging/api", "--params")
 

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from agentguard.core import Decision, Effect
-from project import PARAMS, PROD, STAGING, environment
+from command_line import PARAMS, PROD, STAGING, environment
 
 if TYPE_CHECKING:
-    from project import Command
+    from command_line import Command
 
 SCALE = ("scale-deployment", "-r", "staging/api", "-P", "namespace=staging", "-P", "deployment=api")
 DELETE = ("delete-deployment", "-r", "staging/api", "-P", "namespace=staging", "-P", "deployment=api")

@@ -3,10 +3,10 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from project import STAGING
+from command_line import STAGING
 
 if TYPE_CHECKING:
-    from project import Command
+    from command_line import Command
 
 
 def _findings(agentguard: Command, code: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import yaml
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from project import Command
+    from command_line import Command
 
 
 def test_init_scaffolds_staging_allowed_and_prod_asking(agentguard: Command) -> None:

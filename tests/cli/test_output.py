@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentguard.cli._output import plain, table, to_json
-from project import PROD, STAGING, environment
+from command_line import PROD, STAGING, environment
 
 if TYPE_CHECKING:
-    from project import Command
+    from command_line import Command
 
 ROW = ("deploy-agent", "2026-11-21 04:29", "2026-11-21 04:31", 5, "transform scale-deployment@1 " * 3)
 COLUMNS = ("principal", "since", "last asked", "decisions", "last decision")

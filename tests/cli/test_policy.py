@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from project import PROD, STAGING
+from command_line import PROD, STAGING
 
 if TYPE_CHECKING:
-    from project import Command
+    from command_line import Command
 
 CONFLICT = """\
 version: 1

@@ -13,7 +13,7 @@ from agentguard.cli._app import run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from project import Command
+    from command_line import Command
 
 
 def _issue(agentguard: Command, *arguments: str) -> str:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentguard.cli._app import run
-from project import Sidecar, sidecar, wait_for
+from command_line import Sidecar, sidecar, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from project import Command
+    from command_line import Command
 
 
 @pytest.fixture(scope="module")
