@@ -207,9 +207,17 @@ def test_decision_that_cannot_be_recorded_is_a_deny(
 
 def test_outcome_is_recorded_and_its_failure_raised() -> None:
     log = MemoryLog()
-    PolicyDecisionPoint(world(), audit=log).record_outcome(Outcome("event-1", "failed", "x" * 900))
+    PolicyDecisionPoint(world(), audit=log).record_outcome(
+        Outcome("event-1", "failed", "x" * 900, "deploy-agent")
+    )
     assert log.records == [
-        {"type": "outcome", "decision": "event-1", "status": "failed", "detail": "x" * 500}
+        {
+            "type": "outcome",
+            "decision": "event-1",
+            "principal": "deploy-agent",
+            "status": "failed",
+            "detail": "x" * 500,
+        }
     ]
     PolicyDecisionPoint(world()).record_outcome(Outcome("event-1", "succeeded"))
     with pytest.raises(AuditError):
@@ -263,7 +271,8 @@ def test_secret_value_stands_nowhere_but_in_the_parameters(written: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "params", [{"password": SECRET.upper()}, {"password": [SECRET]}, {"pasword": SECRET}]
+    "params",
+    [{"password": SECRET.upper()}, {"password": [SECRET]}, {"pasword": SECRET}, {"n": SECRET}],
 )
 def test_refused_secret_stands_nowhere_either(params: dict[str, Any]) -> None:
     log = MemoryLog()
@@ -354,3 +363,9 @@ def test_hostile_ids_do_not_fill_the_memory_with_keys() -> None:
 def test_obligations_reach_the_decision() -> None:
     rule = {"effect": "allow", "obligations": [{"log_level": "error"}]}
     assert PolicyDecisionPoint(world(rule)).decide(ask()).obligations == (Obligation("log_level", "error"),)
+
+
+def test_request_for_a_pattern_of_resources_is_denied() -> None:
+    decision = PolicyDecisionPoint(world()).decide(ask(resource="prod/*"))
+    assert decision.effect is Effect.DENY
+    assert "one resource" in decision.reason

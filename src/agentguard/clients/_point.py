@@ -186,7 +186,7 @@ class EnforcementPoint:
         if not decision.audit_id:
             return
         try:
-            self._decider.record_outcome(Outcome(decision.audit_id, status, detail))
+            self._decider.record_outcome(Outcome(decision.audit_id, status, detail, decision.principal))
         except Exception as error:  # noqa: BLE001 - a failed record must not look like a failed action
             name = type(error).__name__
             _LOGGER.error("an outcome is not recorded: %s", name)  # noqa: TRY400 - a traceback may quote parameters
