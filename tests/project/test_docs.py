@@ -111,6 +111,19 @@ def test_every_endpoint_is_documented_with_an_example() -> None:
             assert f"http://127.0.0.1:8787{path}" in section
 
 
+def test_every_metric_is_documented() -> None:
+    text = (DOCS / "api.md").read_text()
+    names = {
+        name
+        for path in SOURCES
+        for name in re.findall(r"Family\(\s*\"(agentguard_[a-z_]+)\"", path.read_text())
+    }
+    assert len(names) > 5
+    assert [
+        name for name in sorted(names) if f"| `{name}` |" not in text and f"| `{name}_total` |" not in text
+    ] == []
+
+
 def test_every_word_of_the_rule_language_is_documented() -> None:
     text = (DOCS / "policies.md").read_text()
     words = [effect.value for effect in Effect]
@@ -182,6 +195,13 @@ def test_internal_links_lead_somewhere(page: Path) -> None:
         there = (page.parent / path).resolve() if path else page
         assert there.exists(), target
         assert not anchor or anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name_of)
+def test_every_make_target_that_is_named_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^\$ )make (?:[A-Z_]+=\S+ )*([a-z]+)", page.read_text(), re.MULTILINE))
+    assert named <= targets
 
 
 # Written in two parts, so that this file is not found by itself.
