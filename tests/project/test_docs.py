@@ -153,6 +153,23 @@ def test_readme_has_examples_that_run() -> None:
     assert ROOT / "README.md" in RUNNABLE
 
 
+@pytest.mark.slow
+def test_demo_prints_what_the_readme_says() -> None:
+    (shown,) = [
+        each for each in blocks((ROOT / "README.md").read_text()) if each.mark == "output of the demo"
+    ]
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "devops" / "run.py", "--once", "--port", "0", "--no-color"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert matches(["…", *shown.body.splitlines(), "…"], done.stdout.splitlines()), done.stdout
+
+
 @pytest.mark.parametrize(
     ("expected", "actual", "same"),
     [
