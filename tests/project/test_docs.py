@@ -113,8 +113,11 @@ def test_every_endpoint_is_documented_with_an_example() -> None:
 
 def test_every_metric_is_documented() -> None:
     text = (DOCS / "api.md").read_text()
-    source = (ROOT / "src" / "agentguard" / "server" / "_metrics.py").read_text()
-    names = set(re.findall(r"\"(agentguard_[a-z_]+)\"", source))
+    names = {
+        name
+        for path in SOURCES
+        for name in re.findall(r"Family\(\s*\"(agentguard_[a-z_]+)\"", path.read_text())
+    }
     assert len(names) > 5
     assert [
         name for name in sorted(names) if f"| `{name}` |" not in text and f"| `{name}_total` |" not in text
@@ -148,6 +151,23 @@ def test_examples_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
 
 def test_readme_has_examples_that_run() -> None:
     assert ROOT / "README.md" in RUNNABLE
+
+
+@pytest.mark.slow
+def test_demo_prints_what_the_readme_says() -> None:
+    (shown,) = [
+        each for each in blocks((ROOT / "README.md").read_text()) if each.mark == "output of the demo"
+    ]
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "devops" / "run.py", "--once", "--port", "0", "--no-color"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert matches(["…", *shown.body.splitlines(), "…"], done.stdout.splitlines()), done.stdout
 
 
 @pytest.mark.parametrize(
