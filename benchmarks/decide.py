@@ -11,14 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import ours, report
-from benchmarks.measure import ROUNDS, Cost, cost
-from benchmarks.workload import CHECKED, Workload, oracle, workload
-
 from agentguard import Guard
 from agentguard.audit import MemoryLog, SegmentLog
 from agentguard.identity import StateFolder, audit_keys
 from agentguard.pdp import PolicyDecisionPoint
+from benchmarks import ours, report
+from benchmarks.measure import ROUNDS, Cost, cost
+from benchmarks.workload import CHECKED, Workload, oracle, workload
 
 if TYPE_CHECKING:
     from agentguard.core import AuditLog, Request

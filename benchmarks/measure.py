@@ -36,13 +36,11 @@ def cost(call: Callable[[T], object], inputs: Sequence[T], *, calls: int, rounds
     todo = [inputs[index % len(inputs)] for index in range(calls)]
     for each in todo[: len(inputs)]:
         call(each)  # what is built on first use is built
-    measured = []
     # As timeit does: what the collector visits is the benchmark's own inputs, not the cost of a call.
     gc.collect()
     gc.disable()
     try:
-        for _ in range(rounds):
-            measured.append(Cost(*_latencies(call, todo), *_throughput(call, todo)))
+        measured = [Cost(*_latencies(call, todo), *_throughput(call, todo)) for _ in range(rounds)]
     finally:
         gc.enable()
     columns = zip(*measured, strict=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.workload import MAX_AMOUNT, ROLES, VERBS
-
 from agentguard.core import Action, Effect, Principal, Request, Resource, Risk, Sensitivity
 from agentguard.pdp import World
 from agentguard.policy import (
@@ -19,6 +17,7 @@ from agentguard.policy import (
     compile_policies,
 )
 from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
+from benchmarks.workload import MAX_AMOUNT, ROLES, VERBS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from agentguard.core import Context, Principal
+from agentguard.policy import Facts
 from benchmarks import ours, report
 from benchmarks.measure import Cost, cost
 from benchmarks.workload import CHECKED, EFFECTS, Ask, Spec, Workload, oracle, workload
-
-from agentguard.core import Context, Principal
-from agentguard.policy import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

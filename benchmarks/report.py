@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 COST_COLUMNS = ("p50 µs", "p99 µs", "cpu µs", "per second")
 
 tables: list[dict[str, Any]] = []
-"""Every table that was printed in this process, in order."""
+"""Every table that was printed since this list was last cleared, in order."""
 
 
 def table(
@@ -33,7 +33,7 @@ def table(
     tables.append(
         {
             "title": title,
-            "rows": [dict(zip(columns, row, strict=True)) for row in rows],
+            "rows": [dict(zip(("name", *columns[1:]), row, strict=True)) for row in rows],
             "notes": list(notes),
         }
     )

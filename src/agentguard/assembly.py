@@ -164,9 +164,7 @@ class Engine:
         self.pdp.world = msgspec.structs.replace(self.pdp.world, policies=policies)
         findings = self.project.lint(policies)
         if findings:
-            _log.warning(
-                "%d things to look at in the new policy; see `agentguard policy validate`", len(findings)
-            )
+            _log.warning("findings in the new policy: %d; see `agentguard policy validate`", len(findings))
 
     def close(self) -> None:
         """Stop following files, deny from now on, flush the log and sign its head. Idempotent."""

@@ -111,6 +111,19 @@ def test_every_endpoint_is_documented_with_an_example() -> None:
             assert f"http://127.0.0.1:8787{path}" in section
 
 
+def test_every_metric_is_documented() -> None:
+    text = (DOCS / "api.md").read_text()
+    names = {
+        name
+        for path in SOURCES
+        for name in re.findall(r"Family\(\s*\"(agentguard_[a-z_]+)\"", path.read_text())
+    }
+    assert len(names) > 5
+    assert [
+        name for name in sorted(names) if f"| `{name}` |" not in text and f"| `{name}_total` |" not in text
+    ] == []
+
+
 def test_every_word_of_the_rule_language_is_documented() -> None:
     text = (DOCS / "policies.md").read_text()
     words = [effect.value for effect in Effect]
@@ -138,6 +151,23 @@ def test_examples_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
 
 def test_readme_has_examples_that_run() -> None:
     assert ROOT / "README.md" in RUNNABLE
+
+
+@pytest.mark.slow
+def test_demo_prints_what_the_readme_says() -> None:
+    (shown,) = [
+        each for each in blocks((ROOT / "README.md").read_text()) if each.mark == "output of the demo"
+    ]
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "devops" / "run.py", "--once", "--port", "0", "--no-color"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert matches(["…", *shown.body.splitlines(), "…"], done.stdout.splitlines()), done.stdout
 
 
 @pytest.mark.parametrize(
@@ -182,6 +212,13 @@ def test_internal_links_lead_somewhere(page: Path) -> None:
         there = (page.parent / path).resolve() if path else page
         assert there.exists(), target
         assert not anchor or anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name_of)
+def test_every_make_target_that_is_named_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^\$ )make (?:[A-Z_]+=\S+ )*([a-z]+)", page.read_text(), re.MULTILINE))
+    assert named <= targets
 
 
 # Written in two parts, so that this file is not found by itself.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from agentguard.cli._output import Output, plain
-from agentguard.config import FILE_NAME
+from agentguard.config import FILE_NAME, FOLDER_VARIABLE
 from agentguard.core import AgentGuardError, Context, Principal, Request
 from agentguard.documents import parse
 
@@ -46,7 +46,7 @@ def project_option(function: F) -> F:
         "--project",
         "folder",
         type=click.Path(path_type=Path, file_okay=False),
-        envvar="AGENTGUARD_PROJECT",
+        envvar=FOLDER_VARIABLE,
         help=f"The project folder.  [default: the nearest one upwards with {FILE_NAME}]",
     )
     @functools.wraps(function)

@@ -73,6 +73,11 @@ def _code(point: int) -> str:
     return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"  # noqa: PLR2004 - and four
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 record` or `5 records`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def colour() -> bool | None:
     """Return False where the user wants no colours (no-color.org); None leaves it to whether it is a terminal."""
     return False if os.environ.get("NO_COLOR") else None

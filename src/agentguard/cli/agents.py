@@ -36,7 +36,8 @@ def _agents(folder: Path) -> dict[str, Agent]:
     from agentguard.audit import read_records
     from agentguard.config import load_config
 
-    return summarise(read_records(load_config(folder, environ()).audit_folder))
+    path = load_config(folder, environ()).audit_folder
+    return summarise(read_records(path) if path.exists() else ())
 
 
 def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Agent]:

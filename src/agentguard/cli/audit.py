@@ -16,7 +16,7 @@ import msgspec
 from agentguard.audit import Filter, export_csv, export_json_lines, read_folder, read_records
 from agentguard.cli._exit import ExitCode
 from agentguard.cli._options import environ, output_options, project_option
-from agentguard.cli._output import Output, effect_text, escaped, plain, to_json
+from agentguard.cli._output import Output, counted, effect_text, escaped, plain, to_json
 from agentguard.config import load_config
 from agentguard.core import Effect
 
@@ -177,7 +177,7 @@ def _follow(path: Path, wanted: Filter, last: int) -> Iterator[Mapping[str, Any]
 def export(*, kind: str, target: Any, last: int | None, wanted: Filter, folder: Path) -> None:
     """Write records as JSON lines, as they stand in the log, or as CSV."""
     records = read_records(_folder_of(folder), msgspec.structs.replace(wanted, last=last))
-    stream = _ForTerminal() if target.name == "<stdout>" and sys.stdout.isatty() else target
+    stream = _ForTerminal() if target.name in ("-", "<stdout>") and sys.stdout.isatty() else target
     (export_csv if kind == "csv" else export_json_lines)(records, stream)
 
 
@@ -233,11 +233,10 @@ def _show_verification(found: Verification) -> None:
         problem = found.problem
         click.echo(f"{mark}: record {problem.seq} was {problem.kind} ({plain(problem.file)}:{problem.line})")
         click.echo(f"  {plain(problem.message)}")
-        click.echo(f"  {found.records} records before it are good")
+        click.echo(f"  {counted(found.records, 'record')} before it verified")
         return
     mark = click.style("✔ intact", fg="green", bold=True)
-    records = f"{found.records} record{'s' if found.records != 1 else ''}"
-    click.echo(f"{mark}: {records} in {found.segments} file{'s' if found.segments != 1 else ''}")
+    click.echo(f"{mark}: {counted(found.records, 'record')} in {counted(found.segments, 'file')}")
     if found.head is not None and found.end_protected:
         click.echo(f"  the signed head names record {found.head.seq}, hash {found.head.hash[:16]}…")
     for note in found.notes:

@@ -9,7 +9,7 @@ import click
 
 from agentguard.cli._exit import ExitCode, of_effect
 from agentguard.cli._options import Asked, environ, output_options, project_option, request_options
-from agentguard.cli._output import Output, effect_text, plain, table, to_json
+from agentguard.cli._output import Output, counted, effect_text, plain, table, to_json
 
 if TYPE_CHECKING:
     from agentguard.core import Decision, NearMiss
@@ -77,9 +77,8 @@ def _show_findings(policies: PolicySet, findings: list[LintFinding]) -> None:
         click.echo(f"{place}{kind}: " + plain(f"rule `{finding.rule}` {finding.message}"))
         if finding.witness is not None:
             click.echo(f"  for example: {plain(_witness_text(finding.witness))}")
-    rules = f"{len(policies.rules)} rule{'s' if len(policies.rules) != 1 else ''}"
-    count = f"{len(findings)} finding{'s' if len(findings) != 1 else ''}" if findings else "nothing to report"
-    click.echo(f"{rules}, {count}; {policies.version[:19]}")
+    count = counted(len(findings), "finding") if findings else "nothing to report"
+    click.echo(f"{counted(len(policies.rules), 'rule')}, {count}; {policies.version[:19]}")
 
 
 def _witness_text(witness: Witness) -> str:
