@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import Action, Context, Decision, Effect, Principal, Request
+from agentguard.facts import FactExtractor, FactSettings
 from agentguard.pdp._evaluate import World
 from agentguard.pdp._pdp import PolicyDecisionPoint
 from agentguard.pdp._risk import RiskPolicy
-from agentguard.policy import Rule, compile_policies
-from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
+from agentguard.policy import PolicySet, Rule, compile_policies, shipped_rules
+from agentguard.registry import ActionRegistry, Inventory, ResourceEntry, load_actions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,20 +61,23 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CaseWorld(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A world that a file brings with it."""
+    """A world that a file brings with it; `catalogue`: the shipped actions are declared too."""
 
     actions: tuple[Action, ...] = ()
     resources: tuple[ResourceEntry, ...] = ()
     principals: tuple[Principal, ...] = ()
     risk: RiskPolicy = RiskPolicy()
+    catalogue: bool = False
+    facts: FactSettings = FactSettings()
 
 
 class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file of cases."""
+    """One file of cases; `shipped`: the rules that ship with the package hold beside its own."""
 
     cases: tuple[Case, ...]
     world: CaseWorld | None = None
     rules: tuple[Rule, ...] | None = None
+    shipped: bool = False
     now: datetime = NOON_ON_A_MONDAY
 
 
@@ -105,12 +109,12 @@ def run_cases(document: Document, world: World | None = None) -> Iterator[CaseRe
     if world is None:
         raise document.error("the file needs a `world`, or a project to be about")
     if content.rules is not None:
-        world = msgspec.structs.replace(world, policies=compile_policies(content.rules))
+        world = msgspec.structs.replace(world, policies=_policies(content.rules, content))
     clock = _FixedClock(content.now)
     for index, case in enumerate(content.cases):
         own = world
         if case.rules is not None:
-            own = msgspec.structs.replace(world, policies=compile_policies(case.rules))
+            own = msgspec.structs.replace(world, policies=_policies(case.rules, content))
         request = _request(case.request, own)
         # A case may say nothing of near misses, so they are traced only where it does.
         point = PolicyDecisionPoint(own, clock=clock)
@@ -122,11 +126,18 @@ def run_cases(document: Document, world: World | None = None) -> Iterator[CaseRe
 def _own_world(content: CaseFile) -> World:
     assert content.world is not None
     return World(
-        registry=ActionRegistry.build(content.world.actions),
+        registry=ActionRegistry.build(
+            (*(load_actions([]) if content.world.catalogue else ()), *content.world.actions)
+        ),
         inventory=Inventory.build(content.world.resources, content.world.principals),
-        policies=compile_policies(content.rules or ()),
+        policies=_policies(content.rules or (), content),
         risk=content.world.risk,
+        facts=FactExtractor(content.world.facts),
     )
+
+
+def _policies(rules: tuple[Rule, ...], content: CaseFile) -> PolicySet:
+    return PolicySet((*(shipped_rules() if content.shipped else ()), *compile_policies(rules).rules))
 
 
 def _request(written: CaseRequest, world: World) -> Request:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import (
+    NO_FACTS,
+    ArgumentFacts,
     Context,
     Effect,
     Obligation,
@@ -21,6 +23,7 @@ from agentguard.core import (
     snapshot,
 )
 from agentguard.enforcement import obligation_problem
+from agentguard.facts import FactExtractor
 from agentguard.pdp._risk import RiskPolicy, risk_reason
 from agentguard.policy import Facts, PolicySet, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
@@ -36,6 +39,15 @@ class World(msgspec.Struct, frozen=True):
     inventory: Inventory
     policies: PolicySet
     risk: RiskPolicy = RiskPolicy()
+    facts: FactExtractor = FactExtractor()  # noqa: RUF009 - it holds settings and a cache, and may be shared
+
+    def facts_about(
+        self, action: CompiledAction, params: dict[str, Any], resource: Resource
+    ) -> ArgumentFacts:
+        """Return what is inside the arguments, to be worked out when a rule asks."""
+        if not self.policies.asks_facts:
+            return NO_FACTS
+        return self.facts.view(action.action, params, resource)
 
 
 class Verdict(msgspec.Struct):
@@ -64,7 +76,8 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     problem = _schema_problem(action, resource, params)
     if problem is not None:
         return Verdict(Effect.DENY, "schema", problem, action, params)
-    facts = Facts(principal, action.action, resource, params, context, now)
+    inside = world.facts_about(action, params, resource)
+    facts = Facts(principal, action.action, resource, params, context, now, inside)
     ruling = world.policies.evaluate(facts)
     verdict = _from_ruling(ruling, action, resource, params)
     if verdict.effect is Effect.DENY:
@@ -152,7 +165,8 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     problem = _schema_problem(action, resource, params)
     if problem is not None:
         return _denied(first, f"the rewritten request is invalid: {problem}")
-    again = Facts(facts.principal, action.action, resource, params, facts.context, facts.now)
+    inside = world.facts_about(action, params, resource)
+    again = Facts(facts.principal, action.action, resource, params, facts.context, facts.now, inside)
     ruling = world.policies.evaluate(again)
     second = _from_ruling(ruling, action, resource, params)
     if second.effect is Effect.DENY:

@@ -24,6 +24,7 @@ from agentguard.policy._rule import (
     When,
 )
 from agentguard.policy._set import PolicySet, Ruling
+from agentguard.policy._shipped import shipped_rules
 from agentguard.policy._store import PolicyStore, PolicyWatcher
 from agentguard.policy._templates import Template, find_template, templates
 from agentguard.policy._transform import Rewrite
@@ -62,5 +63,6 @@ __all__ = [
     "near_misses",
     "parse_policies",
     "policy_files",
+    "shipped_rules",
     "templates",
 ]

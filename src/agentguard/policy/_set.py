@@ -15,7 +15,7 @@ from agentguard.policy._selectors import principal_keys, resource_keys
 from agentguard.policy._transform import Rewrite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from agentguard.policy._facts import Facts
 
@@ -52,9 +52,16 @@ class PolicySet:
         self.rules = tuple(sorted(rules, key=lambda rule: rule.id))
         self._refuse_duplicates()
         self.version = "sha256:" + hashlib.sha256("".join(r.digest for r in self.rules).encode()).hexdigest()
-        self._mandatory = Index(rule for rule in self.rules if rule.rule.tier is Tier.MANDATORY)
+        mandatory = [rule for rule in self.rules if rule.rule.tier is Tier.MANDATORY]
+        # A ban that needs a fact of a family costs nothing where nothing of that family is known.
+        self._by_family = {
+            family: Index(rule for rule in mandatory if rule.needs_family == family)
+            for family in sorted({rule.needs_family for rule in mandatory if rule.needs_family is not None})
+        }
+        self._mandatory = Index(rule for rule in mandatory if rule.needs_family is None)
+        self.asks_facts = any(rule.asks_facts for rule in self.rules)
         self._specific = Index(rule for rule in self.rules if rule.rule.tier is Tier.POLICY)
-        self._has_mandatory = any(rule.rule.tier is Tier.MANDATORY for rule in self.rules)
+        self._has_mandatory = any(rule.needs_family is None for rule in mandatory)
         # Keys under which nothing is filed are not kept: a hostile id can have a thousand of them.
         self._filed_principals = frozenset(
             key for r in self.rules for head in r.principals for key in head.keys
@@ -81,8 +88,10 @@ class PolicySet:
             mandatory = [
                 each.rule for each in self._mandatory.candidates(facts, who, what) if each.applies(facts)
             ]
-            if any(rule.effect is Effect.DENY for rule in mandatory):
-                return _join(mandatory, [], names_resource=False)
+        if self._by_family and facts.facts.families:
+            mandatory += self._about_arguments(facts, who, what)
+        if mandatory and any(rule.effect is Effect.DENY for rule in mandatory):
+            return _join(mandatory, [], names_resource=False)
         winners = self._specific.most_specific(facts, who, what)
         if not winners:
             return Ruling(effect=Effect.DENY, stage=DEFAULT, reason=_default_reason(facts))
@@ -101,11 +110,22 @@ class PolicySet:
         names = any(winner.names_resource for winner in winners)
         return _join(mandatory, [winner.rule for winner in winners], names_resource=names)
 
+    def _about_arguments(
+        self, facts: Facts, who: tuple[str, ...], what: tuple[str, ...]
+    ) -> Iterator[CompiledRule]:
+        for family in facts.facts.families:
+            index = self._by_family.get(family)
+            if index is not None:
+                for each in index.candidates(facts, who, what):
+                    if each.applies(facts):
+                        yield each.rule
+
     def candidates(self, facts: Facts) -> list[Alternative]:
         """Return every alternative that is filed under the request's keys: mandatory, then by rank."""
         who, what = principal_keys(facts.principal), resource_keys(facts.resource)
         return [
             *self._mandatory.candidates(facts, who, what),
+            *(one for index in self._by_family.values() for one in index.candidates(facts, who, what)),
             *self._specific.candidates(facts, who, what),
         ]
 
