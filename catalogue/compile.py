@@ -55,7 +55,9 @@ def main() -> int:
     (PACKAGE / "catalogue.json").write_bytes(content)
     SHIPPED.write_bytes(rules)
     (PACKAGE / "_catalogue_digest.py").write_text(digest_module(content), encoding="utf-8")
-    sys.stdout.write(f"{len(content.splitlines()) - 2} actions, {len(content)} bytes; {len(rules.splitlines()) - 2} rules\n")
+    sys.stdout.write(
+        f"{len(content.splitlines()) - 2} actions, {len(content)} bytes; {len(rules.splitlines()) - 2} rules\n"
+    )
     return 0
 
 

@@ -50,7 +50,17 @@ class FactSpec(msgspec.Struct, frozen=True):
         return self.name.partition(".")[0]
 
 
-SQL_DIALECTS = ("bigquery", "clickhouse", "duckdb", "mysql", "oracle", "postgres", "snowflake", "sqlite", "tsql")
+SQL_DIALECTS = (
+    "bigquery",
+    "clickhouse",
+    "duckdb",
+    "mysql",
+    "oracle",
+    "postgres",
+    "snowflake",
+    "sqlite",
+    "tsql",
+)
 
 # The values of the schema keyword `facts`: what it is said of a parameter that its text is.
 FACT_SOURCES: Mapping[str, str] = {

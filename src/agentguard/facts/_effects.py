@@ -28,13 +28,27 @@ _SYSTEM = re.compile(
     r"/|/\*|~|~/\*|\.|\.\.|\*|\./\*|\.git|.*/\.\.|(?:/(?:bin|boot|dev|etc|lib|lib32|lib64|proc|root|sbin|sys|usr)(?:/.*)?)|/(?:home|opt|mnt|media|srv|var|run|Users|Library|System|data)(?:/\*)?|/(?:home|Users)/[^/]+(?:/\*)?|/var/(?:lib|log|spool|mail|backups)(?:/.*)?|~/\.(?:ssh|gnupg|aws|kube|config)(?:/.*)?|/[*.?]+"
 )
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
+_BARE_HOST = re.compile(
+    r"(?:[\w-]+\.)+[a-zA-Z][\w-]*(?::\d+)?(?:/\S*)?|(?:\d+\.){3}\d+(?::\d+)?(?:/\S*)?|(?:0x[0-9a-fA-F]+|\d{6,10})(?:/\S*)?"
+)
+_VALUED = frozenset("oHdXuAeFTbcmwxEKQrtCyYzUP")
 _SOCKET = re.compile(r"/dev/(?:tcp|udp)/([^/]+)/([^/\s]+)")
-_RAW_DEVICE = re.compile(r"/dev/(?:sd|hd|vd|xvd|nvme|mmcblk|disk|rdisk|dm-|md|loop|mapper/|mem|kmem|port|nbd).*")
-_REMOTE_SHELL = re.compile(r"(?s)socket.*(?:dup2|subprocess|pty|/bin/(?:ba)?sh|exec|popen|spawn)|/bin/(?:ba)?sh.*socket|fsockopen.*(?:exec|sh)|TCPSocket|IO::Socket")
-_SYSTEM_CALL = re.compile(r"""(?:os\.(?:system|popen)|subprocess\.\w+|\bsystem|\bexec|\bpopen|child_process)\W""")
-_DECODED = re.compile(r"(?s)(?:b64decode|base64_decode|fromhex|decode\(['\"](?:hex|base64)|Buffer\.from\([^)]*base64|unpack\(?['\"][mH]|atob\().*|(?:exec|eval)\s*\(.*(?:b64decode|base64|decompress|fromhex)")
+_RAW_DEVICE = re.compile(
+    r"/dev/(?:sd|hd|vd|xvd|nvme|mmcblk|disk|rdisk|dm-|md|loop|mapper/|mem|kmem|port|nbd).*"
+)
+_REMOTE_SHELL = re.compile(
+    r"(?s)socket.*(?:dup2|subprocess|pty|/bin/(?:ba)?sh|exec|popen|spawn)|/bin/(?:ba)?sh.*socket|fsockopen.*(?:exec|sh)|TCPSocket|IO::Socket"
+)
+_SYSTEM_CALL = re.compile(
+    r"""(?:os\.(?:system|popen)|subprocess\.\w+|\bsystem|\bexec|\bpopen|child_process)\W"""
+)
+_DECODED = re.compile(
+    r"(?s)(?:b64decode|base64_decode|fromhex|decode\(['\"](?:hex|base64)|Buffer\.from\([^)]*base64|unpack\(?['\"][mH]|atob\().*|(?:exec|eval)\s*\(.*(?:b64decode|base64|decompress|fromhex)"
+)
 _RUNS_DECODED = re.compile(r"\b(?:exec|eval|system|popen|compile|spawn|Function)\b")
-_LOG_SWITCHES = re.compile(r"\bHIST(?:FILE|SIZE|FILESIZE)=(?:/dev/null|0|''|\"\")?(?:\s|$)|unset\s+HIST(?:FILE|SIZE)|\bset\s+\+o\s+history")
+_LOG_SWITCHES = re.compile(
+    r"\bHIST(?:FILE|SIZE|FILESIZE)=(?:/dev/null|0|''|\"\")?(?:\s|$)|unset\s+HIST(?:FILE|SIZE)|\bset\s+\+o\s+history"
+)
 
 
 class Effects:
@@ -44,7 +58,9 @@ class Effects:
         self.commands: dict[str, None] = {}
         self.functions: set[str] = set()
         self.dynamic = self.pipes_to_shell = self.downloads_and_runs = self.fork_bomb = False
-        self.reverse_shell = self.encoded_payload = self.log_tampering = self.exports = self.privileged = False
+        self.reverse_shell = self.encoded_payload = self.log_tampering = self.exports = self.privileged = (
+            False
+        )
         self.deletes_root = self.formats = False
         self.deletes: dict[str, None] = {}
         self.reads: dict[str, None] = {}
@@ -58,7 +74,9 @@ class Effects:
     def facts(self) -> dict[str, Any]:
         """Return what was found, as facts; `net.*` is left to the caller (see `urls`)."""
         writes, reads = _paths(self.writes), _paths(self.reads)
-        exports = self.exports or (self._dumps and any(is_export(p) or path_class(p) == "temporary" for p in writes))
+        exports = self.exports or (
+            self._dumps and any(is_export(p) or path_class(p) == "temporary" for p in writes)
+        )
         return {
             "shell.commands": tuple(self.commands)[:_MAX_LISTED],
             "shell.dynamic": self.dynamic,
@@ -170,16 +188,19 @@ class Effects:
         plain = [each for each in run.arguments if not each.startswith("-") and UNKNOWN not in each]
         self.urls.update(dict.fromkeys(each for each in plain if _URL.fullmatch(each)))
         if run.name in FETCHERS:
-            self.urls.update(dict.fromkeys(f"http://{e}" for e in plain if re.fullmatch(r"[\w.-]+\.[a-z]{2,}(?:[:/]\S*)?|[\d.]+(?:[:/]\S*)|(?:\d+\.){3}\d+", e) and "/" not in e.partition(".")[0] and not e.endswith((".json", ".sh", ".txt", ".html", ".gz"))))
+            self.urls.update(dict.fromkeys(f"http://{each}" for each in _bare_hosts(run.arguments)))
             self._fetches(run)
         elif run.name in ("nc", "ncat", "netcat", "telnet") and len(plain) > 1:
             self.hosts.setdefault(f"{plain[-2]}:{plain[-1]}" if plain[-1].isdigit() else plain[-1])
         if run.name in ("nc", "ncat", "netcat"):
             self.reverse_shell |= any(
-                each in ("--exec", "--sh-exec", "-e", "-c") or re.fullmatch(r"-\w*[ec]", each) is not None for each in run.arguments
+                each in ("--exec", "--sh-exec", "-e", "-c") or re.fullmatch(r"-\w*[ec]", each) is not None
+                for each in run.arguments
             )
         if run.name == "socat":
-            self.reverse_shell |= any(re.match(r"(?i)(?:exec|system):", each) is not None for each in run.arguments)
+            self.reverse_shell |= any(
+                re.match(r"(?i)(?:exec|system):", each) is not None for each in run.arguments
+            )
 
     def _fetches(self, run: Run) -> None:
         words = run.arguments
@@ -195,7 +216,9 @@ class Effects:
 
     def _rm(self, run: Run) -> None:
         flags = [each for each in run.arguments if each.startswith("-")]
-        folders = any(each == "--recursive" or re.fullmatch(r"-[a-zA-Z]*[rR][a-zA-Z]*", each) for each in flags)
+        folders = any(
+            each == "--recursive" or re.fullmatch(r"-[a-zA-Z]*[rR][a-zA-Z]*", each) for each in flags
+        )
         for target in _plain(run.arguments):
             self.deletes.setdefault(target)
             self._spoils(target)
@@ -257,7 +280,9 @@ class Effects:
     def _visudo(self, _run: Run) -> None:
         self.writes.setdefault("/etc/sudoers")
 
-    _usermod = _useradd = _userdel = _passwd = _groupadd = _chpasswd = lambda self, _run: self.writes.setdefault("/etc/passwd")
+    _usermod = _useradd = _userdel = _passwd = _groupadd = _chpasswd = lambda self, _run: (
+        self.writes.setdefault("/etc/passwd")
+    )
 
     def _crontab(self, run: Run) -> None:
         if run.arguments != ("-l",):
@@ -267,16 +292,22 @@ class Effects:
         self.log_tampering |= any(each.startswith(("-c", "-d", "-w")) for each in run.arguments)
 
     def _journalctl(self, run: Run) -> None:
-        self.log_tampering |= any(each.startswith(("--vacuum", "--rotate", "--flush")) for each in run.arguments)
+        self.log_tampering |= any(
+            each.startswith(("--vacuum", "--rotate", "--flush")) for each in run.arguments
+        )
 
     def _auditctl(self, run: Run) -> None:
-        self.log_tampering |= "-D" in run.arguments or "-e0" in run.arguments or "-e 0" in " ".join(run.arguments)
+        self.log_tampering |= (
+            "-D" in run.arguments or "-e0" in run.arguments or "-e 0" in " ".join(run.arguments)
+        )
 
     def _dmesg(self, run: Run) -> None:
         self.log_tampering |= any(each in ("-C", "--clear", "-c") for each in run.arguments)
 
     def _systemctl(self, run: Run) -> None:
-        self.log_tampering |= any(each in ("stop", "disable", "mask", "kill") for each in run.arguments) and any(
+        self.log_tampering |= any(
+            each in ("stop", "disable", "mask", "kill") for each in run.arguments
+        ) and any(
             each.startswith(("auditd", "rsyslog", "syslog", "systemd-journald")) for each in run.arguments
         )
 
@@ -312,8 +343,19 @@ def _plain(words: tuple[str, ...]) -> Iterator[str]:
             yield word
 
 
+def _bare_hosts(words: tuple[str, ...]) -> Iterator[str]:
+    """Yield arguments of a fetcher that name a host without a scheme; not the values of options."""
+    for before, word in zip(("", *words), words, strict=False):
+        valued = before.startswith("--") or (before.startswith("-") and before[-1:] in _VALUED)
+        if not valued and UNKNOWN not in word and _BARE_HOST.fullmatch(word):
+            yield word
+
+
 def _only_shows(run: Run) -> bool:
-    return any(each in ("-l", "--list", "-h", "--help", "--version", "-V", "print", "-n", "-p", "--dump", "-d") for each in run.arguments)
+    return any(
+        each in ("-l", "--list", "-h", "--help", "--version", "-V", "print", "-n", "-p", "--dump", "-d")
+        for each in run.arguments
+    )
 
 
 def _matters(target: str) -> bool:

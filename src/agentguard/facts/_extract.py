@@ -113,10 +113,14 @@ class FactExtractor:
         elif scheme == "mailto":
             yield self._facts_of("mail", rest.partition("?")[0])
         else:
-            yield self._facts_of("host" if scheme == "host" else "url", rest if scheme == "host" else resource.id)
+            yield self._facts_of(
+                "host" if scheme == "host" else "url", rest if scheme == "host" else resource.id
+            )
 
     def _of_params(self, plan: Plan, params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        language = next((v for s, path in plan.places if s == "language" for v in values_at(params, path)), None)
+        language = next(
+            (v for s, path in plan.places if s == "language" for v in values_at(params, path)), None
+        )
         seen = 0
         for source, path in plan.places:
             for value in values_at(params, path):
@@ -144,7 +148,15 @@ class FactExtractor:
         """Return the facts of one argument; what cannot be read is said to be so."""
         try:
             return self._read(source, value)
-        except (UnparsedError, ValueError, TypeError, AttributeError, RecursionError, LookupError, ArithmeticError):
+        except (
+            UnparsedError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            LookupError,
+            ArithmeticError,
+        ):
             # The parsers are other people's: whatever they trip over is a text that could not be read.
             more = text_facts(value) if source.startswith("sql") and type(value) is str else {}
             return {**_unparsed(source), **more}

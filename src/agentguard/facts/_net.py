@@ -32,7 +32,12 @@ _PLAIN_IPV4 = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})",
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+", re.ASCII)
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*", re.ASCII)
 # Which default port speaks which scheme: the one on the other's port is no mistake that anyone makes.
-_OTHERS_PORTS = {"http": {443, 22, 25, 21, 53}, "https": {80, 22, 25, 21, 53}, "ws": {443, 22}, "wss": {80, 22}}
+_OTHERS_PORTS = {
+    "http": {443, 22, 25, 21, 53},
+    "https": {80, 22, 25, 21, 53},
+    "ws": {443, 22},
+    "wss": {80, 22},
+}
 _RIDDLES = 4
 
 

@@ -37,7 +37,10 @@ _CLASSES: tuple[tuple[str, str], ...] = (
     ("sensitive_directory", r".*/\.ssh(?:/.*)?|.*/\.aws(?:/.*)?|.*/\.kube(?:/.*)?|/root(?:/.*)?|/etc/ssh(?:/.*)?|/etc/kubernetes(?:/.*)?|/var/lib/(?:kubelet|docker|etcd|postgresql|mysql)(?:/.*)?|/etc/?|/proc(?:/[0-9]+)?|/sys"),
     ("config", r"/etc/.*|/usr/local/etc/.*|(?:.*/)?\.git/(?:config|hooks/.*)|" + _HOME + r"/\.(?:gitconfig|config/.*)|/proc/.*|/sys/.*"),
 )  # fmt: skip
-_EXPORT = re2.compile(_TEMPORARY + r"/.*\.(?:csv|tsv|sql|dump|db|sqlite3?|parquet|avro|orc|jsonl|ndjson|xlsx?|bak|tar|tgz|gz|bz2|xz|zst|zip|7z)")
+_EXPORT = re2.compile(
+    _TEMPORARY
+    + r"/.*\.(?:csv|tsv|sql|dump|db|sqlite3?|parquet|avro|orc|jsonl|ndjson|xlsx?|bak|tar|tgz|gz|bz2|xz|zst|zip|7z)"
+)
 _HIDDEN = re2.compile(_TEMPORARY + r"/(?:.*/)?(?:\.[^/]+|[. ]+)(?:/.*)?")
 
 

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "rbash"))
 INTERPRETERS = frozenset(("python", "python2", "python3", "perl", "ruby", "node", "nodejs", "php", "lua", "deno", "bun", "osascript", "pwsh", "tclsh"))  # fmt: skip
-FETCHERS = frozenset(("curl", "wget", "fetch", "aria2c", "http", "https", "lynx", "w3m", "axel", "lwp-request", "GET"))
-CLIENTS = FETCHERS | {"nc", "ncat", "netcat", "telnet", "ftp", "sftp", "socat", "ssh", "scp", "rsync", "openssl"}
-DECODERS = frozenset(("base64", "base32", "openssl", "xxd", "uudecode", "gpg", "basenc", "rev", "tr", "gunzip", "zcat"))
+FETCHERS = frozenset(
+    ("curl", "wget", "fetch", "aria2c", "http", "https", "lynx", "w3m", "axel", "lwp-request", "GET")
+)
+CLIENTS = FETCHERS | {
+    "nc",
+    "ncat",
+    "netcat",
+    "telnet",
+    "ftp",
+    "sftp",
+    "socat",
+    "ssh",
+    "scp",
+    "rsync",
+    "openssl",
+}
+DECODERS = frozenset(
+    ("base64", "base32", "openssl", "xxd", "uudecode", "gpg", "basenc", "rev", "tr", "gunzip", "zcat")
+)
 PIPES = frozenset(("nc", "ncat", "netcat", "telnet", "socat"))
-READS_NO_PATHS = frozenset(("echo", "printf", "test", "[", "[[", "export", "alias", "kill", "sleep", "exit", "return"))
+READS_NO_PATHS = frozenset(
+    ("echo", "printf", "test", "[", "[[", "export", "alias", "kill", "sleep", "exit", "return")
+)
 
 # Program -> options that take a value, so that the program which it runs can be found behind them.
 WRAPPERS: dict[str, frozenset[str]] = {

@@ -24,6 +24,9 @@ _FORK_BOMB = re.compile(
     r"(?:^|[\s;&|])(?:function\s+)?([\w:.]{1,64})\s*\(\)\s*[{(]\s*\1\s*\|\s*\1\s*&|\bfork\b\s*(?:\(\s*\))?\s*while\b|\bwhile\b.{0,60}\bfork\s*\(\s*\)|\bwhile\s+(?:true|:|1)\s*;\s*do\s+(?:\$0|\"\$0\")\s*&"
 )
 _DECODES = re.compile(r"(?:^|-)d|--decode|-r|-D")
+MAX_MARKS = 4000
+MAX_WORDS = 10_000
+_MARKS = re.compile(r"[|;&(){}<>`$\"'\\\n]")
 _parsers = threading.local()
 
 
@@ -96,6 +99,9 @@ class _Line:
         if depth > MAX_DEPTH:
             raise UnparsedError("hides commands in too many layers")
         text = text.replace("\r\n", "\n")
+        # The grammar's parser cannot be stopped: what it gets is small enough beforehand.
+        if sum(1 for _ in _MARKS.finditer(text)) > MAX_MARKS or text.count(" ") > MAX_WORDS:
+            raise UnparsedError("has too many parts")
         if _FORK_BOMB.search(text):
             self.effects.fork_bomb = True
         source = text.encode()
@@ -160,7 +166,9 @@ class _Line:
                 fed += self._redirect(child)
             else:
                 argv += self._words.expand(child)
-        inner = [self._words.text(child) for child in node.named_children if child.type != "variable_assignment"]
+        inner = [
+            self._words.text(child) for child in node.named_children if child.type != "variable_assignment"
+        ]
         return self.run(argv, fed, self._depth, inner=" ".join(inner))
 
     def _walk_inside(self, node: Any, nesting: int) -> None:
@@ -217,7 +225,9 @@ class _Line:
         if node.type != "heredoc_redirect":
             return []
         rest = [child for child in node.named_children if not child.type.startswith("heredoc_")]
-        return [run for child in rest if "redirect" not in child.type for run in self._walk(child, nesting + 1)]
+        return [
+            run for child in rest if "redirect" not in child.type for run in self._walk(child, nesting + 1)
+        ]
 
     def _redirect(self, node: Any) -> list[str]:
         """Note what a redirection writes; return the texts that it feeds."""
@@ -250,8 +260,10 @@ class _Line:
 
     def _code(self, run: Run, code: str, *, fed: bool) -> None:
         """Look at code that a program is given as text."""
-        source = run.source
-        if any(re.search(rf"(?<![\w-]){name}(?![\w-])", source) for name in ("curl", "wget") if name in source):
+        source = run.source.replace(code, "")
+        if any(
+            re.search(rf"(?<![\w-]){name}(?![\w-])", source) for name in ("curl", "wget") if name in source
+        ):
             self.effects.downloads_and_runs = True
         if re.search(r"base64|base32|xxd|openssl\s+enc|uudecode", source):
             self.effects.encoded_payload = True
@@ -279,7 +291,12 @@ class _Line:
                 node = node.named_children[0]  # noqa: PLW2901 - the command inside
             if node.type != "command":
                 return None
-            argv = [word for c in node.named_children if not c.type.endswith("redirect") for word in self._words.expand(c)]
+            argv = [
+                word
+                for c in node.named_children
+                if not c.type.endswith("redirect")
+                for word in self._words.expand(c)
+            ]
             heres = [c for c in node.named_children if c.type == "herestring_redirect"]
             if heres:
                 text = self._words.value(heres[0].named_children[-1], quoted=True)
@@ -302,7 +319,8 @@ def _stages(node: Any) -> Iterator[Any]:
 
 def _decodes(run: Run) -> bool:
     return run.name in DECODERS and (
-        run.name in ("uudecode", "gunzip", "zcat", "rev", "tr") or any(_DECODES.match(each) for each in run.arguments)
+        run.name in ("uudecode", "gunzip", "zcat", "rev", "tr")
+        or any(_DECODES.match(each) for each in run.arguments)
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_NESTING = 60
+MAX_QUOTES = 4000
 _FALLBACKS = ("postgres", "mysql", "tsql", "sqlite", "oracle", "bigquery")
 # What the dialects read differently: quoting, comments, escapes.
 _AMBIGUOUS = re.compile(r"[\\#`$]|--|/\*")
@@ -31,7 +32,9 @@ _COMMANDS = {
     "revoke": "revoke", "alter": "alter", "truncate": "truncate", "drop": "drop", "copy": "copy", "load": "copy",
     "create": "create", "begin": "transaction", "start": "transaction", "delete": "delete", "update": "update",
 }  # fmt: skip
-_HIDDEN_KIND = re.compile(r"\b(drop|truncate|delete|update|insert|alter|grant|revoke|create)\b", re.IGNORECASE)
+_HIDDEN_KIND = re.compile(
+    r"\b(drop|truncate|delete|update|insert|alter|grant|revoke|create)\b", re.IGNORECASE
+)
 _DELAYS = frozenset(("sleep", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "benchmark", "waitfor", "dbms_lock.sleep", "dbms_pipe.receive_message"))  # fmt: skip
 _ESCAPES = frozenset(
     ["load_file", "pg_read_file", "pg_read_binary_file", "pg_ls_dir", "lo_import", "lo_export", "xp_cmdshell",
@@ -50,6 +53,8 @@ def sql_facts(text: str, dialect: str | None = None) -> Mapping[str, Any]:
     check_size(text)
     if _nesting(text) > MAX_NESTING:
         raise UnparsedError("is nested too deeply")
+    if text.count("'") + text.count('"') > MAX_QUOTES:
+        raise UnparsedError("has too many quotes")
     readers = _readers()
     budget.start()
     try:
@@ -252,7 +257,10 @@ def _planted(query: Any) -> bool:
         return False
     source = query.args.get("from_") or query.args.get("from")
     if source is not None:
-        return any(_CATALOGUES.fullmatch(".".join(p.name.lower() for p in t.parts)) for t in source.find_all(exp.Table))
+        return any(
+            _CATALOGUES.fullmatch(".".join(p.name.lower() for p in t.parts))
+            for t in source.find_all(exp.Table)
+        )
     return len(query.expressions) > 1 and any(isinstance(each, exp.Null) for each in query.expressions)
 
 
@@ -262,7 +270,10 @@ def _command(node: Any, facts: dict[str, Any], tables: dict[str, None]) -> None:
     if head in ("explain", "show"):
         return
     budget.check()
-    facts["sql.kinds_hidden"] = (*facts.get("sql.kinds_hidden", ()), *(m.lower() for m in _HIDDEN_KIND.findall(rest)))
+    facts["sql.kinds_hidden"] = (
+        *facts.get("sql.kinds_hidden", ()),
+        *(m.lower() for m in _HIDDEN_KIND.findall(rest)),
+    )
     lowered = rest.lower()
     facts["sql.escapes"] |= head in ("copy", "load") or any(name in lowered for name in _ESCAPES)
     facts["sql.delays"] |= head == "waitfor" or any(f"{name}(" in lowered for name in _DELAYS)
@@ -290,7 +301,9 @@ def always_true(node: Any) -> bool:
         return node.expression.name.strip("%") == "" and node.expression.name != ""
     if isinstance(node, exp.In) and isinstance(node.this, exp.Literal):
         return any(each == node.this for each in node.expressions)
-    if isinstance(node, exp.EQ | exp.GTE | exp.LTE | exp.NullSafeEQ) and _bare(node.left) == _bare(node.right):
+    if isinstance(node, exp.EQ | exp.GTE | exp.LTE | exp.NullSafeEQ) and _bare(node.left) == _bare(
+        node.right
+    ):
         return True
     return _compared(node) is True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,6 +50,8 @@ def unwrap(argv: list[str]) -> Iterator[Run]:
         name = path.rpartition("/")[2]
         name = name if name in INTERPRETERS else _without_version(name)
         code, reads = _code_of(name, arguments)
+        if from_input and name in SHELLS and arguments and re.fullmatch(r"-\w*c", arguments[-1]):
+            reads = True  # `xargs sh -c` runs what it is fed
         yield Run(name, path, tuple(arguments), tuple(code), reads, " ".join(argv), from_input)
         from_input = from_input or name in ("xargs", "parallel")
         if name == "find":
@@ -115,9 +118,15 @@ def _code_of(name: str, arguments: list[str]) -> tuple[list[str], bool]:
     if name == "trap" and arguments:
         return arguments[:1], False
     if name in ("source", "."):
-        return ([arguments[0]] if arguments and "\ue000" in arguments[0] else []), arguments[:1] == ["/dev/stdin"]
+        return ([arguments[0]] if arguments and "\ue000" in arguments[0] else []), arguments[:1] == [
+            "/dev/stdin"
+        ]
     if name == "env":
-        return [" ".join(([w[2:]] if w[2:] else []) + arguments[at + 1 :]) for at, w in enumerate(arguments) if w.startswith("-S")][:1], False
+        return [
+            " ".join(([w[2:]] if w[2:] else []) + arguments[at + 1 :])
+            for at, w in enumerate(arguments)
+            if w.startswith("-S")
+        ][:1], False
     if name == "watch":
         return [], False
     if name in ("su", "script"):

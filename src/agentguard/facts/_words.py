@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from agentguard.facts._budget import budget
+from agentguard.facts._budget import MAX_BYTES, UnparsedError, budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,17 @@ _FIRST_CHARS = {"HOME": "/", "PATH": "/", "PWD": "/", "SHELL": "/", "OLDPWD": "/
 _ESCAPE = re.compile(r"\\(\n|.)", re.DOTALL)
 _IN_STRING = re.compile(r'\\([$`"\\\n])')
 _ANSI = re.compile(r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|[0-7]{1,3}|.)", re.DOTALL)
-_PLAIN = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v"}
+_PLAIN = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "a": "\a",
+    "b": "\b",
+    "e": "\x1b",
+    "E": "\x1b",
+    "f": "\f",
+    "v": "\v",
+}
 _SLICE = re.compile(r"\$\{(\w+):\s*(-?[0-9]{1,4})(?::([0-9]{1,4}))?\}")
 _DEFAULT = re.compile(r"\$\{(\w+)(:?[-=])([^${}]*)\}")
 _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
@@ -78,9 +88,12 @@ class Words:
         """Join the children of a node with the text between them."""
         parts, at = [], node.start_byte
         for child in node.named_children:
-            parts += [_ESCAPE.sub(r"\1", self._between(at, child.start_byte)), self.value(child, quoted=quoted)]
+            parts += [
+                _ESCAPE.sub(r"\1", self._between(at, child.start_byte)),
+                self.value(child, quoted=quoted),
+            ]
             at = child.end_byte
-        return "".join((*parts, self._between(at, node.end_byte)))
+        return _bounded((*parts, self._between(at, node.end_byte)))
 
     def _string(self, node: Any) -> str:
         start = self.text(node).index('"') + 1
@@ -89,9 +102,13 @@ class Words:
             # White space between two expansions belongs to no child.
             parts.append(self._between(at, child.start_byte))
             inner = self.text(child) if child.type == "string_content" else self.value(child, quoted=True)
-            parts.append(_IN_STRING.sub(lambda m: "" if m[1] == "\n" else m[1], inner) if child.type == "string_content" else inner)
+            parts.append(
+                _IN_STRING.sub(lambda m: "" if m[1] == "\n" else m[1], inner)
+                if child.type == "string_content"
+                else inner
+            )
             at = child.end_byte
-        return "".join((*parts, self._between(at, node.end_byte - 1)))
+        return _bounded((*parts, self._between(at, node.end_byte - 1)))
 
     def _between(self, start: int, end: int) -> str:
         return self._source[start:end].decode("utf-8", "replace")
@@ -105,12 +122,21 @@ class Words:
         part = _SLICE.fullmatch(text)
         if part:
             at, length = int(part[2]), int(part[3] or 4096)
-            value = self.variables.get(part[1], _FIRST_CHARS.get(part[1], UNKNOWN) if (at, length) == (0, 1) else UNKNOWN)
+            value = self.variables.get(
+                part[1], _FIRST_CHARS.get(part[1], UNKNOWN) if (at, length) == (0, 1) else UNKNOWN
+            )
             return value if value == UNKNOWN else value[at:][:length]
         default = _DEFAULT.fullmatch(text)
         if default:
             return self.variables.get(default[1], default[3])
         return "" if name in ("@", "*") else UNKNOWN
+
+
+def _bounded(parts: tuple[str, ...]) -> str:
+    """Join parts; a variable that doubles itself again and again is refused."""
+    if sum(map(len, parts)) > MAX_BYTES:
+        raise UnparsedError("grows beyond what can be read")
+    return "".join(parts)
 
 
 def _ansi(match: re.Match[str]) -> str:

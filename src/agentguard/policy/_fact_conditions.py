@@ -82,4 +82,6 @@ def _check(spec: FactSpec, condition: ParamCondition) -> None:
         or (numeric and int not in types)
         or (condition.pattern is not None and str not in types)
     ):
-        raise PolicyError(f"fact `{spec.name}` is a {spec.kind.value}, and the condition is about another type")
+        raise PolicyError(
+            f"fact `{spec.name}` is a {spec.kind.value}, and the condition is about another type"
+        )

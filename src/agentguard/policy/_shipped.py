@@ -28,6 +28,7 @@ def shipped_rules(*, without: Iterable[str] = ()) -> list[CompiledRule]:
     for name in without:
         if rules.pop(name, None) is None:
             raise PolicyError(
-                f"no shipped rule is called `{name}`", hint="see `policy.without` and docs/facts.md for their ids"
+                f"no shipped rule is called `{name}`",
+                hint="see `policy.without` and docs/facts.md for their ids",
             )
     return [compile_rule(rule, Location(f"the shipped rule {rule.id}")) for rule in rules.values()]

@@ -240,11 +240,15 @@ def _check_secret(value: object, field: Field) -> None:
 def _check_facts(value: object, field: Field) -> None:
     if not isinstance(value, str) or value not in FACT_SOURCES:
         near = difflib.get_close_matches(str(value), FACT_SOURCES, n=1, cutoff=0.0)[0]
-        raise Fault("must be one of the known sources of facts", *field, "facts", hint=f"did you mean `{near}`")
+        raise Fault(
+            "must be one of the known sources of facts", *field, "facts", hint=f"did you mean `{near}`"
+        )
     if not field or field[0] != "properties" or "propertyNames" in field:
         # INVARIANT: facts are read from a parameter, its items and its properties, where each step is plain.
         raise Fault("stands in a parameter, its items or its properties only", *field, "facts")
-    if any(step in ONE - {"items"} or step in MANY or step in NAMED - {"properties"} for step in _keywords(field)):
+    if any(
+        step in ONE - {"items"} or step in MANY or step in NAMED - {"properties"} for step in _keywords(field)
+    ):
         raise Fault("stands in a parameter, its items or its properties only", *field, "facts")
 
 
