@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import threading
 from functools import cache
@@ -13,7 +12,7 @@ from agentguard.facts._budget import UnparsedError, budget, check_size
 from agentguard.facts._effects import Effects
 from agentguard.facts._programs import DECODERS, FETCHERS, INTERPRETERS, PIPES, SHELLS
 from agentguard.facts._unwrap import Run, unwrap
-from agentguard.facts._words import UNKNOWN, Words
+from agentguard.facts._words import UNKNOWN, Words, ansi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -246,9 +245,9 @@ class _Line:
     def run(self, argv: list[str], fed: list[str], depth: int, *, inner: str = "") -> list[Run]:
         """Note that a program runs; look into the code that its arguments carry."""
         found = []
-        for run in unwrap(argv):
+        for bare in unwrap(argv):
             budget.spend()
-            run = run if not inner else run.with_source(inner)
+            run = bare.with_source(inner) if inner else bare
             found.append(run)
             self.effects.runs(run)
             for code in run.code:
@@ -331,33 +330,33 @@ def _filtered(argv: list[str], text: str | None, *, first: bool) -> str | None:
     name, arguments = argv[0].rpartition("/")[2], argv[1:]
     if first and name == "echo":
         plain = " ".join(each for each in arguments if each not in ("-n", "-e", "-ne", "-en", "-E"))
-        return _escapes(plain) if any(each in ("-e", "-ne", "-en") for each in arguments) else plain
+        return ansi(plain) if any(each in ("-e", "-ne", "-en") for each in arguments) else plain
     if first and name == "printf" and arguments:
         shape, *values = arguments
         for value in values:
             shape = re.sub(r"%[sb]", lambda _m, v=value: v, shape, count=1)  # type: ignore[misc]  # a default of a lambda
-        return _escapes(shape)
+        return ansi(shape)
     if text is None or UNKNOWN in text:
         return None
     if name == "cat" and arguments in ([], ["-"]):
         return text
     if name == "rev":
         return "\n".join(line[::-1] for line in text.split("\n"))
+    return _decoded(name, arguments, "".join(text.split()))
+
+
+def _decoded(name: str, arguments: list[str], text: str) -> str | None:
+    """Return what a decoder makes of a text; None where it is none."""
+    decodes = any(_DECODES.match(each) for each in arguments)
     try:
-        if name == "base64" and any(_DECODES.match(each) for each in arguments):
-            return base64.b64decode("".join(text.split()) + "===", validate=False).decode("utf-8", "replace")
-        if name == "base32" and any(_DECODES.match(each) for each in arguments):
-            return base64.b32decode("".join(text.split())).decode("utf-8", "replace")
-        if name == "openssl" and "-d" in arguments and ("base64" in arguments or "-base64" in arguments):
-            return base64.b64decode("".join(text.split()) + "===").decode("utf-8", "replace")
+        if (name == "base64" and decodes) or (
+            name == "openssl" and "-d" in arguments and {"base64", "-base64"} & set(arguments)
+        ):
+            return base64.b64decode(text + "===").decode("utf-8", "replace")
+        if name == "base32" and decodes:
+            return base64.b32decode(text).decode("utf-8", "replace")
         if name == "xxd" and "-r" in arguments:
-            return bytes.fromhex("".join(text.split())).decode("utf-8", "replace")
-    except (ValueError, binascii.Error):
+            return bytes.fromhex(text).decode("utf-8", "replace")
+    except ValueError:
         return None
     return None
-
-
-def _escapes(text: str) -> str:
-    from agentguard.facts._words import ansi
-
-    return ansi(text)

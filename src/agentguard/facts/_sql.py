@@ -193,9 +193,8 @@ def _explained(tree: Any, kinds: dict[str, None], facts: dict[str, Any]) -> None
     inner = _facts_of(_readers()("", rest), rest) if rest else {}
     for kind in inner.get("sql.kinds", ()):
         kinds.setdefault(kind)
-    for name, value in inner.items():
-        if name in ("sql.has_where", "sql.tautology", "sql.escapes", "sql.union"):
-            facts[name] = value
+    asked = ("sql.has_where", "sql.tautology", "sql.escapes", "sql.union")
+    facts |= {name: value for name, value in inner.items() if name in asked}
 
 
 def _text(command: Any) -> str:
@@ -298,7 +297,7 @@ def always_true(node: Any) -> bool:
     if isinstance(node, exp.Not):
         return _always_false(node.this)
     if isinstance(node, exp.Like | exp.ILike):
-        return node.expression.name.strip("%") == "" and node.expression.name != ""
+        return set(node.expression.name) == {"%"}
     if isinstance(node, exp.In) and isinstance(node.this, exp.Literal):
         return any(each == node.this for each in node.expressions)
     if isinstance(node, exp.EQ | exp.GTE | exp.LTE | exp.NullSafeEQ) and _bare(node.left) == _bare(
@@ -343,7 +342,8 @@ def _compared(node: Any) -> bool | None:
             one, other = float(one), float(other)
         except ValueError:
             return None
-    return {
+    told: bool = {
         exp.EQ: one == other, exp.NEQ: one != other, exp.GT: one > other,
         exp.GTE: one >= other, exp.LT: one < other, exp.LTE: one <= other,
     }[type(node)]  # fmt: skip
+    return told

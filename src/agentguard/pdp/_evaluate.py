@@ -39,7 +39,7 @@ class World(msgspec.Struct, frozen=True):
     inventory: Inventory
     policies: PolicySet
     risk: RiskPolicy = RiskPolicy()
-    facts: FactExtractor = FactExtractor()  # noqa: RUF009 - it holds settings and a cache, and may be shared
+    facts: FactExtractor = FactExtractor()
 
     def facts_about(
         self, action: CompiledAction, params: dict[str, Any], resource: Resource
