@@ -14,6 +14,7 @@ _HIDES = re.compile(
     r"^\s*(?:['\"][\s)]*|['\")]+.*|(?:['\")]|\s)*(?:and|or)\b.{0,200}(?:=|<|>|\blike\b|\bin\b).*)$", re.IGNORECASE | re.DOTALL
 )  # fmt: skip
 _FILES = re.compile(r"\binto\s{1,20}(?:out|dump)file\b", re.IGNORECASE)
+_WAITS = re.compile(r"\bwaitfor\s{1,20}(?:delay|time)\b", re.IGNORECASE)
 _EMPTY = frozenset(("--", "-- -", "--+", "#", "-- ", "--  ", "/*"))
 
 
@@ -39,6 +40,7 @@ def text_facts(text: str) -> dict[str, Any]:
         "sql.comment_injection": any(_is_injection(text, *each) for each in comments)
         or _SPLITS.search(code) is not None,
         **({"sql.escapes": True} if _FILES.search(code) else {}),
+        **({"sql.delays": True} if _WAITS.search(code) else {}),
     }
 
 

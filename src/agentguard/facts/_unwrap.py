@@ -148,7 +148,7 @@ def _shell_code(arguments: list[str]) -> tuple[list[str], bool]:
             return [], True
         if word.startswith("-") and not word.startswith("--") and "c" in word:
             return arguments[at + 1 : at + 2], False
-        if word in ("-o", "+o", "-O", "--rcfile", "--init-file"):
+        if word in ("--rcfile", "--init-file") or re.fullmatch(r"[-+]\w*[oO]", word):
             at += 1
         elif not word.startswith(("-", "+")):
             # A script: known by its name alone, unless it is a stream.
