@@ -54,6 +54,15 @@ def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> P
     if condition.present is False:
         raise PolicyError(f"condition on fact `{name}` contradicts itself", hint="drop `present: false`")
     if_absent = unknown and not condition.present
+    if spec.kind is FactKind.BOOLEAN and condition.equals is not msgspec.UNSET:
+        # The commonest, asked for each request that holds such an argument.
+        wanted_value = condition.equals
+
+        def test_boolean(facts: Facts) -> bool:
+            value = facts.facts.get(name)
+            return if_absent if value is None else value is wanted_value
+
+        return Predicate(label, text, test_boolean)
     # A ban is for any member that is so, a permit needs all of them: what else is in a list is not permitted.
     quantifier = any if unknown else all
 

@@ -15,7 +15,7 @@ from agentguard.policy._selectors import principal_keys, resource_keys
 from agentguard.policy._transform import Rewrite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from agentguard.policy._facts import Facts
 
@@ -85,11 +85,12 @@ class PolicySet:
         what = self._keys_of_resource(facts.resource)
         mandatory: list[CompiledRule] = []
         if self._has_mandatory:
-            mandatory = [
-                each.rule for each in self._mandatory.candidates(facts, who, what) if each.applies(facts)
-            ]
+            mandatory = self._mandatory.applying(facts, who, what)
         if self._by_family and facts.facts.families:
-            mandatory += self._about_arguments(facts, who, what)
+            for family in facts.facts.families:
+                index = self._by_family.get(family)
+                if index is not None:
+                    mandatory += index.applying(facts, who, what)
         if mandatory and any(rule.effect is Effect.DENY for rule in mandatory):
             return _join(mandatory, [], names_resource=False)
         winners = self._specific.most_specific(facts, who, what)
@@ -109,16 +110,6 @@ class PolicySet:
             )
         names = any(winner.names_resource for winner in winners)
         return _join(mandatory, [winner.rule for winner in winners], names_resource=names)
-
-    def _about_arguments(
-        self, facts: Facts, who: tuple[str, ...], what: tuple[str, ...]
-    ) -> Iterator[CompiledRule]:
-        for family in facts.facts.families:
-            index = self._by_family.get(family)
-            if index is not None:
-                for each in index.candidates(facts, who, what):
-                    if each.applies(facts):
-                        yield each.rule
 
     def candidates(self, facts: Facts) -> list[Alternative]:
         """Return every alternative that is filed under the request's keys: mandatory, then by rank."""
