@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agentguard.core import FACT_SOURCES, FACTS, NO_FACTS, Action, FactKind, Flow, Resource, Risk, Sink
 from agentguard.documents import read
 from agentguard.facts import FactExtractor, FactSettings
+from agentguard.facts._budget import SlowError
 from agentguard.registry import load_actions, load_inventory
 
 CASES = sorted((Path(__file__).parents[1] / "cases").glob("facts-*.yaml"))
@@ -93,6 +94,21 @@ def test_facts_are_worked_out_when_asked_for_and_once() -> None:
     assert view.get("sql.kinds", "none") == "none"
     view.all()
     assert calls == ["sql"]
+
+
+def test_short_text_whose_time_was_eaten_is_read_once_more() -> None:
+    extractor = FactExtractor()
+    read, times = extractor._read, []
+
+    def slow_once(source: str, value: Any) -> Any:
+        times.append(source)
+        if len(times) == 1:
+            raise SlowError("takes too long to read")
+        return read(source, value)
+
+    extractor._read = slow_once  # type: ignore[method-assign]  # a pause that cannot be timed
+    assert extractor.extract(action("sql"), {"a": "SELECT 1"}, UNLISTED)["sql.kinds"] == ("select",)
+    assert len(times) == 2
 
 
 def test_plan_of_a_changed_action_is_made_again() -> None:

@@ -14,6 +14,10 @@ class UnparsedError(Exception):
     """A text cannot be read, or not within the limits. Never leaves the room."""
 
 
+class SlowError(UnparsedError):
+    """The time is up."""
+
+
 class Budget(threading.local):
     """CPU time of this thread that is left to the parser at work; other threads do not eat into it."""
 
@@ -30,7 +34,7 @@ class Budget(threading.local):
         """Note one step of work.
 
         Raises:
-            UnparsedError: the time is up.
+            SlowError: the time is up.
         """
         self._countdown -= 1
         if self._countdown <= 0:
@@ -41,10 +45,10 @@ class Budget(threading.local):
         """Look at the clock.
 
         Raises:
-            UnparsedError: the time is up.
+            SlowError: the time is up.
         """
         if thread_time() > self._end:
-            raise UnparsedError("takes too long to read")
+            raise SlowError("takes too long to read")
 
 
 budget = Budget()

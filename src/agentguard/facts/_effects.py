@@ -51,6 +51,9 @@ _LOG_SWITCHES = re.compile(
 )
 
 
+_RUN_BY_OTHERS = frozenset(("LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "PROMPT_COMMAND", "GIT_SSH_COMMAND", "GIT_EXTERNAL_DIFF", "PYTHONSTARTUP", "PERL5OPT", "NODE_OPTIONS"))  # fmt: skip
+
+
 class Effects:
     """Collects what is found in one command line."""
 
@@ -160,6 +163,8 @@ class Effects:
     def assigns(self, name: str, value: str) -> None:
         """Look at an assignment."""
         self.declares(f"{name}={value}")
+        # What these name is run by programs that look harmless.
+        self.dynamic |= name in _RUN_BY_OTHERS and value != ""
 
     def interpreted(self, code: str) -> None:
         """Look at code of an interpreter, by its text."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import NO_FACTS, ArgumentFacts, resource_type_of
-from agentguard.facts._budget import UnparsedError
+from agentguard.facts._budget import SlowError, UnparsedError
 from agentguard.facts._lists import HostList, shipped_lists
 from agentguard.facts._mail import mail_facts
 from agentguard.facts._merge import merge_facts
@@ -147,7 +147,13 @@ class FactExtractor:
     def _parse(self, source: str, value: Any) -> Mapping[str, Any]:
         """Return the facts of one argument; what cannot be read is said to be so."""
         try:
-            return self._read(source, value)
+            try:
+                return self._read(source, value)
+            except SlowError:
+                if type(value) is str and len(value) > CACHED_BYTES:
+                    raise
+                # Once more: the collector of garbage can eat the time of a short text, but hardly twice.
+                return self._read(source, value)
         except (
             UnparsedError,
             ValueError,

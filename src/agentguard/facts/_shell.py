@@ -22,8 +22,11 @@ MAX_NESTING = 150
 _FORK_BOMB = re.compile(
     r"(?:^|[\s;&|])(?:function\s+)?([\w:.]{1,64})\s*\(\)\s*[{(]\s*\1\s*\|\s*\1\s*&|\bfork\b\s*(?:\(\s*\))?\s*while\b|\bwhile\b.{0,60}\bfork\s*\(\s*\)|\bwhile\s+(?:true|:|1)\s*;\s*do\s+(?:\$0|\"\$0\")\s*&"
 )
+_SYSTEM = re.compile(
+    r"""(?:system|popen|exec|execSync|run|call|check_call|check_output|shell_exec|Popen|getoutput)\(\s*['"]([^'"\\\n]+)['"]"""
+)
 _DECODES = re.compile(r"(?:^|-)d|--decode|-r|-D")
-MAX_MARKS = 4000
+MAX_MARKS = 1500
 MAX_WORDS = 10_000
 _MARKS = re.compile(r"[|;&(){}<>`$\"'\\\n]")
 _parsers = threading.local()
@@ -272,6 +275,8 @@ class _Line:
             self.effects.dynamic = True
         if run.name in INTERPRETERS:
             self.effects.interpreted(code)
+            for line in _SYSTEM.findall(code)[:20]:
+                self.read(line, self._depth + 1)
             return
         # What is not known stands for one argument that is not known.
         self.read(code.replace(UNKNOWN, "${_}"), self._depth + 1)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAX_WRAPPERS = 16
+_AWK = re.compile(r"""system\s*\(\s*"([^"]*)"|"([^"]*)"\s*\|\s*getline""")
+_COMMAND_OPTION = re.compile(
+    r"(?:--checkpoint-action=exec=|--to-command=|--use-compress-program=|(?:-o)?ProxyCommand[= ]|--rsh=|alias\.[^=]+=!)(.+)"
+)
 _CODE_OPTIONS = {"python": "c", "python2": "c", "python3": "c", "perl": "eE", "ruby": "e", "node": "ep", "nodejs": "ep",
                  "php": "r", "lua": "e", "deno": "", "bun": "e", "osascript": "e", "pwsh": "c", "tclsh": ""}  # fmt: skip
 
@@ -132,12 +136,21 @@ def _code_of(name: str, arguments: list[str]) -> tuple[list[str], bool]:
     if name in ("su", "script"):
         return [arguments[at + 1] for at, w in enumerate(arguments[:-1]) if w in ("-c", "--command")], False
     if name == "ssh":
-        return _remote(arguments), False
+        return _remote(arguments) + _in_options(arguments), False
+    if name == "alias":
+        return [each.partition("=")[2] for each in arguments if "=" in each], False
+    if name in ("awk", "gawk", "mawk", "nawk"):
+        return [code for each in arguments for pair in _AWK.findall(each) for code in pair if code], False
     if name in SHELLS:
         return _shell_code(arguments)
     if name in INTERPRETERS:
         return _interpreter_code(name, arguments)
-    return [], False
+    return _in_options(arguments), False
+
+
+def _in_options(arguments: list[str]) -> list[str]:
+    """Return the commands that options carry, as `tar --checkpoint-action=exec=CMD` does."""
+    return [match[1] for each in arguments if (match := _COMMAND_OPTION.fullmatch(each))]
 
 
 def _shell_code(arguments: list[str]) -> tuple[list[str], bool]:
