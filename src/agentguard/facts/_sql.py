@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from agentguard.core import FACTS, FactKind
-from agentguard.facts._budget import UnparsedError, budget, check_size
+from agentguard.facts._budget import SlowError, UnparsedError, budget, check_size
 from agentguard.facts._merge import merge_facts
 from agentguard.facts._sql_text import text_facts
 
@@ -89,9 +89,9 @@ def _read(readers: Any, text: str, dialect: str | None) -> Iterator[list[Any]]:
             break
         try:
             tree = readers(name, text)
-        except UnparsedError as error:
-            if "too long" in str(error):
-                raise
+        except SlowError:
+            raise
+        except UnparsedError:
             continue
         read = True
         yield tree

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -117,35 +118,32 @@ def _found(arguments: list[str]) -> Iterator[list[str]]:
 
 def _code_of(name: str, arguments: list[str]) -> tuple[list[str], bool]:
     """Return the code in the arguments of a program, and whether it runs what it is fed."""
-    if name == "eval":
-        return [" ".join(arguments)], False
-    if name == "trap" and arguments:
-        return arguments[:1], False
-    if name in ("source", "."):
-        return ([arguments[0]] if arguments and "\ue000" in arguments[0] else []), arguments[:1] == [
-            "/dev/stdin"
-        ]
-    if name == "env":
-        return [
-            " ".join(([w[2:]] if w[2:] else []) + arguments[at + 1 :])
-            for at, w in enumerate(arguments)
-            if w.startswith("-S")
-        ][:1], False
-    if name == "watch":
-        return [], False
-    if name in ("su", "script"):
-        return [arguments[at + 1] for at, w in enumerate(arguments[:-1]) if w in ("-c", "--command")], False
-    if name == "ssh":
-        return _remote(arguments) + _in_options(arguments), False
-    if name == "alias":
-        return [each.partition("=")[2] for each in arguments if "=" in each], False
-    if name in ("awk", "gawk", "mawk", "nawk"):
-        return [code for each in arguments for pair in _AWK.findall(each) for code in pair if code], False
     if name in SHELLS:
         return _shell_code(arguments)
     if name in INTERPRETERS:
         return _interpreter_code(name, arguments)
-    return _in_options(arguments), False
+    if name in ("source", "."):
+        streamed = [each for each in arguments[:1] if "\ue000" in each]
+        return streamed, arguments[:1] == ["/dev/stdin"]
+    return _carried(name, arguments), False
+
+
+def _carried(name: str, arguments: list[str]) -> list[str]:
+    """Return the command lines that a program which is no shell is told to run."""
+    if name == "eval":
+        return [" ".join(arguments)]
+    if name == "trap":
+        return arguments[:1]
+    if name == "env":
+        at = next((at for at, word in enumerate(arguments) if word.startswith("-S")), None)
+        return [] if at is None else [" ".join((arguments[at][2:], *arguments[at + 1 :]))]
+    if name in ("su", "script"):
+        return [then for word, then in pairwise(arguments) if word in ("-c", "--command")]
+    if name == "alias":
+        return [each.partition("=")[2] for each in arguments if "=" in each]
+    if name in ("awk", "gawk", "mawk", "nawk"):
+        return [code for each in arguments for pair in _AWK.findall(each) for code in pair if code]
+    return (_remote(arguments) if name == "ssh" else []) + _in_options(arguments)
 
 
 def _in_options(arguments: list[str]) -> list[str]:
