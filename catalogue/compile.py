@@ -1,4 +1,4 @@
-"""Compile `catalogue/actions/*.yaml` into the JSON that ships in the package, and record its SHA-256.
+"""Compile `catalogue/actions/*.yaml` and `catalogue/policies/*.yaml` into the JSON that ships in the package.
 
 Run it after every change of the sources: `.venv/bin/python catalogue/compile.py`. A test compares.
 """
@@ -12,11 +12,15 @@ from pathlib import Path
 import msgspec
 
 from agentguard.core import AgentGuardError
+from agentguard.documents import find_documents
+from agentguard.policy import load_policies
 from agentguard.registry import load_actions
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "catalogue" / "actions"
 PACKAGE = ROOT / "src" / "agentguard" / "registry"
+POLICIES = ROOT / "catalogue" / "policies"
+SHIPPED = ROOT / "src" / "agentguard" / "policy" / "shipped.json"
 
 
 def compile_catalogue(sources: Path = SOURCES) -> bytes:
@@ -24,6 +28,13 @@ def compile_catalogue(sources: Path = SOURCES) -> bytes:
     actions = load_actions([sources], catalogue=False)
     lines = (msgspec.json.encode(action, order="sorted") for action in actions)
     return b"[\n" + b",\n".join(lines) + b"\n]\n"
+
+
+def compile_rules(sources: Path = POLICIES) -> bytes:
+    """Return the shipped rules as a rule file in JSON, each rule on a line of its own."""
+    rules = load_policies(find_documents(sources), base=ROOT).rules
+    lines = (msgspec.json.encode(rule.rule, order="sorted") for rule in rules)
+    return b'{"version": 1, "rules": [\n' + b",\n".join(lines) + b"\n]}\n"
 
 
 def digest_module(content: bytes) -> str:
@@ -37,13 +48,16 @@ def digest_module(content: bytes) -> str:
 def main() -> int:
     """Write both files; 3 when a source is wrong."""
     try:
-        content = compile_catalogue()
+        content, rules = compile_catalogue(), compile_rules()
     except AgentGuardError as error:
         sys.stderr.write(f"{error}\n")
         return 3
     (PACKAGE / "catalogue.json").write_bytes(content)
+    SHIPPED.write_bytes(rules)
     (PACKAGE / "_catalogue_digest.py").write_text(digest_module(content), encoding="utf-8")
-    sys.stdout.write(f"{len(content.splitlines()) - 2} actions, {len(content)} bytes\n")
+    sys.stdout.write(
+        f"{len(content.splitlines()) - 2} actions, {len(content)} bytes; {len(rules.splitlines()) - 2} rules\n"
+    )
     return 0
 
 

@@ -142,7 +142,7 @@ _BEYOND = Phase(
             "sql.execute DROP TABLE orders",
             lambda agent: agent.data.execute("DROP TABLE orders"),
             effect="deny",
-            because="agents-write-no-sql",
+            because="shipped.sql-drop",
             about="table orders",
         ),
         Step(

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.audit import Commitments, SegmentLog, verify
-from agentguard.config import Config, load_config
-from agentguard.core import Clock, ConfigError, Principal, SystemClock
+from agentguard.config import FILE_NAME, Config, load_config
+from agentguard.core import Clock, ConfigError, Location, Principal, SystemClock
 from agentguard.documents import find_documents
+from agentguard.facts import FactExtractor, FactSettings
 from agentguard.identity import (
     AdminToken,
     StateFolder,
@@ -29,7 +30,7 @@ from agentguard.identity import (
     commitment_key,
 )
 from agentguard.pdp import PolicyDecisionPoint, RiskPolicy, Thresholds, World, lint_policies
-from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, PolicyWatcher
+from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, PolicyWatcher, shipped_rules
 from agentguard.registry import ActionRegistry, Inventory, load_actions, load_inventory
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Project:
     registry: ActionRegistry
     inventory: Inventory
     policies: PolicyStore
+    facts: FactExtractor
 
     def world(self, policies: PolicySet | None = None) -> World:
         """Return what decisions depend on, with the policy set in force or another one."""
@@ -56,6 +58,7 @@ class Project:
             inventory=self.inventory,
             policies=policies or self.policies.current,
             risk=_risk(self.config),
+            facts=self.facts,
         )
 
     def lint(self, policies: PolicySet | None = None) -> list[LintFinding]:
@@ -91,9 +94,21 @@ def load_project(folder: Path | str, environ: Mapping[str, str] | None = None) -
             )
 
     policies = PolicyStore(
-        config.policy_folder, base=config.folder, check=refuse_conflicts if config.policy.strict else None
+        config.policy_folder,
+        base=config.folder,
+        check=refuse_conflicts if config.policy.strict else None,
+        shipped=shipped_rules(without=config.policy.without) if config.policy.shipped else (),
     )
-    return Project(config, registry, inventory, policies)
+    return Project(config, registry, inventory, policies, _facts(config))
+
+
+def _facts(config: Config) -> FactExtractor:
+    settings = config.facts
+    try:
+        return FactExtractor(FactSettings(settings.allowed_hosts, settings.mail_domains))
+    except ValueError as error:
+        where = Location(FILE_NAME, field="facts.allowed_hosts")
+        raise ConfigError(str(error), location=where, hint="write `example.com` or `10.0.0.0/8`") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ __all__ = [
     "AuditSettings",
     "ClientSettings",
     "Config",
+    "FactsSettings",
     "IdentitySettings",
     "LogSettings",
     "PolicySettings",
@@ -99,6 +100,20 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     folder: Annotated[_Text, Meta(description="folder of the rule files")] = "policies"
     strict: Annotated[bool, Meta(description="refuse a policy whose rules conflict, not only warn")] = False
+    shipped: Annotated[bool, Meta(description="hold the rules that ship with the package too")] = True
+    without: Annotated[tuple[_Text, ...], Meta(description="ids of shipped rules that are left out")] = ()
+
+
+class FactsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What facts about arguments have to know of the project."""
+
+    allowed_hosts: Annotated[
+        tuple[_Text, ...],
+        Meta(description="hosts that need no approval: names with their subdomains, `=name` alone, CIDR"),
+    ] = ()
+    mail_domains: Annotated[
+        tuple[_Text, ...], Meta(description="the project's own mail domains; mail to others is external")
+    ] = ()
 
 
 class RegistrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,6 +188,7 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerSettings = ServerSettings()
     audit: AuditSettings = AuditSettings()
     policy: PolicySettings = PolicySettings()
+    facts: FactsSettings = FactsSettings()
     registry: RegistrySettings = RegistrySettings()
     risk: RiskSettings = RiskSettings()
     identity: IdentitySettings = IdentitySettings()

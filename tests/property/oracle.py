@@ -175,6 +175,21 @@ def param_holds(condition: Any, name: str, params: dict[str, Any], *, strict: bo
     return all(strict if answer is UNKNOWN else answer for answer in answers)
 
 
+def fact_holds(condition: Any, name: str, known: Any, *, strict: bool) -> bool:
+    """As for a parameter; of a list, a ban asks for one member and a permit for every one."""
+    if not isinstance(known.get(name), tuple):
+        return param_holds(condition, name, known, strict=strict)
+    if not hasattr(condition, "present"):
+        answers = [param_holds(condition, name, {name: each}, strict=strict) for each in known[name]]
+    elif condition.present is False:
+        return False
+    elif condition == type(condition)(present=True):
+        return True
+    else:
+        answers = [param_holds(condition, name, {name: each}, strict=strict) for each in known[name]]
+    return bool(answers) and (any(answers) if strict else all(answers))
+
+
 def minutes(text: str) -> timedelta:
     hours, rest = text.split(":")
     return timedelta(hours=int(hours), minutes=int(rest))
@@ -216,6 +231,9 @@ def conditions_hold(part: When | Unless, facts: Facts, *, strict: bool) -> bool:
             return False
     if part.time is not None and not in_window(part.time, facts.now):
         return False
+    for name, condition in part.facts.items():
+        if not fact_holds(condition, name, facts.facts.all(), strict):
+            return False
     for name, wanted in part.context.items():
         value = context_value(facts.context, name)
         if wanted in ("present", "absent"):
@@ -251,6 +269,7 @@ def names_of(part: When | Unless) -> set[str]:
     found |= {f"params.{name}" for name in part.params}
     if part.time is not None:
         found.add("time")
+    found |= {f"facts.{name}" for name in part.facts}
     return found | {f"context.{name}" for name in part.context}
 
 

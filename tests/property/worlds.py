@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.core import Action, Context, Principal, PrincipalKind, Resource, Risk, Sensitivity
+from agentguard.core import (
+    Action,
+    ArgumentFacts,
+    Context,
+    Principal,
+    PrincipalKind,
+    Resource,
+    Risk,
+    Sensitivity,
+)
 from agentguard.policy import Facts, Rule
 
 if TYPE_CHECKING:
@@ -79,6 +88,22 @@ PARAM_CONDITIONS: list[dict[str, Any]] = [
     {"/spec/x": {"min": 1}},
     {"image": {"present": True, "pattern": "reg/.*"}},
 ]
+FACT_CONDITIONS = [
+    {"sql.kinds": {"present": True, "in": ["drop", "delete"]}},
+    {"sql.kinds": ["select"]},
+    {"sql.kinds": {"pattern": "d.*"}},
+    {"sql.has_where": False},
+    {"sql.has_where": {"present": True, "equals": False}},
+    {"data.rows": {"min": 10}},
+    {"net.port": {"max": 1023}},
+    {"net.port": {"present": False}},
+    {"net.host": {"present": True}},
+]
+KNOWN = {
+    "sql": {"sql.kinds": [("select",), ("select", "drop"), ()], "sql.has_where": [True, False]},
+    "data": {"data.rows": [5, 50]},
+    "net": {"net.port": [(80,), (80, 8080)], "net.host": [("a.example",)]},
+}
 CONTEXTS = [{"ticket": "present"}, {"ticket": "absent"}, {"task": ["deploy"]}, {"frozen": True}]
 TIMES = [
     {"between": ["22:00", "04:00"]},
@@ -105,6 +130,8 @@ def conditions(rng: random.Random) -> dict[str, Any]:
         made["params"] = {
             k: v for each in rng.sample(PARAM_CONDITIONS, rng.randint(1, 2)) for k, v in each.items()
         }
+    if rng.random() < 0.3:
+        made["facts"] = rng.choice(FACT_CONDITIONS)
     if rng.random() < 0.2:
         made["context"] = rng.choice(CONTEXTS)
     if rng.random() < 0.2:
@@ -154,4 +181,14 @@ def random_facts(rng: random.Random) -> Facts:
     )
     params = {name: rng.choice(values) for name, values in PARAMS.items() if rng.random() < 0.7}
     now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(0, 60 * 24 * 400, 7))
-    return Facts(rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES), params, context, now)
+    families = tuple(each for each in KNOWN if rng.random() < 0.5)
+    known = {
+        name: rng.choice(values)
+        for family in families
+        for name, values in KNOWN[family].items()
+        if rng.random() < 0.8
+    }
+    inside = ArgumentFacts(families, lambda: known)
+    return Facts(
+        rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES), params, context, now, inside
+    )

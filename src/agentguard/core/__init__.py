@@ -24,6 +24,16 @@ from agentguard.core.errors import (
     RequestError,
 )
 from agentguard.core.event import Event, EventKind
+from agentguard.core.fact import (
+    FACT_SOURCES,
+    FACTS,
+    NO_FACTS,
+    SQL_DIALECTS,
+    ArgumentFacts,
+    FactKind,
+    FactMerge,
+    FactSpec,
+)
 from agentguard.core.glob import Glob
 from agentguard.core.label import Integrity, Label
 from agentguard.core.names import (
@@ -56,11 +66,16 @@ from agentguard.core.wire import (
 )
 
 __all__ = [
+    "FACTS",
+    "FACT_SOURCES",
+    "NO_FACTS",
+    "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
     "Action",
     "ActionDenied",
     "AgentGuardError",
     "ApprovalRequired",
+    "ArgumentFacts",
     "AuditError",
     "AuditLog",
     "CheckCall",
@@ -77,6 +92,9 @@ __all__ = [
     "Event",
     "EventKind",
     "ExecutionError",
+    "FactKind",
+    "FactMerge",
+    "FactSpec",
     "Finding",
     "Flow",
     "Glob",

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import Action, Context, Decision, Effect, Principal, Request
+from agentguard.facts import FactExtractor, FactSettings
 from agentguard.pdp._evaluate import World
 from agentguard.pdp._pdp import PolicyDecisionPoint
 from agentguard.pdp._risk import RiskPolicy
-from agentguard.policy import PolicySet, Rule, SequenceRules, compile_policies, span
-from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
+from agentguard.policy import PolicySet, Rule, SequenceRules, compile_policies, shipped_rules, span
+from agentguard.registry import ActionRegistry, Inventory, ResourceEntry, load_actions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,20 +73,23 @@ class Case(SequenceRules, frozen=True, forbid_unknown_fields=True):
 
 
 class CaseWorld(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A world that a file brings with it."""
+    """A world that a file brings with it; `catalogue`: the shipped actions are declared too."""
 
     actions: tuple[Action, ...] = ()
     resources: tuple[ResourceEntry, ...] = ()
     principals: tuple[Principal, ...] = ()
     risk: RiskPolicy = RiskPolicy()
+    catalogue: bool = False
+    facts: FactSettings = FactSettings()
 
 
 class CaseFile(SequenceRules, frozen=True, forbid_unknown_fields=True):
-    """One file of cases."""
+    """One file of cases; `shipped`: the rules that ship with the package hold beside its own."""
 
     cases: tuple[Case, ...]
     world: CaseWorld | None = None
     rules: tuple[Rule, ...] | None = None
+    shipped: bool = False
     now: datetime = NOON_ON_A_MONDAY
 
 
@@ -116,12 +120,12 @@ def run_cases(document: Document, world: World | None = None) -> Iterator[CaseRe
     world = _own_world(content) if content.world is not None else world
     if world is None:
         raise document.error("the file needs a `world`, or a project to be about")
-    own_rules = _own_rules(content)
+    own_rules = _own_rules(content, content)
     if own_rules is not None:
         world = msgspec.structs.replace(world, policies=own_rules)
     for index, case in enumerate(content.cases):
         own = world
-        own_rules = _own_rules(case, content.rules)
+        own_rules = _own_rules(case, content)
         if own_rules is not None:
             own = msgspec.structs.replace(world, policies=own_rules)
         request = _request(case.request, own)
@@ -138,13 +142,13 @@ def run_cases(document: Document, world: World | None = None) -> Iterator[CaseRe
         yield CaseResult(case.name, line, tuple(_problems(case.expect, decision)), decision)
 
 
-def _own_rules(content: CaseFile | Case, file_rules: tuple[Rule, ...] | None = None) -> PolicySet | None:
+def _own_rules(written: CaseFile | Case, file: CaseFile) -> PolicySet | None:
     """Return the rules that a file or a case brings; a case that brings sequences alone keeps the file's rules."""
-    about_more = (content.sequences, content.limits, content.breaker, content.cumulative_risk)
-    if content.rules is None and not any(about_more):
+    about_more = (written.sequences, written.limits, written.breaker, written.cumulative_risk)
+    if written.rules is None and not any(about_more):
         return None
-    rules = content.rules if content.rules is not None else file_rules
-    return compile_policies(rules or (), content)
+    rules = written.rules if written.rules is not None else file.rules
+    return compile_policies(rules or (), written, shipped=shipped_rules() if file.shipped else ())
 
 
 def _happen(point: PolicyDecisionPoint, request: Request, *, as_plan: bool) -> None:
@@ -157,10 +161,14 @@ def _happen(point: PolicyDecisionPoint, request: Request, *, as_plan: bool) -> N
 def _own_world(content: CaseFile) -> World:
     assert content.world is not None
     return World(
-        registry=ActionRegistry.build(content.world.actions),
+        registry=ActionRegistry.build(
+            (*(load_actions([]) if content.world.catalogue else ()), *content.world.actions)
+        ),
         inventory=Inventory.build(content.world.resources, content.world.principals),
-        policies=compile_policies(content.rules or ()),
+        # What the file brings of rules comes after its world.
+        policies=compile_policies((), shipped=shipped_rules() if content.shipped else ()),
         risk=content.world.risk,
+        facts=FactExtractor(content.world.facts),
     )
 
 

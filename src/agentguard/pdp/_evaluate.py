@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import (
+    NO_FACTS,
+    ArgumentFacts,
     Context,
     Effect,
     Finding,
@@ -23,6 +25,7 @@ from agentguard.core import (
     snapshot,
 )
 from agentguard.enforcement import obligation_problem
+from agentguard.facts import FactExtractor
 from agentguard.pdp._risk import RiskPolicy, risk_reason
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
@@ -38,6 +41,15 @@ class World(msgspec.Struct, frozen=True):
     inventory: Inventory
     policies: PolicySet
     risk: RiskPolicy = RiskPolicy()
+    facts: FactExtractor = FactExtractor()
+
+    def facts_about(
+        self, action: CompiledAction, params: dict[str, Any], resource: Resource
+    ) -> ArgumentFacts:
+        """Return what is inside the arguments, to be worked out when a rule asks."""
+        if not self.policies.asks_facts:
+            return NO_FACTS
+        return self.facts.view(action.action, params, resource)
 
 
 class Verdict(msgspec.Struct):
@@ -74,7 +86,8 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     problem = _schema_problem(action, resource, params)
     if problem is not None:
         return Verdict(Effect.DENY, "schema", problem, action, params)
-    facts = Facts(principal, action.action, resource, params, context, now)
+    inside = world.facts_about(action, params, resource)
+    facts = Facts(principal, action.action, resource, params, context, now, inside)
     ruling = world.policies.evaluate(facts)
     verdict = _from_ruling(ruling, action, resource, params)
     if verdict.effect is Effect.DENY:
@@ -166,7 +179,8 @@ def _decide_again(  # noqa: PLR0917 - as `evaluate`
     problem = _schema_problem(action, resource, params)
     if problem is not None:
         return _denied(first, f"the rewritten request is invalid: {problem}")
-    again = Facts(facts.principal, action.action, resource, params, facts.context, facts.now)
+    inside = world.facts_about(action, params, resource)
+    again = Facts(facts.principal, action.action, resource, params, facts.context, facts.now, inside)
     ruling = world.policies.evaluate(again)
     second = _from_ruling(ruling, action, resource, params)
     if second.effect is Effect.DENY:

@@ -111,7 +111,8 @@ class PolicyDecisionPoint:
                 correlation_id=context.correlation_id,
             )
             if trace:
-                facts = Facts(principal, action.action, resource, params, context, now)
+                inside = world.facts_about(action, params, resource)
+                facts = Facts(principal, action.action, resource, params, context, now, inside)
                 _set(decision, "near_misses", near_misses(world.policies, facts))
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)

@@ -36,6 +36,7 @@ from agentguard.policy._sequence_rule import (
 )
 from agentguard.policy._sequence_set import SequenceSet
 from agentguard.policy._set import PolicySet, Ruling
+from agentguard.policy._shipped import shipped_rules
 from agentguard.policy._store import PolicyStore, PolicyWatcher
 from agentguard.policy._templates import Template, find_template, templates
 from agentguard.policy._transform import Rewrite
@@ -85,6 +86,7 @@ __all__ = [
     "near_misses",
     "parse_policies",
     "policy_files",
+    "shipped_rules",
     "span",
     "templates",
 ]

@@ -11,7 +11,8 @@ import msgspec
 
 from agentguard.core import Effect, Location, Obligation, PolicyError
 from agentguard.policy._conditions import Predicate, Test, compile_when, expiry
-from agentguard.policy._rule import Rule, Tier, Unless
+from agentguard.policy._fact_conditions import compile_facts
+from agentguard.policy._rule import ParamCondition, Rule, Tier, Unless, When
 from agentguard.policy._selectors import (
     ANYONE,
     ANYTHING,
@@ -65,6 +66,21 @@ class CompiledRule(msgspec.Struct, frozen=True):
         """The rule's reason, in its author's words."""
         return self.rule.reason or f"rule {self.rule.id}"
 
+    @property
+    def asks_facts(self) -> bool:
+        """Whether a condition is about what is inside an argument."""
+        written = (self.rule.when, self.rule.unless)
+        return any(part is not None and part.facts for part in written)
+
+    @property
+    def needs_family(self) -> str | None:
+        """The family of facts without which the rule cannot apply: one of its facts has to be present."""
+        when = self.rule.when
+        for name, condition in when.facts.items() if when is not None else ():
+            if isinstance(condition, ParamCondition) and condition.present:
+                return name.partition(".")[0]
+        return None
+
     def predicate_names(self) -> frozenset[str]:
         """Return the distinct things that the conditions look at."""
         named = {predicate.name for predicate in self.predicates}
@@ -114,7 +130,7 @@ def _compile(rule: Rule, location: Location | None) -> CompiledRule:
         location=location,
         principals=_heads(rule.principals, compile_principal, ANYONE),
         resources=_heads(resources, lambda each: compile_resource(each, unknown=forbids), ANYTHING),
-        predicates=tuple(compile_when(rule.when, unknown=forbids)) if rule.when else (),
+        predicates=_predicates(rule.when, unknown=forbids) if rule.when else (),
         exemption=_exemption(rule.unless, forbids=forbids),
         rewrites=tuple(compile_op(op) for op in rule.transform),
         obligations=tuple(_obligation(each) for each in rule.obligations),
@@ -168,10 +184,14 @@ def _exemption(unless: Unless | None, *, forbids: bool) -> tuple[Predicate, ...]
         return ()
     unknown = not forbids
     found = list(_unless_heads(unless, unknown=unknown))
-    found += compile_when(unless, unknown=unknown)
+    found += _predicates(unless, unknown=unknown)
     if not found:
         raise PolicyError("`unless` is empty and would exempt everything", hint="leave it out")
     return tuple(found)
+
+
+def _predicates(part: When | Unless, *, unknown: bool) -> tuple[Predicate, ...]:
+    return (*compile_when(part, unknown=unknown), *compile_facts(part, unknown=unknown))
 
 
 def _unless_heads(unless: Unless, *, unknown: bool) -> Iterator[Predicate]:

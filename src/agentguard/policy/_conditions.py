@@ -29,7 +29,7 @@ Test = Callable[["Facts"], bool]
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_PATTERN = 4096
-_ABSENT: Any = object()
+ABSENT: Any = object()
 _NUMBERS = (int, float)
 _BAD_ESCAPE = re.compile(r"~(?![01])")
 _CLOCK = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
@@ -54,7 +54,7 @@ def compile_when(when: When | Unless, *, unknown: bool) -> Iterator[Predicate]:
     if when.action_risk is not None:
         yield _risk(when.action_risk)
     for name, condition in when.params.items():
-        yield _param(name, _as_condition(condition), unknown=unknown)
+        yield _param(name, as_condition(condition), unknown=unknown)
     if when.time is not None:
         yield _window(when.time)
     for name, value in when.context.items():
@@ -105,7 +105,8 @@ def _risk(bounds: RiskRange) -> Predicate:
     return Predicate("action_risk", f"action risk in {names}", lambda facts: facts.action.risk in allowed)
 
 
-def _as_condition(value: ParamCondition | Scalar | tuple[Scalar, ...]) -> ParamCondition:
+def as_condition(value: ParamCondition | Scalar | tuple[Scalar, ...]) -> ParamCondition:
+    """Return a condition as written in short, at length."""
     if isinstance(value, ParamCondition):
         return value
     if isinstance(value, tuple):
@@ -114,15 +115,15 @@ def _as_condition(value: ParamCondition | Scalar | tuple[Scalar, ...]) -> ParamC
 
 
 def _param(name: str, condition: ParamCondition, *, unknown: bool) -> Predicate:
-    tests = list(_value_tests(condition, unknown=unknown))
+    tests = list(value_tests(condition, unknown=unknown))
     if condition.present is None and not tests:
         raise PolicyError(f"condition on parameter `{name}` says nothing")
     steps = pointer(name)
     read = _reader(steps)
-    text = f"{name} {_describe(condition)}"
+    text = f"{name} {describe(condition)}"
     if condition.present is not None and not tests:
         wanted = condition.present
-        return Predicate(f"params.{name}", text, lambda facts: (read(facts.params) is not _ABSENT) is wanted)
+        return Predicate(f"params.{name}", text, lambda facts: (read(facts.params) is not ABSENT) is wanted)
     if condition.present is False:
         raise PolicyError(f"condition on parameter `{name}` contradicts itself", hint="drop `present: false`")
     # Once presence is asked for, absence is an answer and nothing unknown.
@@ -134,20 +135,20 @@ def _param(name: str, condition: ParamCondition, *, unknown: bool) -> Predicate:
             key = steps[0]
 
             def test_named(facts: Facts) -> bool:
-                value = facts.params.get(key, _ABSENT)
-                return unknown_if_absent if value is _ABSENT else only(value)
+                value = facts.params.get(key, ABSENT)
+                return unknown_if_absent if value is ABSENT else only(value)
 
             return Predicate(f"params.{name}", text, test_named)
 
         def test_one(facts: Facts) -> bool:
             value = read(facts.params)
-            return unknown_if_absent if value is _ABSENT else only(value)
+            return unknown_if_absent if value is ABSENT else only(value)
 
         return Predicate(f"params.{name}", text, test_one)
 
     def test_all(facts: Facts) -> bool:
         value = read(facts.params)
-        if value is _ABSENT:
+        if value is ABSENT:
             return unknown_if_absent
         return all(test(value) for test in tests)
 
@@ -157,19 +158,24 @@ def _param(name: str, condition: ParamCondition, *, unknown: bool) -> Predicate:
 def _reader(steps: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
     if len(steps) == 1:
         name = steps[0]
-        return lambda params: params.get(name, _ABSENT)
+        return lambda params: params.get(name, ABSENT)
 
     def read(params: Any) -> Any:
         for step in steps:
             if type(params) is not dict or step not in params:
-                return _ABSENT
+                return ABSENT
             params = params[step]
         return params
 
     return read
 
 
-def _value_tests(condition: ParamCondition, *, unknown: bool) -> Iterator[Callable[[Any], bool]]:
+def value_tests(condition: ParamCondition, *, unknown: bool) -> Iterator[Callable[[Any], bool]]:
+    """Yield the tests of a value that is there; `unknown` is what they say of one of another type.
+
+    Raises:
+        PolicyError: a test can never be judged.
+    """
     low, high = condition.min, condition.max
     if low is not None or high is not None:
         yield _between(low, high, unknown=unknown)
@@ -235,7 +241,8 @@ def _matching(pattern: str, *, search: bool, unknown: bool) -> Callable[[Any], b
     return test
 
 
-def _describe(condition: ParamCondition) -> str:
+def describe(condition: ParamCondition) -> str:
+    """Return what a condition asks for, in words."""
     parts = []
     if condition.present is not None:
         parts.append("present" if condition.present else "absent")
@@ -308,22 +315,22 @@ def _context(name: str, wanted: Scalar | tuple[Scalar, ...], *, unknown: bool) -
         return Predicate(
             f"context.{name}",
             f"context {name} {wanted}",
-            lambda facts: (_context_value(facts, name) is not _ABSENT) is expected,
+            lambda facts: (_context_value(facts, name) is not ABSENT) is expected,
         )
     values = wanted if isinstance(wanted, tuple) else (wanted,)
     test = _one_of(values, unknown=unknown)
 
     def check(facts: Facts) -> bool:
         value = _context_value(facts, name)
-        return unknown if value is _ABSENT else test(value)
+        return unknown if value is ABSENT else test(value)
 
     return Predicate(f"context.{name}", f"context {name} in {list(values)!r}", check)
 
 
 def _context_value(facts: Facts, name: str) -> Any:
     if name in _CONTEXT_FIELDS:
-        return getattr(facts.context, name) or _ABSENT
-    return facts.context.attributes.get(name, _ABSENT)
+        return getattr(facts.context, name) or ABSENT
+    return facts.context.attributes.get(name, ABSENT)
 
 
 def expiry(text: str) -> datetime:

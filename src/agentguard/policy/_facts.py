@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from agentguard.core import Action, Context, Principal, Resource
+from agentguard.core import NO_FACTS, Action, ArgumentFacts, Context, Principal, Resource
 
 
 class Facts(msgspec.Struct):
-    """One request with its names resolved; `now` is aware and UTC."""
+    """One request with its names resolved; `now` is aware and UTC; `facts` are about arguments."""
 
     principal: Principal
     action: Action
@@ -19,3 +19,4 @@ class Facts(msgspec.Struct):
     params: dict[str, Any]
     context: Context
     now: datetime
+    facts: ArgumentFacts = NO_FACTS

@@ -136,6 +136,27 @@ class Index:
                             winners.append(candidate)
         return winners
 
+    def applying(
+        self, facts: Facts, principal_keys: tuple[str, ...], resource_keys: tuple[str, ...]
+    ) -> list[CompiledRule]:
+        """Return all rules that apply, in no order; one that applies in several ways stands there for each."""
+        part = self._parts.get(facts.action.reference)
+        if part is None:
+            part = self._part(facts.action)
+        found = []
+        for principal_key in principal_keys:
+            bucket = part.get(principal_key)
+            if bucket is None:
+                continue
+            for resource_key in resource_keys:
+                for candidate in bucket.get(resource_key, ()):
+                    for test in candidate.tests:
+                        if not test(facts):
+                            break
+                    else:
+                        found.append(candidate.rule)
+        return found
+
     def candidates(
         self, facts: Facts, principal_keys: tuple[str, ...], resource_keys: tuple[str, ...]
     ) -> list[Alternative]:

@@ -68,13 +68,20 @@ def parse_policies(text: str, *, file: str = "policy.yaml") -> PolicySet:
     return PolicySet(_rules(parse(text, file=file)))
 
 
-def compile_policies(rules: Iterable[Rule], sequences: SequenceRules = _NOTHING) -> PolicySet:
+def compile_policies(
+    rules: Iterable[Rule],
+    sequences: SequenceRules = _NOTHING,
+    *,
+    shipped: Iterable[CompiledRule] = (),
+) -> PolicySet:
     """Return the set of rules that were built in code, `sequences` are those about more than one request.
+
+    The `shipped` rules stand beside them.
 
     Raises:
         PolicyError: a rule cannot be compiled, or two have one id.
     """
-    return PolicySet((*map(compile_rule, rules), *compile_sequences(sequences)))
+    return PolicySet((*shipped, *map(compile_rule, rules), *compile_sequences(sequences)))
 
 
 def _rules(document: Document) -> Iterator[CompiledRule | Entry]:

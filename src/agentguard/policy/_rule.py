@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agentguard.core import Effect, PrincipalKind, Risk, Sensitivity
+from agentguard.core import Effect, PrincipalKind, Risk, Sensitivity, Severity
 
 Scalar = str | int | float | bool | None
 
@@ -71,12 +71,17 @@ class TimeWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Conditions that must all hold."""
+    """Conditions that must all hold.
+
+    `facts` are about what is inside an argument (`core.FACTS`). Of a fact that is a list, a rule that forbids
+    asks whether any member is so, a rule that permits whether every member is.
+    """
 
     action_risk: RiskRange | None = None
     params: dict[str, ParamCondition | Scalar | tuple[Scalar, ...]] = {}
     time: TimeWindow | None = None
     context: dict[str, Scalar | tuple[Scalar, ...]] = {}
+    facts: dict[str, ParamCondition | Scalar | tuple[Scalar, ...]] = {}
 
 
 class Unless(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -89,6 +94,7 @@ class Unless(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     params: dict[str, ParamCondition | Scalar | tuple[Scalar, ...]] = {}
     time: TimeWindow | None = None
     context: dict[str, Scalar | tuple[Scalar, ...]] = {}
+    facts: dict[str, ParamCondition | Scalar | tuple[Scalar, ...]] = {}
 
 
 class TransformOp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -118,5 +124,6 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     obligations: tuple[dict[str, Any], ...] = ()
     transform: tuple[TransformOp, ...] = ()
     expires: str | None = None
+    severity: Severity | None = None
     owner: str = ""
     reason: str = ""

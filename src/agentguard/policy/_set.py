@@ -60,9 +60,16 @@ class PolicySet:
         self.rules = tuple(rule for rule in all_ if isinstance(rule, CompiledRule))
         self.sequences = SequenceSet(rule for rule in all_ if isinstance(rule, Entry))
         self.version = "sha256:" + hashlib.sha256("".join(r.digest for r in all_).encode()).hexdigest()
-        self._mandatory = Index(rule for rule in self.rules if rule.rule.tier is Tier.MANDATORY)
+        mandatory = [rule for rule in self.rules if rule.rule.tier is Tier.MANDATORY]
+        # A ban that needs a fact of a family costs nothing where nothing of that family is known.
+        self._by_family = {
+            family: Index(rule for rule in mandatory if rule.needs_family == family)
+            for family in sorted({rule.needs_family for rule in mandatory if rule.needs_family is not None})
+        }
+        self._mandatory = Index(rule for rule in mandatory if rule.needs_family is None)
+        self.asks_facts = any(rule.asks_facts for rule in self.rules)
         self._specific = Index(rule for rule in self.rules if rule.rule.tier is Tier.POLICY)
-        self._has_mandatory = any(rule.rule.tier is Tier.MANDATORY for rule in self.rules)
+        self._has_mandatory = any(rule.needs_family is None for rule in mandatory)
         # Keys under which nothing is filed are not kept: a hostile id can have a thousand of them.
         self._filed_principals = frozenset(
             key for r in self.rules for head in r.principals for key in head.keys
@@ -79,11 +86,14 @@ class PolicySet:
         what = self._keys_of_resource(facts.resource)
         mandatory: list[CompiledRule] = []
         if self._has_mandatory:
-            mandatory = [
-                each.rule for each in self._mandatory.candidates(facts, who, what) if each.applies(facts)
-            ]
-            if any(rule.effect is Effect.DENY for rule in mandatory):
-                return _join(mandatory, [], names_resource=False)
+            mandatory = self._mandatory.applying(facts, who, what)
+        if self._by_family and facts.facts.families:
+            for family in facts.facts.families:
+                index = self._by_family.get(family)
+                if index is not None:
+                    mandatory += index.applying(facts, who, what)
+        if mandatory and any(rule.effect is Effect.DENY for rule in mandatory):
+            return _join(mandatory, [], names_resource=False)
         winners = self._specific.most_specific(facts, who, what)
         if not winners:
             return Ruling(effect=Effect.DENY, stage=DEFAULT, reason=_default_reason(facts))

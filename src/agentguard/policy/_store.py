@@ -15,7 +15,7 @@ from agentguard.policy._load import load_rules, policy_files
 from agentguard.policy._set import PolicySet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from agentguard.policy._compile import CompiledRule
@@ -32,9 +32,16 @@ class PolicyStore:
     """The rules of one folder. `current` is the set in force; `problem` why the files differ from it."""
 
     def __init__(
-        self, folder: Path, *, base: Path | None = None, check: Callable[[PolicySet], None] | None = None
+        self,
+        folder: Path,
+        *,
+        base: Path | None = None,
+        check: Callable[[PolicySet], None] | None = None,
+        shipped: Iterable[CompiledRule] = (),
     ) -> None:
         """Load the folder; names in errors are relative to `base`. `check` may refuse a set.
+
+        The `shipped` rules stand beside those of the folder, whatever becomes of its files.
 
         Raises:
             ConfigError: the folder cannot be read, or its rules cannot be used.
@@ -42,6 +49,7 @@ class PolicyStore:
         self._folder = folder
         self._base = base
         self._check = check
+        self._shipped = tuple(shipped)
         self._parsed: dict[Path, tuple[Stamp, list[CompiledRule | Entry]]] = {}
         self._tried: dict[Path, Stamp] | None = None
         self._lock = threading.Lock()
@@ -97,7 +105,7 @@ class PolicyStore:
             known = self._parsed.get(path)
             rules = known[1] if known is not None and known[0] == stamp else load_rules(path, self._base)
             parsed[path] = (stamp, rules)
-        fresh = PolicySet(rule for _, rules in parsed.values() for rule in rules)
+        fresh = PolicySet((*self._shipped, *(rule for _, rules in parsed.values() for rule in rules)))
         if self._check is not None:
             self._check(fresh)
         self._parsed = parsed

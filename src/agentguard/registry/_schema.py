@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
+from agentguard.core import FACT_SOURCES
 from agentguard.registry._fault import Fault
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ _PLAIN = frozenset(
         "contentEncoding",
         "contentMediaType",
         "secret",
+        "facts",
     ]
 )
 _KEYWORDS = ONE | MANY | NAMED | _PLAIN
@@ -201,6 +203,8 @@ def _check_keywords(schema: dict[str, Any], field: Field) -> None:
             raise Fault(f"unknown JSON Schema keyword `{key}`", *field, key, hint=hint)
         if key == "secret":
             _check_secret(value, field)
+        elif key == "facts":
+            _check_facts(value, field)
         elif key == "$schema" and field:
             raise Fault("stands at the top of a schema only", *field, key)
         elif key == "pattern":
@@ -231,6 +235,30 @@ def _check_secret(value: object, field: Field) -> None:
         raise Fault("cannot mark all parameters at once", "secret", hint="mark each parameter that is secret")
     if value and "propertyNames" in field:
         raise Fault("cannot mark names, only values", *field, "secret", hint="pass the secret as a value")
+
+
+def _check_facts(value: object, field: Field) -> None:
+    if not isinstance(value, str) or value not in FACT_SOURCES:
+        near = difflib.get_close_matches(str(value), FACT_SOURCES, n=1, cutoff=0.0)[0]
+        raise Fault(
+            "must be one of the known sources of facts", *field, "facts", hint=f"did you mean `{near}`"
+        )
+    if not field or field[0] != "properties" or "propertyNames" in field:
+        # INVARIANT: facts are read from a parameter, its items and its properties, where each step is plain.
+        raise Fault("stands in a parameter, its items or its properties only", *field, "facts")
+    if any(
+        step in ONE - {"items"} or step in MANY or step in NAMED - {"properties"} for step in _keywords(field)
+    ):
+        raise Fault("stands in a parameter, its items or its properties only", *field, "facts")
+
+
+def _keywords(field: Field) -> Iterator[str]:
+    """Yield the keywords on the way to a schema, without the names of parameters among them."""
+    steps = iter(field)
+    for step in steps:
+        yield str(step)
+        if step in NAMED:
+            next(steps, None)
 
 
 def _check_pattern(pattern: str, field: Field) -> None:

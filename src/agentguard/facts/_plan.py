@@ -1,0 +1,70 @@
+"""Which argument of an action is what: read from its schema, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentguard.core import Action
+
+FAMILIES = {
+    "sql": ("sql",), "shell": ("shell", "net"), "argv": ("shell", "net"), "code": ("shell", "net", "sql"),
+    "language": (), "path": ("path",), "url": ("net",), "host": ("net",), "port": ("net",), "address": ("net",),
+    "mail": ("mail",), "rows": ("data",), "bytes": ("data",), "attachment-bytes": ("mail",),
+}  # fmt: skip
+SCHEMES = {
+    "file": ("path",), "mailto": ("mail",),
+    **dict.fromkeys(("host", "http", "https", "ws", "wss", "ftp", "ssh"), ("net",)),
+}  # fmt: skip
+_EACH = "*"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Where in the parameters of one action stands what, and what its tags say."""
+
+    action: Any
+    places: tuple[tuple[str, tuple[str, ...]], ...]
+    families: tuple[str, ...]
+    access: str
+    egress: bool
+
+
+def make_plan(action: Action) -> Plan:
+    """Return the plan for an action."""
+    places = tuple(_places(action.params, ()))
+    families = dict.fromkeys(each for source, _ in places for each in FAMILIES[source.partition(":")[0]])
+    reads = "read-only" in action.tags
+    sink = action.flow.sink if action.flow is not None else None
+    return Plan(
+        action=action,
+        places=places,
+        families=tuple(families),
+        access="read" if reads else "write",
+        egress=not reads and sink is not None and sink.value == "external",
+    )
+
+
+def _places(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if not isinstance(schema, dict):
+        return
+    if "facts" in schema:
+        yield schema["facts"], path
+    for name, below in schema.get("properties", {}).items():
+        yield from _places(below, (*path, name))
+    yield from _places(schema.get("items"), (*path, _EACH))
+
+
+def values_at(params: Any, path: tuple[str, ...]) -> Iterator[Any]:
+    """Yield what stands at a place; nothing where it was left out."""
+    if not path:
+        yield params
+    elif path[0] == _EACH:
+        if isinstance(params, list):
+            for item in params:
+                yield from values_at(item, path[1:])
+    elif isinstance(params, dict) and path[0] in params:
+        yield from values_at(params[path[0]], path[1:])
