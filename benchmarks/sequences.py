@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from benchmarks import ours, report
-from benchmarks.measure import Cost, cost
-from benchmarks.workload import VERBS, Workload, workload
 
 from agentguard.core import Context, Request
 from agentguard.pdp import PolicyDecisionPoint, World
 from agentguard.policy import SequenceRules, compile_policies
+from benchmarks import ours, report
+from benchmarks.measure import Cost, cost
+from benchmarks.workload import VERBS, Workload, workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
