@@ -7,7 +7,19 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from agentguard.core import Action, Context, Principal, PrincipalKind, Resource, Risk, Sensitivity
+from agentguard.core import (
+    Action,
+    Context,
+    Integrity,
+    Label,
+    Match,
+    Principal,
+    PrincipalKind,
+    Provenance,
+    Resource,
+    Risk,
+    Sensitivity,
+)
 from agentguard.policy import Facts, Rule
 
 ACTIONS = [
@@ -82,6 +94,22 @@ TIMES = [
     {"days": ["sat"], "between": ["20:00", "02:00"], "tz": "Europe/Berlin"},
     {"between": ["00:00", "24:00"]},
 ]
+PROVENANCES = [
+    {"image": {"integrity": "untrusted"}},
+    {"*": {"integrity": ["untrusted", "unverified"]}},
+    {"image": {"confidentiality": {"min": "restricted"}}},
+    {"*": {"confidentiality": ["public", "internal"]}},
+    {"/spec/x": {"category": "personal"}},
+    {"spec": {"source": "tool:*"}},
+    {"image": {"source": ["user", "tool:**"], "integrity": ["trusted", "verified"]}},
+]
+LABELS = [
+    Label(),
+    Label(Integrity.TRUSTED, Sensitivity.PUBLIC),
+    Label(Integrity.UNTRUSTED, Sensitivity.RESTRICTED, ("personal",)),
+    Label(Integrity.VERIFIED, Sensitivity.CRITICAL, ("personal", "health")),
+]
+PATHS = ["", "/image", "/replicas", "/dry", "/spec", "/spec/x"]
 PARAMS = {
     "replicas": [1, 2, 3, 5, 6, 2.5, "3", None, True],
     "image": ["reg/a", "evil/reg/b", "reg/a\nb", 7],
@@ -103,6 +131,8 @@ def conditions(rng: random.Random) -> dict:
         }
     if rng.random() < 0.2:
         made["context"] = rng.choice(CONTEXTS)
+    if rng.random() < 0.2:
+        made["provenance"] = rng.choice(PROVENANCES)
     if rng.random() < 0.2:
         made["time"] = rng.choice(TIMES)
     if rng.random() < 0.2:
@@ -150,4 +180,16 @@ def random_facts(rng: random.Random) -> Facts:
     )
     params = {name: rng.choice(values) for name, values in PARAMS.items() if rng.random() < 0.7}
     now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(0, 60 * 24 * 400, 7))
-    return Facts(rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES), params, context, now)
+    who, action, what = rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES)
+    return Facts(who, action, what, params, context, now, random_provenance(rng))
+
+
+def random_provenance(rng: random.Random) -> dict[str, Provenance] | None:
+    if rng.random() < 0.2:
+        return None
+    sources = [(), ("user",), ("tool:mail.read",), ("user", "net:host/x")]
+    return {
+        path: Provenance(rng.choice(LABELS), Match.EXACT, rng.choice(sources), 1.0)
+        for path in PATHS
+        if rng.random() < 0.5
+    }

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from agentguard.core import Action, Context, Principal, Resource
+from agentguard.core import Action, Context, Principal, Provenance, Resource
 
 
 class Facts(msgspec.Struct):
-    """One request with its names resolved; `now` is aware and UTC."""
+    """One request with its names resolved; `now` is aware and UTC.
+
+    `provenance` says by JSON pointer where the arguments came from, under `""` for all that are not named;
+    None where nobody knows.
+    """
 
     principal: Principal
     action: Action
@@ -19,3 +24,4 @@ class Facts(msgspec.Struct):
     params: dict[str, Any]
     context: Context
     now: datetime
+    provenance: Mapping[str, Provenance] | None = None
