@@ -17,12 +17,12 @@ MAX_DEPTH = 3
 MAX_PIECES = 16
 MAX_PIECE = 65_536
 
-# One look tells whether there is anything to undo.
-_HINT = re.compile(r"%[0-9A-Fa-f]{2}|\\[\"\\/bfnrtu]|[A-Za-z0-9+/_-]{12}")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(r"\\[\"\\/bfnrtu]")
-_HEX = re.compile(r"(?:0x)?((?:[0-9A-Fa-f]{2}){8,})")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}(?:\s+[A-Za-z0-9+/_-]{4,}={0,2})*")
+_MIN_PIECE = 12
+# Lines as mail wraps them belong together.
+_PIECE = re.compile(r"[A-Za-z0-9+/_-]{60,}(?:\r?\n[A-Za-z0-9+/_-]+)+={0,2}|[A-Za-z0-9+/_-]{12,}={0,2}")
+_HEX = re.compile(r"(?:0x)?((?:[0-9A-Fa-f]{2}){6,})")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PRINTABLE = 0.9
 
@@ -37,14 +37,13 @@ class Decoded(msgspec.Struct, frozen=True):
 
 def decoded(text: str) -> Iterator[Decoded]:
     """Yield what stands behind encodings in `text`, one layer deep; bounded in number and size."""
-    if _HINT.search(text) is None:
-        return
     if len(text) <= MAX_PIECE:
-        if _PERCENT.search(text):
+        if "%" in text and _PERCENT.search(text):
             yield Decoded(unquote(text, errors="replace"), 0, len(text))
-        if _ESCAPE.search(text):
+        if "\\" in text and _ESCAPE.search(text):
             yield from _unescaped(text)
-    yield from _pieces(text)
+    if max(map(len, text.split()), default=0) >= _MIN_PIECE:
+        yield from _pieces(text)
 
 
 def _unescaped(text: str) -> Iterator[Decoded]:
@@ -59,28 +58,22 @@ def _unescaped(text: str) -> Iterator[Decoded]:
 
 def _pieces(text: str) -> Iterator[Decoded]:
     left = MAX_PIECES
-    for pattern, undo in ((_HEX, _from_hex), (_BASE64, _from_base64)):
-        for match in pattern.finditer(text):
+    for match in _PIECE.finditer(text):
+        piece = match[0][:MAX_PIECE]
+        digits = _HEX.fullmatch(piece)
+        plain = _as_text(bytes.fromhex(digits[1])) if digits else None
+        plain = plain or _as_text(_from_base64(piece))
+        if plain is not None:
+            yield Decoded(plain, match.start(), match.end())
+            left -= 1
             if left == 0:
                 return
-            raw = undo(match[match.lastindex or 0][:MAX_PIECE])
-            plain = _as_text(raw)
-            if plain is not None:
-                left -= 1
-                yield Decoded(plain, match.start(), match.end())
-
-
-def _from_hex(piece: str) -> bytes | None:
-    try:
-        return bytes.fromhex(piece)
-    except ValueError:
-        return None
 
 
 def _from_base64(piece: str) -> bytes | None:
     packed = "".join(piece.split()).rstrip("=")
     # A lone last character carries no byte: what was cut off elsewhere is still worth reading.
-    packed = packed[: len(packed) - 1] if len(packed) % 4 == 1 else packed
+    packed = packed[:-1] if len(packed) % 4 == 1 else packed
     try:
         return base64.b64decode(packed.encode().translate(_TO_STANDARD) + b"=" * (-len(packed) % 4))
     except (ValueError, binascii.Error):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHINGLE = 4
 # Pieces of long atoms (keys, tokens, addresses), in characters.
 GRAM = 8
-LONG_ATOM = 16
+LONG_ATOM = 18
 MIN_ATOM = 5
 MIN_DIGITS = 4
 # Characters of one value that are fingerprinted: its beginning, its end, and samples of the rest.
@@ -34,6 +34,8 @@ SAMPLE = 4_096
 BUDGET = HEAD + TAIL + SAMPLES * SAMPLE
 MAX_LEAVES = 4_096
 MAX_JSON = 262_144
+# Longer ones are known by their pieces only.
+MAX_LEAF = 1_024
 MAX_SHORT = 256
 
 _MAX_CACHED = 65_536
@@ -54,6 +56,18 @@ class Short(msgspec.Struct, frozen=True, gc=False):
     alone: tuple[int, ...]
 
 
+class _Chars(dict[str, int]):
+    """The numbers of single characters, made when first asked for."""
+
+    def __init__(self, printer: Printer) -> None:
+        super().__init__()
+        self._printer = printer
+
+    def __missing__(self, char: str) -> int:
+        number = self[char] = self._printer.keyed(f"\0{char}")
+        return number
+
+
 class Prints(msgspec.Struct):
     """The fingerprints of one observed value; `partial`: it was larger than what is looked at."""
 
@@ -68,6 +82,7 @@ class Printer:
         self.key = key
         self._words: dict[int, int] = {}
         self._shorts: dict[int, Short] = {}
+        self._chars = _Chars(self)
 
     def keyed(self, text: str) -> int:
         """Return the number of a normalised text."""
@@ -103,17 +118,9 @@ class Printer:
         """Return the numbers of words."""
         seen = list(map(hash, parts))
         known = self._words
-        if not known.keys() >= set(seen):
-            fresh = {number: part for number, part in zip(seen, parts, strict=True) if number not in known}
-            for part in fresh.values():
-                self.keyed(part)
-            if not self._words.keys() >= set(seen):
-                # The table was emptied on the way.
-                return [self.keyed(part) for part in parts]
-            known = self._words
         try:
             return list(map(known.__getitem__, seen))
-        except KeyError:  # pragma: no cover - another thread emptied the table
+        except KeyError:
             return [self.keyed(part) for part in parts]
 
     def shingles(self, numbers: list[int]) -> Iterator[int]:
@@ -122,7 +129,7 @@ class Printer:
 
     def grams(self, atom: str, *, step: int = 1) -> Iterator[int]:
         """Yield the numbers of the eight-character pieces of a squashed atom, one for each `step`."""
-        lanes = list(map(self.keyed, map("\0{}".format, atom)))
+        lanes = list(map(self._chars.__getitem__, atom))
         windows = (lanes[at : len(lanes) - GRAM + 1 + at : step] for at in range(GRAM))
         return map(hash, zip(*windows, strict=True))
 
@@ -200,7 +207,7 @@ def flatten(value: Any, leaves: list[str]) -> tuple[str, bool]:
         elif isinstance(item, str):
             parts.append(item)
             size += len(item) + 1
-            if 1 < len(item):
+            if 1 < len(item) <= MAX_LEAF:
                 leaves.append(item)
         elif item is not None and not isinstance(item, bool):
             parts.append(str(item))
@@ -213,7 +220,7 @@ def flatten(value: Any, leaves: list[str]) -> tuple[str, bool]:
 
 
 def _leaves_of_text(text: str) -> list[str]:
-    leaves = [text] if 1 < len(text) <= MAX_JSON else []
+    leaves = [text] if 1 < len(text) <= MAX_LEAF else []
     if text[:1] in ("{", "[") and len(text) <= MAX_JSON:
         try:
             flatten(msgspec.json.decode(text), leaves)

@@ -27,9 +27,7 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def covers(self, action: str, path: str) -> bool:
         """Tell whether it is for this action and argument."""
-        return self.action == action and (
-            self.param == "*" or path == self.param or path.startswith(f"{self.param}/")
-        )
+        return self.action == action and (self.param in ("*", path) or path.startswith(f"{self.param}/"))
 
     def regrade(self, packed: int) -> int:
         """Return the label as changed; never stricter than before."""

@@ -17,7 +17,7 @@ import msgspec
 
 from agentguard.core import Label
 from agentguard.flow._packed import LabelTable
-from agentguard.flow._prints import DIALECT, Printer
+from agentguard.flow._prints import DIALECT
 from agentguard.flow._regrade import Grant
 from agentguard.flow._session import Origin, Session
 from agentguard.flow._store import FlowStore
@@ -105,7 +105,7 @@ def restore(content: bytes, **bounds: Any) -> FlowStore:
     store.now, store.lost_until = state.now, state.lost_until
     whole = state.dialect == DIALECT
     for each in state.sessions:
-        store._add((each.principal, each.name), _unpack_session(each, store, whole=whole))
+        store.add((each.principal, each.name), _unpack_session(each, store, whole=whole))
     store.ended.update({(who, name): (table.pack(label), since) for who, name, label, since in state.ended})
     store.floors = {name: table.pack(label) for name, label in state.floors.items()}
     if not state.clean:

@@ -121,7 +121,7 @@ class FlowStore:
                 return NOTHING_SEEN
         tracer = Tracer(session, self.printer, self.table, action)
         if not name:
-            tracer.ambient = self._packed(key)
+            tracer.ambient |= self._packed(key)
         return tracer.params(params)
 
     def label(self, key: Key) -> Label:
@@ -277,13 +277,14 @@ class FlowStore:
         if session is None:
             lost = self.now < self.lost_until
             session = Session(max_prints=self.max_prints, label=self._inherited(key), lost=lost)
-            self._add(key, session)
+            self.add(key, session)
             self._make_room(key)
         session.seen = self.now
         self._touch(key)
         return session
 
-    def _add(self, key: Key, session: Session) -> None:
+    def add(self, key: Key, session: Session) -> None:
+        """Put a session in its places (for restoring a snapshot; the lock is held)."""
         principal, name = key
         self.sessions[key] = session
         self.of_principal.setdefault(principal, OrderedDict())[name] = session

@@ -8,11 +8,15 @@ import unicodedata
 # Written without spaces between words: each character counts as a word.
 _DENSE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _ASCII_WORD = re.compile(r"[0-9a-z]+")
+_TO_SPACE = str.maketrans({chr(code): " " for code in range(128) if not chr(code).isalnum()})
+_TO_NOTHING = str.maketrans({chr(code): None for code in range(128) if not chr(code).isalnum()})
 _WORD = re.compile(rf"[{_DENSE}]|[^\W_{_DENSE}]+")
 # Words that hang together by punctuation, as addresses, paths and keys do, or that hold a digit.
 _ATOM = re.compile(r"[^\W_]+(?:[@._:/\\+%=&?#~$-]+[^\W_]+)+|[^\W_]*\d[^\W_]*")
+_ASCII_ATOM = re.compile(r"[0-9a-z]+(?:[@._:/\\+%=&?#~$-]+[0-9a-z]+)*")
 # Numbers written in groups: account, card and telephone numbers.
 _GROUPS = re.compile(r"[^\W_]*\d[^\W_]*(?:[ .-][^\W_]*\d[^\W_]*)+")
+_TWO_NUMBERS = re.compile(r"\d[ .-][^\W_]*\d")
 _PARTS = re.compile(r"[@/\\:=?&#]+")
 
 # What looks like a Latin letter and is none (lower case, after NFKC and case folding), from UTS #39.
@@ -44,7 +48,7 @@ def normalise(text: str) -> str:
 
 def words(normal: str) -> list[str]:
     """Return the words of a normalised text: runs of letters and digits."""
-    return _ASCII_WORD.findall(normal) if normal.isascii() else _WORD.findall(normal)
+    return normal.translate(_TO_SPACE).split() if normal.isascii() else _WORD.findall(normal)
 
 
 def word_spans(normal: str) -> list[tuple[int, int]]:
@@ -55,16 +59,23 @@ def word_spans(normal: str) -> list[tuple[int, int]]:
 
 def squash(normal: str) -> str:
     """Return the letters and digits of a normalised text, run together."""
-    return normal if normal.isalnum() else "".join(words(normal))
+    if normal.isascii():
+        return normal.translate(_TO_NOTHING)
+    return "".join(_WORD.findall(normal))
 
 
 def atoms(normal: str) -> list[str]:
     """Return what could be an argument by itself: addresses, paths, keys, numbers, and parts of these."""
-    found = _ATOM.findall(normal)
+    # Plain words are nearly all of a text and no atoms: they go before the patterns look.
+    rest = " ".join([chunk if not chunk.isalpha() else "|" for chunk in normal.split()])
+    if rest.isascii():
+        found = [atom for atom in _ASCII_ATOM.findall(rest) if not atom.isalpha()]
+    else:
+        found = _ATOM.findall(rest)
     for atom in [each for each in found if "/" in each or "@" in each or ":" in each or "=" in each]:
         found += _PARTS.split(atom)
-    if any(char.isdigit() for char in normal):
-        found += _GROUPS.findall(normal)
+    if _TWO_NUMBERS.search(rest):
+        found += _GROUPS.findall(rest)
     return found
 
 

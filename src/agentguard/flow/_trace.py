@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from agentguard.core import Match, Provenance
 from agentguard.flow._match import Coverage, match, sources_of
 from agentguard.flow._packed import INTEGRITY_BITS, MILDEST, UNVERIFIED
@@ -38,18 +36,20 @@ MAX_TEXT = 262_144
 LONG_KEY = 16
 
 
-class Tracer(msgspec.Struct):
-    """Traces the arguments of one request in one session."""
+class Tracer:
+    """Traces the arguments of one request in one session. `ambient` is the label of what cannot be told."""
 
-    session: Session
-    printer: Printer
-    table: LabelTable
-    action: str = ""
-    ambient: int = MILDEST
+    __slots__ = ("action", "ambient", "printer", "session", "table")
+
+    def __init__(self, session: Session, printer: Printer, table: LabelTable, action: str = "") -> None:
+        self.session = session
+        self.printer = printer
+        self.table = table
+        self.action = action
+        self.ambient = session.label | UNVERIFIED
 
     def params(self, params: dict[str, Any]) -> dict[str, Provenance]:
         """Return the provenance of each argument by its JSON pointer (RFC 6901)."""
-        self.ambient |= self.session.label | UNVERIFIED
         found: dict[str, Provenance] = {}
         for name, value in params.items():
             step = name if name.isalnum() else name.replace("~", "~0").replace("/", "~1")
