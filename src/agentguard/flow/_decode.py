@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_DEPTH = 3
 MAX_PIECES = 16
 MAX_PIECE = 65_536
+# Characters that are decoded of one text, in all its layers.
+MAX_DECODED = 131_072
 
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(r"\\[\"\\/bfnrtu]")

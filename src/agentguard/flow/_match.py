@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from agentguard.flow._decode import MAX_DEPTH, MAX_PIECE, decoded
+from agentguard.flow._decode import MAX_DECODED, MAX_DEPTH, MAX_PIECE, decoded
 from agentguard.flow._prints import GRAM, MIN_ATOM, SHINGLE
 from agentguard.flow._text import atom_spans, normalise, squash, word_spans
 
@@ -61,20 +62,31 @@ class Coverage:
     def cover(self, start: int, end: int, origins: set[Origin]) -> None:
         """Mark the words between two places of the normalised text."""
         self.origins |= origins
-        for at, (begin, stop) in enumerate(self.spans):
-            if begin >= start and stop <= end:
-                self.covered[at] = 1
+        first = bisect_left(self.spans, (start, 0))
+        last = bisect_left(self.spans, (end, 0), lo=first)
+        self.covered[first:last] = b"\1" * (last - first)
 
 
-def match(session: Session, printer: Printer, raw: str, depth: int = MAX_DEPTH) -> Coverage:
-    """Return what of `raw` the session has seen, also behind encodings; bounded in time."""
+def match(
+    session: Session,
+    printer: Printer,
+    raw: str,
+    *,
+    depth: int = MAX_DEPTH,
+    budget: list[int] | None = None,
+) -> Coverage:
+    """Return what of `raw` the session has seen, also behind encodings.
+
+    `budget` holds how many decoded characters may still be looked at, in all.
+    """
+    budget = [MAX_DECODED] if budget is None else budget
     coverage = Coverage(raw)
     if not coverage.spans and not coverage.raw:
         return coverage
     _phrases(session, printer, coverage)
     _atoms(session, printer, coverage)
     if depth and not coverage.enough:
-        _encoded(session, printer, coverage, depth)
+        _encoded(session, printer, coverage, depth, budget)
     return coverage
 
 
@@ -107,7 +119,7 @@ def _end_run(coverage: Coverage, first: int, last: int, run: list[Origin]) -> No
 
 
 def _atoms(session: Session, printer: Printer, coverage: Coverage) -> None:
-    for start, end in atom_spans(coverage.normal):
+    for start, end in atom_spans(coverage.normal, coverage.spans):
         atom = squash(coverage.normal[start:end])
         if len(atom) < MIN_ATOM:
             continue
@@ -132,9 +144,14 @@ def _pieces_of_atom(session: Session, printer: Printer, coverage: Coverage, star
         coverage.cover(start, end, origins)
 
 
-def _encoded(session: Session, printer: Printer, coverage: Coverage, depth: int) -> None:
+def _encoded(session: Session, printer: Printer, coverage: Coverage, depth: int, budget: list[int]) -> None:
     for inner in decoded(coverage.raw):
-        found = _whole(session, printer, inner.text) or match(session, printer, inner.text, depth - 1)
+        budget[0] -= len(inner.text)
+        if budget[0] < 0:
+            return
+        found = _whole(session, printer, inner.text)
+        if found is None:
+            found = match(session, printer, inner.text, depth=depth - 1, budget=budget)
         if not found.origins:
             continue
         coverage.decoded = True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.flow._decode import MAX_DEPTH, decoded
+from agentguard.flow._decode import MAX_DECODED, MAX_DEPTH, decoded
 from agentguard.flow._text import atoms, normalise, squash, words
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Printer:
     def text(self, raw: str) -> set[int]:
         """Return the fingerprints of a text's pieces, and of what is encoded in it."""
         found: set[int] = set()
-        self._text(raw, found, MAX_DEPTH)
+        self._text(raw, found, MAX_DEPTH, [MAX_DECODED])
         return found
 
     def value(self, value: Any) -> Prints:
@@ -151,7 +151,7 @@ class Printer:
             found |= self.text(piece)
         if isinstance(value, str):
             leaves = _leaves_of_text(value)
-        found.update(short.key for short in map(self.short, leaves))
+        found.update(short.key for short in map(self.short, leaves) if short.size)
         return Prints(found, partial or len(text) > BUDGET)
 
     def phrases(self, raw: str) -> set[int]:
@@ -162,9 +162,10 @@ class Printer:
         for count in range(1, 5):
             found.update(self.keyed("".join(parts[at : at + count])) for at in range(len(parts) - count + 1))
         found.add(self.short(raw).key)
+        found.discard(self.keyed(""))
         return found
 
-    def _text(self, raw: str, found: set[int], depth: int) -> None:
+    def _text(self, raw: str, found: set[int], depth: int, budget: list[int]) -> None:
         normal = normalise(raw)
         numbers = self.numbers(words(normal))
         found.update(self.shingles(numbers))
@@ -176,8 +177,13 @@ class Printer:
                 self._long(each[:_MAX_ATOM], found)
         if depth:
             for inner in decoded(raw):
-                found.add(self.keyed(squash(normalise(inner.text))))
-                self._text(inner.text, found, depth - 1)
+                budget[0] -= len(inner.text)
+                if budget[0] < 0:
+                    return
+                whole_inner = squash(normalise(inner.text))
+                if len(whole_inner) >= MIN_ATOM:
+                    found.add(self.keyed(whole_inner))
+                self._text(inner.text, found, depth - 1, budget)
 
     def _long(self, atom: str, found: set[int]) -> None:
         found.update(self.grams(atom, step=1 if len(atom) <= _DENSE_ATOM else _STRIDE))

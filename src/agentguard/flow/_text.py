@@ -11,12 +11,13 @@ _ASCII_WORD = re.compile(r"[0-9a-z]+")
 _TO_SPACE = str.maketrans({chr(code): " " for code in range(128) if not chr(code).isalnum()})
 _TO_NOTHING = str.maketrans({chr(code): None for code in range(128) if not chr(code).isalnum()})
 _WORD = re.compile(rf"[{_DENSE}]|[^\W_{_DENSE}]+")
-# Words that hang together by punctuation, as addresses, paths and keys do, or that hold a digit.
-_ATOM = re.compile(r"[^\W_]+(?:[@._:/\\+%=&?#~$-]+[^\W_]+)+|[^\W_]*\d[^\W_]*")
+# Words that hang together by punctuation, as addresses, paths and keys do. None of these patterns can backtrack
+# far: what they read is hostile.
+_ATOM = re.compile(r"[^\W_]+(?:[@._:/\\+%=&?#~$-]+[^\W_]+)*")
 _ASCII_ATOM = re.compile(r"[0-9a-z]+(?:[@._:/\\+%=&?#~$-]+[0-9a-z]+)*")
-# Numbers written in groups: account, card and telephone numbers.
-_GROUPS = re.compile(r"[^\W_]*\d[^\W_]*(?:[ .-][^\W_]*\d[^\W_]*)+")
 _TWO_NUMBERS = re.compile(r"\d[ .-][^\W_]*\d")
+# Numbers are written in so many groups at most (an IBAN has nine); more are a table.
+_MAX_GROUPS = 10
 _PARTS = re.compile(r"[@/\\:=?&#]+")
 
 # What looks like a Latin letter and is none (lower case, after NFKC and case folding), from UTS #39.
@@ -68,28 +69,43 @@ def atoms(normal: str) -> list[str]:
     """Return what could be an argument by itself: addresses, paths, keys, numbers, and parts of these."""
     # Plain words are nearly all of a text and no atoms: they go before the patterns look.
     rest = " ".join([chunk if not chunk.isalpha() else "|" for chunk in normal.split()])
-    if rest.isascii():
-        found = [atom for atom in _ASCII_ATOM.findall(rest) if not atom.isalpha()]
-    else:
-        found = _ATOM.findall(rest)
+    pattern = _ASCII_ATOM if rest.isascii() else _ATOM
+    found = [atom for atom in pattern.findall(rest) if not atom.isalpha()]
     for atom in [each for each in found if "/" in each or "@" in each or ":" in each or "=" in each]:
         found += _PARTS.split(atom)
     if _TWO_NUMBERS.search(rest):
-        found += _GROUPS.findall(rest)
+        found += [rest[start:end] for start, end in _groups(rest, word_spans(rest))]
     return found
 
 
-def atom_spans(normal: str) -> list[tuple[int, int]]:
-    """Return where atoms begin and end, greater ones first and then the parts of those."""
-    spans = []
+def atom_spans(normal: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return where atoms begin and end, with their parts; `spans` are those of the words."""
+    found = []
     for match in _ATOM.finditer(normal):
+        if match[0].isalpha():
+            continue
         start, end = match.span()
-        spans.append((start, end))
+        found.append((start, end))
         at = start
         for cut in _PARTS.finditer(normal, start, end):
-            spans.append((at, cut.start()))
+            found.append((at, cut.start()))
             at = cut.end()
         if at != start:
-            spans.append((at, end))
-    spans += [match.span() for match in _GROUPS.finditer(normal)]
-    return spans
+            found.append((at, end))
+    return found + _groups(normal, spans)
+
+
+def _groups(normal: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return where numbers are written in groups, as those of accounts, cards and telephones are."""
+    found = []
+    run: list[tuple[int, int]] = []
+    for start, end in [*spans, (0, 0)]:
+        digits = not normal[start:end].isalpha() and start < end
+        near = bool(run) and start - run[-1][1] == 1 and normal[start - 1] in " .-"
+        if not (digits and near):
+            if 1 < len(run) <= _MAX_GROUPS:
+                found.append((run[0][0], run[-1][1]))
+            run = []
+        if digits:
+            run.append((start, end))
+    return found

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MIN_TEXT = 4
 LONG = 12
 MAX_ARGUMENTS = 1_000
+# Characters of one request that are led back to pieces; what is beyond has the session's label.
 MAX_TEXT = 262_144
 # A key of an inner object is chosen like a value when it is as long as this.
 LONG_KEY = 16
@@ -39,7 +40,7 @@ LONG_KEY = 16
 class Tracer:
     """Traces the arguments of one request in one session. `ambient` is the label of what cannot be told."""
 
-    __slots__ = ("action", "ambient", "printer", "session", "table")
+    __slots__ = ("action", "ambient", "left", "printer", "session", "table")
 
     def __init__(self, session: Session, printer: Printer, table: LabelTable, action: str = "") -> None:
         self.session = session
@@ -47,6 +48,7 @@ class Tracer:
         self.table = table
         self.action = action
         self.ambient = session.label | UNVERIFIED
+        self.left = MAX_TEXT
 
     def params(self, params: dict[str, Any]) -> dict[str, Provenance]:
         """Return the provenance of each argument by its JSON pointer (RFC 6901)."""
@@ -68,7 +70,7 @@ class Tracer:
         number = session.vouched.get(short.key) if short.size else None
         if number is not None:
             return self._vouched(session.origins[number], short, path)
-        origin = session.find(short.key)
+        origin = session.find(short.key) if short.size else None
         if origin is not None:
             return self._exact(origin, short, path)
         if short.size < MIN_TEXT:
@@ -95,6 +97,7 @@ class Tracer:
                     below = f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
                     stack.append((below, inner))
                     if len(key) >= LONG_KEY:
+                        # No pointer has `~k` in it, so this cannot stand for another argument.
                         found[f"{below}/~key"] = self.text(key, below)
             elif isinstance(item, list | tuple):
                 stack += ((f"{at}/{number}", inner) for number, inner in enumerate(item))
@@ -135,8 +138,10 @@ class Tracer:
         return self._made(packed, Match.EXACT, origin.sources, 1.0)
 
     def _pieces(self, value: str, short: Short, path: str) -> Provenance:
-        coverage = match(self.session, self.printer, value[:MAX_TEXT])
-        coverage.beyond += max(0, len(value) - MAX_TEXT)
+        self.left -= len(value)
+        if self.left < 0:
+            return self.fallback()
+        coverage = match(self.session, self.printer, value)
         if not coverage.origins:
             return self.fallback(self._granted(short, path, self.ambient))
         packed = self.session.lossy
