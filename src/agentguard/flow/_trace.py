@@ -77,7 +77,8 @@ class Tracer:
             packed = UNVERIFIED | (self.ambient & INTEGRITY_BITS if session.lost else MILDEST)
             # Signs that are no letters can still be many.
             return self.fallback() if len(value) > LONG else self._made(packed, Match.SHORT, (), 0.0)
-        if short.size < LONG and len(short.alone) == 1 and value.isalnum():
+        if short.size < LONG and short.alone:
+            # Too little to hold a piece of anything.
             return self.fallback(self._granted(short, path, self.ambient))
         return self._pieces(value, short, path)
 
@@ -125,14 +126,16 @@ class Tracer:
 
     def _exact(self, origin: Origin, short: Short, path: str) -> Provenance:
         session = self.session
-        packed = self._of(origin, path)
+        if not session.grants and origin.packed == session.label:
+            # Nothing is stricter than the session.
+            return Provenance(self.table.unpack(origin.packed), Match.EXACT, origin.sources, 1.0)
+        packed = self._of(origin, path) | session.lossy
         if short.alone:
             common = -1
             for fingerprint in short.alone:
                 place = session.find(fingerprint)
                 common &= MILDEST if place is None else self._of(place, path)
             packed |= common
-        packed |= session.lossy
         if session.grants:
             packed = self._granted(short, path, packed)
         return self._made(packed, Match.EXACT, origin.sources, 1.0)

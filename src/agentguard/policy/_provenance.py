@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ANY_ARGUMENT = "*"
 # The category of all that the label store had no room to tell apart.
 _OTHER = "other"
+_ABSENT: Any = object()
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 # The joined label and the sources of one argument.
 Origin = tuple[Label, tuple[str, ...]]
@@ -39,23 +41,35 @@ def compile_provenance(
     if not tests:
         raise PolicyError(f"condition on the provenance of `{name}` says nothing")
     steps = pointer(name)
+    # What has no parts and stands in nothing but the request: its provenance is one entry.
+    plain = len(steps) == 1
     path = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
 
-    def fits(origin: Origin) -> bool:
-        return all(test(*origin) for test in tests)
+    def fits(label: Label, sources: tuple[str, ...]) -> bool:
+        for test in tests:
+            if not test(label, sources):
+                return False
+        return True
 
     def test_one(facts: Facts) -> bool:
-        if facts.provenance is None or not _present(facts.params, steps):
+        provenance = facts.provenance
+        if provenance is None:
             return unknown
-        origin = origin_of(facts.provenance, path)
-        return unknown if origin is None else fits(origin)
+        value = _value(facts.params, steps)
+        if value is _ABSENT:
+            return unknown
+        direct = provenance.get(path)
+        if direct is not None and plain and type(value) in _PLAIN and "" not in provenance:
+            return fits(direct.label, direct.sources)
+        origin = origin_of(provenance, path)
+        return unknown if origin is None else fits(*origin)
 
     def test_any(facts: Facts) -> bool:
         if facts.provenance is None:
             return unknown
         paths = [f"/{key.replace('~', '~0').replace('/', '~1')}" for key in facts.params]
         answers = (origin_of(facts.provenance, each) for each in paths)
-        holds = (unknown if origin is None else fits(origin) for origin in answers)
+        holds = (unknown if origin is None else fits(*origin) for origin in answers)
         return any(holds) if unknown else bool(paths) and all(holds)
 
     return f"provenance of {name} {_describe(condition)}", test_any if name == ANY_ARGUMENT else test_one
@@ -79,15 +93,15 @@ def origin_of(provenance: Mapping[str, Provenance], path: str) -> Origin | None:
     return label, tuple(dict.fromkeys(source for each in found for source in each.sources))
 
 
-def _present(params: Any, steps: tuple[str, ...]) -> bool:
+def _value(params: Any, steps: tuple[str, ...]) -> Any:
     for step in steps:
-        if isinstance(params, list) and step.isdecimal() and int(step) < len(params):
-            params = params[int(step)]
-        elif isinstance(params, dict) and step in params:
+        if isinstance(params, dict) and step in params:
             params = params[step]
+        elif isinstance(params, list) and step.isdecimal() and int(step) < len(params):
+            params = params[int(step)]
         else:
-            return False
-    return True
+            return _ABSENT
+    return params
 
 
 def _many(value: Any) -> tuple[Any, ...]:
