@@ -181,15 +181,16 @@ def random_facts(rng: random.Random) -> Facts:
     params = {name: rng.choice(values) for name, values in PARAMS.items() if rng.random() < 0.7}
     now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(0, 60 * 24 * 400, 7))
     who, action, what = rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES)
-    return Facts(who, action, what, params, context, now, random_provenance(rng))
+    return Facts(who, action, what, params, context, now, random_provenance(rng, params))
 
 
-def random_provenance(rng: random.Random) -> dict[str, Provenance] | None:
+def random_provenance(rng: random.Random, params: dict) -> dict[str, Provenance] | None:
     if rng.random() < 0.2:
         return None
     sources = [(), ("user",), ("tool:mail.read",), ("user", "net:host/x")]
     return {
         path: Provenance(rng.choice(LABELS), Match.EXACT, rng.choice(sources), 1.0)
         for path in PATHS
-        if rng.random() < 0.5
+        # What has no parts is never traced in parts.
+        if rng.random() < 0.5 and (path != "/spec/x" or isinstance(params.get("spec"), dict))
     }

@@ -79,12 +79,17 @@ class Tracer:
             return self.fallback() if len(value) > LONG else self._made(packed, Match.SHORT, (), 0.0)
         if short.size < LONG and short.alone:
             # Too little to hold a piece of anything.
-            return self.fallback(self._granted(short, path, self.ambient))
+            return self._unknown(short, path)
         return self._pieces(value, short, path)
 
-    def fallback(self, packed: int | None = None) -> Provenance:
+    def fallback(self) -> Provenance:
         """Return the provenance of what cannot be led back to anything: the session's label."""
-        return self._made(self.ambient if packed is None else packed, Match.SESSION, (), 0.0)
+        return Provenance(self.table.unpack(self.ambient), Match.SESSION)
+
+    def _unknown(self, short: Short, path: str) -> Provenance:
+        if not self.session.grants:
+            return self.fallback()
+        return self._made(self._granted(short, path, self.ambient), Match.SESSION, (), 0.0)
 
     def _walk(self, value: Any, path: str, found: dict[str, Provenance]) -> None:
         stack: list[tuple[str, Any]] = [(path, value)]
@@ -146,7 +151,7 @@ class Tracer:
             return self.fallback()
         coverage = match(self.session, self.printer, value)
         if not coverage.origins:
-            return self.fallback(self._granted(short, path, self.ambient))
+            return self._unknown(short, path)
         packed = self.session.lossy
         for origin in coverage.origins:
             packed |= self._of(origin, path)
@@ -165,6 +170,8 @@ class Tracer:
         return regraded(self._fitting(grants, path), origin) if grants else origin.packed
 
     def _granted(self, short: Short, path: str, packed: int) -> int:
+        if not self.session.grants:
+            return packed
         for grant in self._fitting(self.session.grants, path):
             if grant.value == short.key and not grant.source:
                 packed = grant.regrade(packed)
