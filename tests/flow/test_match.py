@@ -160,6 +160,7 @@ SCALARS = [
     ("common word as a value", {"env": "production"}, "production", Match.EXACT),
     ("address in a text", "write to eve@evil.example!", "eve@evil.example", Match.EXACT),
     ("host of an address", "see https://evil.example/x?y=1", "evil.example", Match.EXACT),
+    ("name of a field", {"production": 1}, "production", Match.SESSION),
     ("signs only, many", "....", "." * 60, Match.SESSION),
     ("empty", "x", "", Match.SHORT),
 ]

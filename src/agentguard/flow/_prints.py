@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHINGLE = 4
 # Pieces of long atoms (keys, tokens, addresses), in characters.
 GRAM = 8
-LONG_ATOM = 18
+LONG_ATOM = 20
 MIN_ATOM = 5
 MIN_DIGITS = 4
 # Characters of one value that are fingerprinted: its beginning, its end, and samples of the rest.
@@ -66,6 +66,12 @@ class _Chars(dict[str, int]):
     def __missing__(self, char: str) -> int:
         number = self[char] = self._printer.keyed(f"\0{char}")
         return number
+
+
+class _Name(str):
+    """The key of an object: part of the text, and no value by itself."""
+
+    __slots__ = ()
 
 
 class Prints(msgspec.Struct):
@@ -151,7 +157,8 @@ class Printer:
             found |= self.text(piece)
         if isinstance(value, str):
             leaves = _leaves_of_text(value)
-        found.update(short.key for short in map(self.short, leaves) if short.size)
+        found.update(self.numbers([squash(normalise(leaf)) for leaf in leaves]))
+        found.discard(self.keyed(""))
         return Prints(found, partial or len(text) > BUDGET)
 
     def phrases(self, raw: str) -> set[int]:
@@ -207,13 +214,13 @@ def flatten(value: Any, leaves: list[str]) -> tuple[str, bool]:
         item = stack.pop()
         if isinstance(item, dict):
             for key, inner in reversed(list(item.items())[:MAX_LEAVES]):
-                stack += (inner, str(key))
+                stack += (inner, _Name(key))
         elif isinstance(item, list | tuple | set | frozenset):
             stack += list(item)[:MAX_LEAVES][::-1]
         elif isinstance(item, str):
             parts.append(item)
             size += len(item) + 1
-            if 1 < len(item) <= MAX_LEAF:
+            if 1 < len(item) <= MAX_LEAF and type(item) is not _Name:
                 leaves.append(item)
         elif item is not None and not isinstance(item, bool):
             parts.append(str(item))

@@ -60,6 +60,8 @@ def word_spans(normal: str) -> list[tuple[int, int]]:
 
 def squash(normal: str) -> str:
     """Return the letters and digits of a normalised text, run together."""
+    if normal.isalnum():
+        return normal
     if normal.isascii():
         return normal.translate(_TO_NOTHING)
     return "".join(_WORD.findall(normal))
