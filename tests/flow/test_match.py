@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from agentguard.core import Integrity, Label, Match, Provenance, Sensitivity
 from agentguard.flow import FlowStore
+from agentguard.flow._decode import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +104,25 @@ def test_value_seen_encoded_is_known_again_in_clear(name: str) -> None:
     found = one(store_with(TRANSFORMATIONS[name](MEMO)), MEMO)
     assert found.sources == ("tool:file.read",)
     assert found.share == 1.0
+
+
+# encoded, what is found in it
+ODD = [
+    ("=" * 20, None),
+    ("A" * 13, None),
+    ('"half \\u00', None),
+    ("\\ud800 alone", None),
+    ("%GG and %", None),
+    ("ff" * 20, None),
+    (" ".join([base64.b64encode(b"plain words here").decode()] * 40), "plain words here"),
+]
+
+
+@pytest.mark.parametrize(("text", "inner"), ODD)
+def test_broken_encodings_are_left_alone(text: str, inner: str | None) -> None:
+    found = [each.text for each in decoded(text)]
+    assert set(found) == ({inner} if inner else set())
+    assert len(found) <= 16
 
 
 def test_whole_value_keeps_its_own_label_in_a_tainted_session() -> None:

@@ -23,7 +23,9 @@ _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(r"\\[\"\\/bfnrtu]")
 _MIN_PIECE = 12
 # Lines as mail wraps them belong together.
-_PIECE = re.compile(r"[A-Za-z0-9+/_-]{60,}(?:\r?\n[A-Za-z0-9+/_-]+)+={0,2}|[A-Za-z0-9+/_-]{12,}={0,2}")
+_PIECE = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{60,}+(?:\r?\n[A-Za-z0-9+/_-]+)+={0,2}|[A-Za-z0-9+/_-]{12,}+={0,2})"
+)
 _HEX = re.compile(r"(?:0x)?((?:[0-9A-Fa-f]{2}){6,})")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PRINTABLE = 0.9
