@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -98,7 +99,7 @@ def corrupt(path: Path, how: str) -> None:
         path.write_bytes(content)
     elif how == "another shape":
         body = b"\x90"
-        digest = module.blake2b(body, digest_size=32).digest()
+        digest = blake2b(body, digest_size=32).digest()
         path.write_bytes(module.MAGIC + digest + body)
     else:
         path.unlink()
@@ -145,7 +146,7 @@ def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(_: int) -> None:
         raise OSError(28, "no space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         save(FlowStore(), path)
     assert path.read_bytes() == before
@@ -154,5 +155,5 @@ def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 @given(st.binary(max_size=300))
 def test_any_bytes_can_be_restored(content: bytes) -> None:
-    for each in (content, module.MAGIC + module.blake2b(content, digest_size=32).digest() + content):
+    for each in (content, module.MAGIC + blake2b(content, digest_size=32).digest() + content):
         assert restore(each).label(KEY).integrity is Integrity.UNTRUSTED

@@ -180,7 +180,7 @@ def test_huge_and_hostile_arguments_cost_little() -> None:
 def test_lookup_costs_the_same_after_a_hundred_thousand_events() -> None:
     store = FlowStore()
     params = {"namespace": "staging", "deployment": "billing-api", "to": "user7@shop.example"}
-    costs = []
+    costs: list[float] = []
     for events in (100, 100_000):
         for number in range(len(costs) and 100, events):
             store.observe(KEY, {"id": number, "mail": f"user{number}@shop.example"}, WEB, "tool:sql", 1.0)
