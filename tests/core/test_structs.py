@@ -21,11 +21,13 @@ from agentguard.core import (
     Flow,
     Integrity,
     Label,
+    Match,
     NearMiss,
     Obligation,
     Outcome,
     Principal,
     PrincipalKind,
+    Provenance,
     Request,
     Resource,
     Risk,
@@ -41,10 +43,12 @@ PRINCIPAL = Principal("agent", PrincipalKind.SERVICE, ("r",), ("g",), ("alice",)
 STRUCTS: list[msgspec.Struct] = [
     PRINCIPAL,
     Resource("prod/api", "deployment", "prod", Sensitivity.RESTRICTED, "team", {"a": "b"}, listed=True),
-    Label(Integrity.UNTRUSTED, Sensitivity.CRITICAL),
+    Label(Integrity.UNTRUSTED, Sensitivity.CRITICAL, ("health", "personal"), ("anna", "corp.example")),
+    Label(readers=()),
+    Provenance(Label(), Match.NGRAM, ("tool:mail.read",), 0.5),
     Action(
         "a.b", 2, "d", Risk.HIGH, {"type": "object"}, ("x",), ("p",), ("q",), True, "c@1", "d@1",
-        Flow(Label(), Sink.EXTERNAL), ("t",),
+        Flow(Label(), Sink.EXTERNAL, Sensitivity.INTERNAL), ("t",),
     ),
     Context("s", "c", TIME, "task", "ticket", {"a": "web"}, {"change_window": True, "n": 1.5, "none": None}),
     Request(PRINCIPAL, "a.b", "x/y", {"n": [1, {"m": None}]}, Context(time=TIME)),
@@ -99,7 +103,10 @@ def test_weights_go_from_one_to_four_and_unknown_weighs_most() -> None:
     assert Resource("a/b", "a", sensitivity=Sensitivity.PUBLIC).weight == 1
 
 
-labels = st.builds(Label, st.sampled_from(list(Integrity)), st.sampled_from(list(Sensitivity)))
+names = st.lists(st.sampled_from("abc"), max_size=3).map(tuple)
+labels = st.builds(
+    Label, st.sampled_from(list(Integrity)), st.sampled_from(list(Sensitivity)), names, st.none() | names
+)
 
 
 @given(labels, labels, labels)
@@ -111,6 +118,15 @@ def test_labels_join_to_the_less_trusted_and_more_confidential(one: Label, two: 
     assert joined.join(three) == one.join(two.join(three))
     assert order.index(joined.integrity) == min(order.index(one.integrity), order.index(two.integrity))
     assert joined.confidentiality.weight == max(one.confidentiality.weight, two.confidentiality.weight)
+    assert set(joined.categories) == {*one.categories, *two.categories}
+    everyone = set("abc")
+    may_read = [everyone if each.readers is None else set(each.readers) for each in (one, two, joined)]
+    assert may_read[2] == may_read[0] & may_read[1]
+
+
+def test_names_in_a_label_are_sorted_and_stand_once() -> None:
+    label = Label(categories=("b", "a", "b"), readers=("z", "y", "z"))
+    assert (label.categories, label.readers) == (("a", "b"), ("y", "z"))
 
 
 def test_system_clock_is_aware_and_utc() -> None:

@@ -219,6 +219,52 @@ def context_value(context: Context, name: str) -> Any:
     return context.attributes.get(name, UNKNOWN)
 
 
+def provenance_fits(condition: Any, label: Any, sources: Any, *, strict: bool) -> bool:
+    """Return whether one argument is as described."""
+    if condition.integrity is not None and label.integrity not in many(condition.integrity):
+        return False
+    wanted = condition.confidentiality
+    if wanted is not None:
+        if hasattr(wanted, "min"):
+            if wanted.min is not None and label.confidentiality.weight < wanted.min.weight:
+                return False
+            if wanted.max is not None and label.confidentiality.weight > wanted.max.weight:
+                return False
+        elif label.confidentiality not in many(wanted):
+            return False
+    if condition.category is not None:
+        had = [name in many(condition.category) for name in label.categories]
+        if not (any(had) if strict else had and all(had)):
+            return False
+    if condition.source is not None:
+        had = [any(glob(pattern, source) for pattern in many(condition.source)) for source in sources]
+        if not ((any(had) or not had) if strict else had and all(had)):
+            return False
+    return True
+
+
+def provenance_holds(name: str, condition: Any, facts: Facts, *, strict: bool) -> bool:
+    if facts.provenance is None:
+        return strict
+    if name != "*" and lookup(facts.params, name) is UNKNOWN:
+        return strict
+    answers: list[bool] = []
+    for argument in facts.params if name == "*" else [name]:
+        path = argument if argument.startswith("/") else f"/{argument}"
+        found: list[Any] = []
+        for at, each in facts.provenance.items():
+            if at == path or at.startswith(path + "/") or path.startswith(at + "/"):
+                found.append(each)
+        if not found:
+            answers.append(strict)
+            continue
+        label = found[0].label
+        for each in found:
+            label = label.join(each.label)
+        answers.append(provenance_fits(condition, label, [s for each in found for s in each.sources], strict=strict))
+    return any(answers) if strict else bool(answers) and all(answers)
+
+
 def conditions_hold(part: When | Unless, facts: Facts, *, strict: bool) -> bool:
     if part.action_risk is not None:
         at = RISKS.index(facts.action.risk.value)
@@ -232,7 +278,7 @@ def conditions_hold(part: When | Unless, facts: Facts, *, strict: bool) -> bool:
     if part.time is not None and not in_window(part.time, facts.now):
         return False
     for name, condition in part.facts.items():
-        if not fact_holds(condition, name, facts.facts.all(), strict):
+        if not fact_holds(condition, name, facts.facts.all(), strict=strict):
             return False
     for name, wanted in part.context.items():
         value = context_value(facts.context, name)
@@ -243,7 +289,9 @@ def conditions_hold(part: When | Unless, facts: Facts, *, strict: bool) -> bool:
         answer = UNKNOWN if value is UNKNOWN else member(value, many(wanted))
         if not (strict if answer is UNKNOWN else answer):
             return False
-    return True
+    return all(
+        provenance_holds(name, condition, facts, strict=strict) for name, condition in part.provenance.items()
+    )
 
 
 def exempt(unless: Unless, facts: Facts, *, strict: bool) -> bool:
@@ -270,6 +318,7 @@ def names_of(part: When | Unless) -> set[str]:
     if part.time is not None:
         found.add("time")
     found |= {f"facts.{name}" for name in part.facts}
+    found |= {f"provenance.{name}" for name in part.provenance}
     return found | {f"context.{name}" for name in part.context}
 
 

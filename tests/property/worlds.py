@@ -11,8 +11,12 @@ from agentguard.core import (
     Action,
     ArgumentFacts,
     Context,
+    Integrity,
+    Label,
+    Match,
     Principal,
     PrincipalKind,
+    Provenance,
     Resource,
     Risk,
     Sensitivity,
@@ -111,6 +115,22 @@ TIMES = [
     {"days": ["sat"], "between": ["20:00", "02:00"], "tz": "Europe/Berlin"},
     {"between": ["00:00", "24:00"]},
 ]
+PROVENANCES = [
+    {"image": {"integrity": "untrusted"}},
+    {"*": {"integrity": ["untrusted", "unverified"]}},
+    {"image": {"confidentiality": {"min": "restricted"}}},
+    {"*": {"confidentiality": ["public", "internal"]}},
+    {"/spec/x": {"category": "personal"}},
+    {"spec": {"source": "tool:*"}},
+    {"image": {"source": ["user", "tool:**"], "integrity": ["trusted", "verified"]}},
+]
+LABELS = [
+    Label(),
+    Label(Integrity.TRUSTED, Sensitivity.PUBLIC),
+    Label(Integrity.UNTRUSTED, Sensitivity.RESTRICTED, ("personal",)),
+    Label(Integrity.VERIFIED, Sensitivity.CRITICAL, ("personal", "health")),
+]
+PATHS = ["", "/image", "/replicas", "/dry", "/spec", "/spec/x"]
 PARAMS = {
     "replicas": [1, 2, 3, 5, 6, 2.5, "3", None, True],
     "image": ["reg/a", "evil/reg/b", "reg/a\nb", 7],
@@ -134,6 +154,8 @@ def conditions(rng: random.Random) -> dict[str, Any]:
         made["facts"] = rng.choice(FACT_CONDITIONS)
     if rng.random() < 0.2:
         made["context"] = rng.choice(CONTEXTS)
+    if rng.random() < 0.2:
+        made["provenance"] = rng.choice(PROVENANCES)
     if rng.random() < 0.2:
         made["time"] = rng.choice(TIMES)
     if rng.random() < 0.2:
@@ -189,6 +211,17 @@ def random_facts(rng: random.Random) -> Facts:
         if rng.random() < 0.8
     }
     inside = ArgumentFacts(families, lambda: known)
-    return Facts(
-        rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES), params, context, now, inside
-    )
+    who, action, what = rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES)
+    return Facts(who, action, what, params, context, now, inside, random_provenance(rng, params))
+
+
+def random_provenance(rng: random.Random, params: dict[str, Any]) -> dict[str, Provenance] | None:
+    if rng.random() < 0.2:
+        return None
+    sources: list[tuple[str, ...]] = [(), ("user",), ("tool:mail.read",), ("user", "net:host/x")]
+    return {
+        path: Provenance(rng.choice(LABELS), Match.EXACT, rng.choice(sources), 1.0)
+        for path in PATHS
+        # What has no parts is never traced in parts.
+        if rng.random() < 0.5 and (path != "/spec/x" or isinstance(params.get("spec"), dict))
+    }

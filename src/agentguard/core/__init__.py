@@ -50,6 +50,7 @@ from agentguard.core.ports import (
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
+from agentguard.core.provenance import Match, Provenance
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
@@ -103,6 +104,7 @@ __all__ = [
     "IntegrityError",
     "Label",
     "Location",
+    "Match",
     "NearMiss",
     "Obligation",
     "Outcome",
@@ -112,6 +114,7 @@ __all__ = [
     "PolicyError",
     "Principal",
     "PrincipalKind",
+    "Provenance",
     "RegistryError",
     "Request",
     "RequestError",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from agentguard.core.label import Label
-from agentguard.core.resource import Risk
+from agentguard.core.resource import Risk, Sensitivity
 
 
 class Sink(enum.Enum):
@@ -19,10 +19,14 @@ class Sink(enum.Enum):
 
 
 class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What an action does to information: the label of its result, and where its arguments go."""
+    """What an action does to information: the label of its result, and where its arguments go.
+
+    `clearance` is the highest confidentiality that the sink may receive.
+    """
 
     source: Label | None = None
     sink: Sink | None = None
+    clearance: Sensitivity | None = None
 
 
 class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

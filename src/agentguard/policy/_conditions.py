@@ -18,6 +18,8 @@ import msgspec
 import re2
 
 from agentguard.core import PolicyError, Risk
+from agentguard.policy._pointer import pointer
+from agentguard.policy._provenance import compile_provenance
 from agentguard.policy._rule import ParamCondition, RiskRange, Scalar, TimeWindow, Unless, When
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_PATTERN = 4096
 ABSENT: Any = object()
 _NUMBERS = (int, float)
-_BAD_ESCAPE = re.compile(r"~(?![01])")
 _CLOCK = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 _CONTEXT_FIELDS = frozenset(("session", "correlation_id", "task", "ticket"))
 _ATOMS = (str, int, float, bool, type(None))
@@ -59,6 +60,9 @@ def compile_when(when: When | Unless, *, unknown: bool) -> Iterator[Predicate]:
         yield _window(when.time)
     for name, value in when.context.items():
         yield _context(name, value, unknown=unknown)
+    for name, origin in when.provenance.items():
+        text, test = compile_provenance(name, origin, unknown=unknown)
+        yield Predicate(f"provenance.{name}", text, test)
 
 
 def compile_pattern(pattern: str, *, dot_all: bool) -> Any:
@@ -80,19 +84,6 @@ def compile_pattern(pattern: str, *, dot_all: bool) -> Any:
         what = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         hint = "patterns are RE2 syntax, which has no look-around and no back-references"
         raise PolicyError(f"pattern `{pattern}` cannot be used: {what}", hint=hint) from None
-
-
-def pointer(name: str) -> tuple[str, ...]:
-    """Return the steps of a parameter's name, or of a JSON pointer (RFC 6901) where it starts with `/`.
-
-    Raises:
-        PolicyError: a pointer has a `~` that escapes nothing.
-    """
-    if not name.startswith("/"):
-        return (name,)
-    if _BAD_ESCAPE.search(name):
-        raise PolicyError(f"path `{name}` is no JSON pointer", hint="write `~` as `~0` and `/` as `~1`")
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in name[1:].split("/"))
 
 
 def _risk(bounds: RiskRange) -> Predicate:

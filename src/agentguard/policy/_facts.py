@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from agentguard.core import NO_FACTS, Action, ArgumentFacts, Context, Principal, Resource
+from agentguard.core import NO_FACTS, Action, ArgumentFacts, Context, Principal, Provenance, Resource
 
 
 class Facts(msgspec.Struct):
-    """One request with its names resolved; `now` is aware and UTC; `facts` are about arguments."""
+    """One request with its names resolved; `now` is aware and UTC.
+
+    `facts` are about what is inside arguments. `provenance` says by JSON pointer where the arguments came
+    from, under `""` for all that are not named; None where nobody knows.
+    """
 
     principal: Principal
     action: Action
@@ -20,3 +25,4 @@ class Facts(msgspec.Struct):
     context: Context
     now: datetime
     facts: ArgumentFacts = NO_FACTS
+    provenance: Mapping[str, Provenance] | None = None

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.core import Effect, Location, Obligation
-from agentguard.policy._conditions import pointer
 from agentguard.policy._conflict import Conflict, conflicts
+from agentguard.policy._pointer import pointer
+from agentguard.policy._provenance import ANY_ARGUMENT
 from agentguard.policy._rule import ParamCondition, Tier
 from agentguard.policy._selectors import action_vector
 from agentguard.policy._sequence_lint import doubts
@@ -112,6 +113,7 @@ def _conditions(rule: CompiledRule) -> Iterator[tuple[str, object]]:
     for part in (rule.rule.when, rule.rule.unless):
         if part is not None:
             yield from part.params.items()
+            yield from ((name, each) for name, each in part.provenance.items() if name != ANY_ARGUMENT)
 
 
 def _undeclared_parameters(rule: CompiledRule, actions: list[Action]) -> Iterator[LintFinding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agentguard.core import Effect, PrincipalKind, Risk, Sensitivity, Severity
+from agentguard.core import Effect, Integrity, PrincipalKind, Risk, Sensitivity, Severity
 
 Scalar = str | int | float | bool | None
 
@@ -70,6 +70,26 @@ class TimeWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     tz: str = "UTC"
 
 
+class SensitivityRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Bounds on the confidentiality of a value, both inclusive."""
+
+    min: Sensitivity | None = None
+    max: Sensitivity | None = None
+
+
+class ProvenanceCondition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where one argument came from; all keys that are given must hold, a list means any of it.
+
+    `source` is a glob over the names of sources. In a rule that forbids, one category or source of the
+    argument is enough; in a rule that permits, all that it has must be among the wanted ones.
+    """
+
+    integrity: Integrity | tuple[Integrity, ...] | None = None
+    confidentiality: SensitivityRange | Sensitivity | tuple[Sensitivity, ...] | None = None
+    category: str | tuple[str, ...] | None = None
+    source: str | tuple[str, ...] | None = None
+
+
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Conditions that must all hold.
 
@@ -82,6 +102,7 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     time: TimeWindow | None = None
     context: dict[str, Scalar | tuple[Scalar, ...]] = {}
     facts: dict[str, ParamCondition | Scalar | tuple[Scalar, ...]] = {}
+    provenance: dict[str, ProvenanceCondition] = {}
 
 
 class Unless(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -95,6 +116,7 @@ class Unless(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     time: TimeWindow | None = None
     context: dict[str, Scalar | tuple[Scalar, ...]] = {}
     facts: dict[str, ParamCondition | Scalar | tuple[Scalar, ...]] = {}
+    provenance: dict[str, ProvenanceCondition] = {}
 
 
 class TransformOp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from agentguard.core import Location, PolicyError
 from agentguard.policy._compile import CompiledRule, compile_rule
-from agentguard.policy._rule import RuleFile
+from agentguard.policy._rule_file import RuleFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import PolicyError, RequestError, snapshot
-from agentguard.policy._conditions import check_bounds, compile_pattern, pointer
+from agentguard.policy._conditions import check_bounds, compile_pattern
+from agentguard.policy._pointer import pointer
 
 if TYPE_CHECKING:
     from agentguard.policy._rule import TransformOp

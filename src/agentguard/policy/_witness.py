@@ -27,9 +27,9 @@ from agentguard.core import (
     resource_type_of,
 )
 from agentguard.policy._compile import CompiledRule, head_matches
-from agentguard.policy._conditions import pointer
 from agentguard.policy._explain import first_failure
 from agentguard.policy._facts import Facts
+from agentguard.policy._pointer import pointer
 from agentguard.policy._rule import PrincipalSelector, ResourceSelector, TimeWindow, Unless, When
 from agentguard.policy._sample import sample_condition, sample_params, sample_schema
 from agentguard.policy._selectors import principal_keys, resource_keys

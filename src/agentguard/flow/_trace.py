@@ -1,0 +1,188 @@
+"""The provenance of a request's arguments.
+
+Each argument is looked up in this order:
+
+1. Words of the user or of the configuration (`vouch`): the whole value counts as theirs. If the value is also
+   known from elsewhere and is long (12 letters and digits), its confidentiality is that of both.
+2. Truth values, null, numbers below four digits and texts below four letters or digits are too short to tell:
+   they match only a whole value that was seen, and otherwise have the label of what a model writes.
+3. A whole value that was seen: its label; for up to three words joined with what is common to the labels of
+   all places where these words stood.
+4. Pieces: sequences of four words, addresses, keys, parts of long keys, also behind encodings. If hardly
+   anything is left over (at most a tenth and 12 characters), the label is that of the pieces.
+5. Else the session's label, joined with that of the pieces: a model can paraphrase.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentguard.core import Match, Provenance
+from agentguard.flow._match import Coverage, match, sources_of
+from agentguard.flow._packed import INTEGRITY_BITS, MILDEST, UNVERIFIED
+from agentguard.flow._prints import MIN_DIGITS
+from agentguard.flow._regrade import Grant, regraded
+
+if TYPE_CHECKING:
+    from agentguard.flow._packed import LabelTable
+    from agentguard.flow._prints import Printer, Short
+    from agentguard.flow._session import Origin, Session
+
+MIN_TEXT = 4
+LONG = 12
+MAX_ARGUMENTS = 1_000
+# Characters of one request that are led back to pieces; what is beyond has the session's label.
+MAX_TEXT = 262_144
+# A key of an inner object is chosen like a value when it is as long as this.
+LONG_KEY = 16
+
+
+class Tracer:
+    """Traces the arguments of one request in one session. `ambient` is the label of what cannot be told."""
+
+    __slots__ = ("action", "ambient", "left", "printer", "session", "table")
+
+    def __init__(self, session: Session, printer: Printer, table: LabelTable, action: str = "") -> None:
+        self.session = session
+        self.printer = printer
+        self.table = table
+        self.action = action
+        self.ambient = session.label | UNVERIFIED
+        self.left = MAX_TEXT
+
+    def params(self, params: dict[str, Any]) -> dict[str, Provenance]:
+        """Return the provenance of each argument by its JSON pointer (RFC 6901)."""
+        found: dict[str, Provenance] = {}
+        for name, value in params.items():
+            step = name if name.isalnum() else name.replace("~", "~0").replace("/", "~1")
+            if type(value) is str:
+                found[f"/{step}"] = self.text(value, f"/{step}")
+            else:
+                self._walk(value, f"/{step}", found)
+        if len(found) >= MAX_ARGUMENTS:
+            found[""] = self.fallback()
+        return found
+
+    def text(self, value: str, path: str) -> Provenance:
+        """Return the provenance of a text or of a number as it is written."""
+        session = self.session
+        short = self.printer.short(value)
+        number = session.vouched.get(short.key) if short.size else None
+        if number is not None:
+            return self._vouched(session.origins[number], short, path)
+        origin = session.find(short.key) if short.size else None
+        if origin is not None:
+            return self._exact(origin, short, path)
+        if short.size < MIN_TEXT:
+            packed = UNVERIFIED | (self.ambient & INTEGRITY_BITS if session.lost else MILDEST)
+            # Signs that are no letters can still be many.
+            return self.fallback() if len(value) > LONG else self._made(packed, Match.SHORT, (), 0.0)
+        if short.size < LONG and short.alone:
+            # Too little to hold a piece of anything.
+            return self._unknown(short, path)
+        return self._pieces(value, short, path)
+
+    def fallback(self) -> Provenance:
+        """Return the provenance of what cannot be led back to anything: the session's label."""
+        return Provenance(self.table.unpack(self.ambient), Match.SESSION)
+
+    def _unknown(self, short: Short, path: str) -> Provenance:
+        if not self.session.grants:
+            return self.fallback()
+        return self._made(self._granted(short, path, self.ambient), Match.SESSION, (), 0.0)
+
+    def _walk(self, value: Any, path: str, found: dict[str, Provenance]) -> None:
+        stack: list[tuple[str, Any]] = [(path, value)]
+        while stack:
+            if len(found) + len(stack) > MAX_ARGUMENTS:
+                found[""] = self.fallback()
+                return
+            at, item = stack.pop()
+            if isinstance(item, dict):
+                for key, inner in item.items():
+                    below = f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
+                    stack.append((below, inner))
+                    if len(key) >= LONG_KEY:
+                        # No pointer has `~k` in it, so this cannot stand for another argument.
+                        found[f"{below}/~key"] = self.text(key, below)
+            elif isinstance(item, list | tuple):
+                stack += ((f"{at}/{number}", inner) for number, inner in enumerate(item))
+            else:
+                found[at] = self._scalar(item, at)
+
+    def _scalar(self, value: Any, path: str) -> Provenance:
+        if isinstance(value, str):
+            return self.text(value, path)
+        if value is None or isinstance(value, bool):
+            return self._made(UNVERIFIED, Match.SHORT, (), 0.0)
+        written = str(value)
+        if len(written) < MIN_DIGITS:
+            number = self.session.vouched.get(self.printer.short(written).key)
+            if number is None:
+                return self._made(UNVERIFIED, Match.SHORT, (), 0.0)
+        return self.text(written, path)
+
+    def _vouched(self, origin: Origin, short: Short, path: str) -> Provenance:
+        packed = origin.packed
+        elsewhere = self.session.find(short.key) if short.size >= LONG else None
+        if elsewhere is not None:
+            packed |= elsewhere.packed & ~INTEGRITY_BITS
+        return self._made(self._granted(short, path, packed), Match.EXACT, origin.sources, 1.0)
+
+    def _exact(self, origin: Origin, short: Short, path: str) -> Provenance:
+        session = self.session
+        if not session.grants and origin.packed == session.label:
+            # Nothing is stricter than the session.
+            return Provenance(self.table.unpack(origin.packed), Match.EXACT, origin.sources, 1.0)
+        packed = self._of(origin, path) | session.lossy
+        if short.alone:
+            common = -1
+            for fingerprint in short.alone:
+                place = session.find(fingerprint)
+                common &= MILDEST if place is None else self._of(place, path)
+            packed |= common
+        if session.grants:
+            packed = self._granted(short, path, packed)
+        return self._made(packed, Match.EXACT, origin.sources, 1.0)
+
+    def _pieces(self, value: str, short: Short, path: str) -> Provenance:
+        self.left -= len(value)
+        if self.left < 0:
+            return self.fallback()
+        coverage = match(self.session, self.printer, value)
+        if not coverage.origins:
+            return self._unknown(short, path)
+        packed = self.session.lossy
+        for origin in coverage.origins:
+            packed |= self._of(origin, path)
+        if not coverage.enough:
+            packed |= self.ambient
+        elif len(coverage.origins) > 1:
+            # Who puts pieces together says something new.
+            packed |= UNVERIFIED
+        how = Match.DECODED if coverage.decoded else Match.NGRAM
+        return self._made(
+            self._granted(short, path, packed), how, tuple(sources_of(coverage.origins)), _share(coverage)
+        )
+
+    def _of(self, origin: Origin, path: str) -> int:
+        grants = self.session.grants
+        return regraded(self._fitting(grants, path), origin) if grants else origin.packed
+
+    def _granted(self, short: Short, path: str, packed: int) -> int:
+        if not self.session.grants:
+            return packed
+        for grant in self._fitting(self.session.grants, path):
+            if grant.value == short.key and not grant.source:
+                packed = grant.regrade(packed)
+        return packed
+
+    def _fitting(self, grants: tuple[Grant, ...], path: str) -> tuple[Grant, ...]:
+        return tuple(each for each in grants if each.covers(self.action, path))
+
+    def _made(self, packed: int, how: Match, sources: tuple[str, ...], share: float) -> Provenance:
+        return Provenance(self.table.unpack(packed), how, sources, share)
+
+
+def _share(coverage: Coverage) -> float:
+    return round(coverage.share, 3)
