@@ -125,7 +125,7 @@ def ours() -> tuple[float, float]:
 
     def check(params: dict[str, Any]) -> bool:
         found = store.trace(KEY, params, "mail.send")
-        return test(Facts(principal, action, resource, params, Context(), now, found))
+        return test(Facts(principal, action, resource, params, Context(), now, provenance=found))
 
     # Without the user's word for them, addresses that a model comes up with have the session's label.
     store.vouch(KEY, " ".join(f"user{number}@shop.example" for number in range(CALLS)), "user", 1.0)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agentguard.core import Action, Context, Principal, Resource, Risk
 from agentguard.policy import Facts, When
-from agentguard.policy._conditions import compile_when, expiry, pointer
+from agentguard.policy._conditions import compile_when, expiry
+from agentguard.policy._pointer import pointer
 from property import oracle
 
 FACTS = Facts(

@@ -75,7 +75,7 @@ def applies(effect: str, when: dict[str, Any], provenance: dict[str, Provenance]
     rule = compile_rule(msgspec.convert({"id": "r", "effect": effect, "when": {"provenance": when}}, Rule))
     facts = Facts(
         Principal("agent"), Action("mail.send", 1, "", Risk.HIGH), Resource("mail/x", "mail"), PARAMS, Context(),
-        datetime(2026, 1, 1, tzinfo=UTC), provenance,
+        datetime(2026, 1, 1, tzinfo=UTC), provenance=provenance,
     )  # fmt: skip
     return all(test(facts) for test in rule.tests())
 
@@ -94,7 +94,7 @@ def test_star_needs_an_argument() -> None:
     (test,) = compile_rule(msgspec.convert(rule, Rule)).tests()
     facts = Facts(
         Principal("agent"), Action("a.b", 1, "", Risk.LOW), Resource("x/y", "x"), {}, Context(),
-        datetime(2026, 1, 1, tzinfo=UTC), {},
+        datetime(2026, 1, 1, tzinfo=UTC), provenance={},
     )  # fmt: skip
     assert test(facts) is False
 

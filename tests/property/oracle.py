@@ -261,7 +261,9 @@ def provenance_holds(name: str, condition: Any, facts: Facts, *, strict: bool) -
         label = found[0].label
         for each in found:
             label = label.join(each.label)
-        answers.append(provenance_fits(condition, label, [s for each in found for s in each.sources], strict=strict))
+        answers.append(
+            provenance_fits(condition, label, [s for each in found for s in each.sources], strict=strict)
+        )
     return any(answers) if strict else bool(answers) and all(answers)
 
 

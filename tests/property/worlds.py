@@ -103,7 +103,7 @@ FACT_CONDITIONS = [
     {"net.port": {"present": False}},
     {"net.host": {"present": True}},
 ]
-KNOWN = {
+KNOWN: dict[str, dict[str, list[Any]]] = {
     "sql": {"sql.kinds": [("select",), ("select", "drop"), ()], "sql.has_where": [True, False]},
     "data": {"data.rows": [5, 50]},
     "net": {"net.port": [(80,), (80, 8080)], "net.host": [("a.example",)]},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.policy._conditions import pointer
+from agentguard.policy._pointer import pointer
 from agentguard.policy._selectors import action_vector
 from agentguard.policy._sequence_compile import CompiledLimit, CompiledSequence, Entry, steps_of
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import PolicyError, Resource
-from agentguard.policy._conditions import pointer
+from agentguard.policy._pointer import pointer
 from agentguard.policy._sequence_cells import UNIT, millionths
 
 if TYPE_CHECKING:
