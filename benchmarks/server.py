@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agentguard.core import Outcome
+    from agentguard.core import Observation, Outcome
 
 ONE_CALLS = 5_000
 MANY_CALLS = 60_000
@@ -72,6 +72,9 @@ class _Constant:
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
         return [self.decide(request) for request in requests]
+
+    def observe(self, observation: Observation) -> None:
+        del observation
 
     def record_outcome(self, outcome: Outcome) -> None: ...
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agentguard.core import Decision, Effect, snapshot
+from agentguard.core import AuditError, Decision, Effect, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentguard.core import Outcome, Request
+    from agentguard.core import Observation, Outcome, Request
 
 
 def decided(request: Request, **changes: Any) -> Decision:
@@ -37,6 +37,7 @@ class ScriptedDecider:
     on_outcome: Callable[[Outcome], Any] | None = None
     requests: list[Request] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     is_closed: bool = False
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
@@ -56,6 +57,11 @@ class ScriptedDecider:
         if self.on_outcome is not None:
             self.on_outcome(outcome)
         self.outcomes.append(outcome)
+
+    def observe(self, observation: Observation) -> None:
+        if self.on_outcome is not None:
+            raise AuditError("not taken in")
+        self.observations.append(observation)
 
     def close(self) -> None:
         self.is_closed = True

@@ -21,6 +21,7 @@ from agentguard.core import (
     Decision,
     Effect,
     IdentityError,
+    Observation,
     Outcome,
     Principal,
     Request,
@@ -58,6 +59,11 @@ class MemoryLog:
 
     def read(self, *, after: int = 0, limit: int | None = None) -> Iterable[Mapping[str, Any]]:
         return list(self.records[after : None if limit is None else after + limit])
+
+    def observe(self, observation: Observation) -> None:
+        self.log.append(
+            {"kind": "observed", "principal": observation.principal.id, "action": observation.action}
+        )
 
     def close(self) -> None:
         self.closed += 1
@@ -116,6 +122,9 @@ class TableDecider:
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
         return [self.decide(request) for request in requests]
+
+    def observe(self, observation: Observation) -> None:
+        self.log.append({"kind": "observed", "principal": observation.principal.id, "action": observation.action})
 
     def record_outcome(self, outcome: Outcome) -> None:
         self.log.append({"kind": "outcome", "audit_id": outcome.audit_id, "status": outcome.status})

@@ -9,11 +9,12 @@ caller's own objects in place of the decided ones.
 from typing import TYPE_CHECKING
 
 from agentguard.clients._point import AsyncDecider, EnforcementPoint
+from agentguard.clients._session import Session
 
 if TYPE_CHECKING:
     from agentguard.clients._remote import RemoteDecider
 
-__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider"]
+__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Session"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,12 +9,14 @@ import msgspec
 
 from agentguard.clients._deny import refuse
 from agentguard.clients._guarded import Guarded
+from agentguard.clients._session import MAX_RESULT_BYTES, Session, bounded
 from agentguard.core import (
     TOKEN_PRINCIPAL,
     AgentGuardError,
     Context,
     Decider,
     Decision,
+    Observation,
     Outcome,
     PlanStep,
     Principal,
@@ -190,6 +192,31 @@ class EnforcementPoint:
         except Exception as error:  # noqa: BLE001 - a failed record must not look like a failed action
             name = type(error).__name__
             _LOGGER.error("an outcome is not recorded: %s", name)  # noqa: TRY400 - a traceback may quote parameters
+
+    def session(self, session_id: str | None = None, *, principal: Principal | str | None = None) -> Session:
+        """Return a session: checks that belong together, and reports of what the agent saw in between."""
+        return Session(self, session_id, principal if principal is not None else self._principal)
+
+    def observe(
+        self,
+        call: Decision,
+        result: Any = None,
+        error: BaseException | str | None = None,
+        *,
+        session: str = "",
+    ) -> None:
+        """Report what the agent saw of `call`; without `session` it counts for all sessions of the principal.
+
+        Raises:
+            AgentGuardError: it could not be reported, so nobody knows what the agent has seen.
+        """
+        text = "" if error is None else str(error) or type(error).__name__
+        principal = self._find_principal(call.principal) if call.principal else TOKEN_PRINCIPAL
+        self._decider.observe(
+            Observation(
+                principal, call.action, call.resource, session, bounded(result), text[:MAX_RESULT_BYTES]
+            )
+        )
 
     def close(self) -> None:
         """Release what the decider holds; a later `check` denies."""

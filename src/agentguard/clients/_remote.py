@@ -22,6 +22,7 @@ from agentguard.core import (
     CheckCall,
     ConfigError,
     Context,
+    ObserveCall,
     PlanCall,
     PlanStep,
     RequestError,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from agentguard.clients._channel import Answer
-    from agentguard.core import Decision, Outcome, Request
+    from agentguard.core import Decision, Observation, Outcome, Request
 
 T = TypeVar("T")
 
@@ -120,6 +121,16 @@ class RemoteDecider:
         if problem:
             raise AuditError(f"the outcome is not recorded: {problem}")
 
+    def observe(self, observation: Observation) -> None:
+        """Have the sidecar take it in, for the principal whose token it is.
+
+        Raises:
+            RequestError: it did not say that it has.
+        """
+        problem = self._wait(self._observe(observation), str)
+        if problem:
+            raise RequestError(f"the observation is not taken in: {problem}", code="observation_lost")
+
     def close(self) -> None:
         """Close the connections; a later `decide` denies. Idempotent."""
         self._finalizer()
@@ -167,6 +178,14 @@ class RemoteDecider:
         try:
             await self._ask("/v1/outcome", outcome, read_nothing)
         except Exception as error:  # noqa: BLE001 - becomes the AuditError that the port promises
+            return _reason(error)
+        return ""
+
+    async def _observe(self, seen: Observation) -> str:
+        try:
+            call = ObserveCall(seen.action, seen.resource, seen.session, seen.result, seen.error)
+            await self._ask("/v1/observe", call, read_nothing)
+        except Exception as error:  # noqa: BLE001 - becomes the RequestError that the port promises
             return _reason(error)
         return ""
 

@@ -42,6 +42,7 @@ from agentguard.core.names import (
     normalise_resource_id,
     resource_type_of,
 )
+from agentguard.core.observation import Observation
 from agentguard.core.ports import (
     AuditLog,
     Clock,
@@ -60,6 +61,7 @@ from agentguard.core.wire import (
     CheckReply,
     ErrorBody,
     ErrorDetail,
+    ObserveCall,
     PlanCall,
     PlanReply,
     PlanStep,
@@ -107,6 +109,8 @@ __all__ = [
     "Match",
     "NearMiss",
     "Obligation",
+    "Observation",
+    "ObserveCall",
     "Outcome",
     "PlanCall",
     "PlanReply",

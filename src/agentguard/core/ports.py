@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from agentguard.core.decision import Decision, Outcome
+    from agentguard.core.observation import Observation
     from agentguard.core.request import Request
 
 
@@ -41,6 +42,13 @@ class Decider(Protocol):
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Record what came of an action. Raises AuditError if the record could not be written."""
+
+    def observe(self, observation: Observation) -> None:
+        """Take in what an action gave back, so that later arguments can be traced to it.
+
+        Raises:
+            AgentGuardError: it could not be taken in; what the agent saw is not known then.
+        """
 
     def close(self) -> None:
         """Release what it holds; a later `decide` denies."""

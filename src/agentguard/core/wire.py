@@ -1,7 +1,7 @@
 """What a client and the sidecar say to each other: one struct a body, JSON over HTTP.
 
 `POST /v1/check` takes a `CheckCall` and answers a `CheckReply`; `/v1/check/plan` a `PlanCall` and a
-`PlanReply`; `/v1/outcome` an `Outcome` and nothing (204). Every 4xx and 5xx answers an `ErrorBody`.
+`PlanReply`; `/v1/outcome` an `Outcome` and nothing (204), `/v1/observe` an `ObserveCall` and nothing (204). Every 4xx and 5xx answers an `ErrorBody`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,16 @@ class PlanReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     request_id: RequestId | None
     decisions: tuple[Decision, ...]
+
+
+class ObserveCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Reports what an action gave back; `result` is hostile. The principal is the token's."""
+
+    action: str
+    resource: str = ""
+    session: str = ""
+    result: Any = None
+    error: str = ""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -7,12 +7,14 @@ request would use up. Each stage can only make the effect stricter; rewriting
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from agentguard.core import (
     NO_FACTS,
+    Action,
     ArgumentFacts,
     Context,
     Effect,
@@ -26,12 +28,10 @@ from agentguard.core import (
 )
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
+from agentguard.flow import NOTHING_SEEN, FlowStore, flow_violation, trifecta
 from agentguard.pdp._risk import RiskPolicy, risk_reason
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class World(msgspec.Struct, frozen=True):
@@ -50,6 +50,22 @@ class World(msgspec.Struct, frozen=True):
         if not self.policies.asks_facts:
             return NO_FACTS
         return self.facts.view(action.action, params, resource)
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What happened before a request: `history` of decisions, `flow` of values; `moment` is the guard's own time.
+
+    The history counts by `moment`: who asks must not wait out a window by saying that it is tomorrow.
+    """
+
+    history: History
+    flow: FlowStore
+    moment: datetime
+
+    def provenance(self, facts_of: tuple[Principal, Context], action: Action, params: dict[str, Any]) -> Any:
+        """Return where each argument came from."""
+        principal, context = facts_of
+        return self.flow.trace((principal.id, context.session), params, action.name)
 
 
 class Verdict(msgspec.Struct):
@@ -75,19 +91,18 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     params: dict[str, Any],
     context: Context,
     now: datetime,
-    history: History,
-    moment: datetime,
+    past: Past,
 ) -> Verdict:
     """Return the verdict on a request whose names are resolved. `params` is ours to keep.
 
-    `now` is the time that rules look at, `moment` the guard's own, by which the history counts: who asks must
-    not wait out a window by saying that it is tomorrow. A verdict's reservation is to be settled.
+    `now` is the time that rules look at. A verdict's reservation is to be settled.
     """
     problem = _schema_problem(action, resource, params)
     if problem is not None:
         return Verdict(Effect.DENY, "schema", problem, action, params)
     inside = world.facts_about(action, params, resource)
-    facts = Facts(principal, action.action, resource, params, context, now, inside)
+    origins = past.provenance((principal, context), action.action, params)
+    facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
     ruling = world.policies.evaluate(facts)
     verdict = _from_ruling(ruling, action, resource, params)
     if verdict.effect is Effect.DENY:
@@ -103,8 +118,8 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
         elif rewritten.effect is Effect.DENY:
             return rewritten
         else:
-            return _decide_again(world, facts, verdict, rewritten, history, moment)
-    return _add_history(world, verdict, facts, history, moment)
+            return _decide_again(world, facts, verdict, rewritten, past)
+    return _add_history(world, verdict, facts, past)
 
 
 def _schema_problem(action: CompiledAction, resource: Resource, params: dict[str, Any]) -> str | None:
@@ -170,9 +185,7 @@ def _read_only_form(world: World, action: CompiledAction) -> CompiledAction:
     return form
 
 
-def _decide_again(  # noqa: PLR0917 - as `evaluate`
-    world: World, facts: Facts, first: Verdict, rewritten: Verdict, history: History, moment: datetime
-) -> Verdict:
+def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict, past: Past) -> Verdict:
     """Decide what a rewriting made of the request, once; the stricter of the two passes holds."""
     action, params, resource = rewritten.action, rewritten.params, facts.resource
     first.action, first.params = action, params
@@ -180,7 +193,9 @@ def _decide_again(  # noqa: PLR0917 - as `evaluate`
     if problem is not None:
         return _denied(first, f"the rewritten request is invalid: {problem}")
     inside = world.facts_about(action, params, resource)
-    again = Facts(facts.principal, action.action, resource, params, facts.context, facts.now, inside)
+    who, context = facts.principal, facts.context
+    origins = past.provenance((who, context), action.action, params)
+    again = Facts(who, action.action, resource, params, context, facts.now, inside, origins)
     ruling = world.policies.evaluate(again)
     second = _from_ruling(ruling, action, resource, params)
     if second.effect is Effect.DENY:
@@ -196,7 +211,7 @@ def _decide_again(  # noqa: PLR0917 - as `evaluate`
     else:
         first.effect = first.effect.join(Effect.TRANSFORM)
     first.obligations += tuple(each for each in second.obligations if each not in first.obligations)
-    return _add_history(world, first, again, history, moment)
+    return _add_history(world, first, again, past)
 
 
 def _lasts(world: World, ruling: Ruling, verdict: Verdict) -> bool:
@@ -209,14 +224,31 @@ def _denied(verdict: Verdict, reason: str) -> Verdict:
     return verdict
 
 
-def _add_history(world: World, verdict: Verdict, facts: Facts, history: History, moment: datetime) -> Verdict:
-    """Join what happened before, and then the risk; `facts` are about the request as it would be carried out."""
+def _add_flow(verdict: Verdict, facts: Facts, past: Past) -> None:
+    """Join what is built in about where values may go; no setting makes it milder."""
+    action = facts.action
+    if action.flow is None or facts.provenance is None or facts.provenance is NOTHING_SEEN:
+        return
+    problem = flow_violation(action, facts.provenance)
+    effect = Effect.DENY
+    if problem is None:
+        problem = trifecta(past.flow.label((facts.principal.id, facts.context.session)), action.flow)
+        effect = Effect.REQUIRE_APPROVAL
+    if problem is not None and effect.rank > verdict.effect.rank:
+        verdict.effect, verdict.stage, verdict.reason = effect, "flow", problem
+
+
+def _add_history(world: World, verdict: Verdict, facts: Facts, past: Past) -> Verdict:
+    """Join flow, what happened before, and then the risk; `facts` are of the request as it would be carried out."""
+    _add_flow(verdict, facts, past)
+    if verdict.effect is Effect.DENY:
+        return verdict
     risk = world.risk.score(verdict.action.risk_weight, facts.resource)
     verdict.risk = risk
     sequences = world.policies.sequences
     if not sequences.empty:
         expected = verdict.effect.join(risk.effect)
-        reserved = history.reserve(sequences, facts, expected, now=moment, score=risk.score)
+        reserved = past.history.reserve(sequences, facts, expected, now=past.moment, score=risk.score)
         if reserved is not None:
             verdict.reservation = reserved
             said = reserved.ruling

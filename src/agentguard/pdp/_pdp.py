@@ -18,6 +18,9 @@ from agentguard.core import (
     Context,
     Decision,
     Effect,
+    Integrity,
+    Label,
+    Observation,
     Outcome,
     Principal,
     Request,
@@ -27,7 +30,8 @@ from agentguard.core import (
     normalise_resource_id,
     snapshot,
 )
-from agentguard.pdp._evaluate import Verdict, World, evaluate
+from agentguard.flow import FlowStore
+from agentguard.pdp._evaluate import Past, Verdict, World, evaluate
 from agentguard.pdp._record import decision_record, masked_params, outcome_record
 from agentguard.policy import Facts, History, near_misses
 
@@ -58,7 +62,7 @@ class PolicyDecisionPoint:
     `world` may be replaced at any time by another one; a decision uses the one that it began with. Without
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
     secret value into what may stand in the log. `history` is what rules about more than one request look back
-    on; without one it begins empty.
+    on, `flow` where values come from; without them they begin empty.
     """
 
     def __init__(
@@ -69,9 +73,11 @@ class PolicyDecisionPoint:
         commit: Callable[[Any], Any] = _no_commitment,
         clock: Clock | None = None,
         history: History | None = None,
+        flow: FlowStore | None = None,
     ) -> None:
         self.world = world
         self.history = History() if history is None else history
+        self.flow = FlowStore() if flow is None else flow
         self._audit = audit
         self._commit = commit
         self._clock = clock or SystemClock()
@@ -91,7 +97,8 @@ class PolicyDecisionPoint:
             principal, context, now, moment = self._who_and_when(request)
             action, resource_id, params = _what(world, request)
             resource = world.inventory.resolve(resource_id)
-            verdict = evaluate(world, principal, action, resource, params, context, now, history, moment)
+            past = Past(history, self.flow, moment)
+            verdict = evaluate(world, principal, action, resource, params, context, now, past)
             asked = (action, params)
             decision = Decision(
                 verdict.effect,
@@ -112,7 +119,8 @@ class PolicyDecisionPoint:
             )
             if trace:
                 inside = world.facts_about(action, params, resource)
-                facts = Facts(principal, action.action, resource, params, context, now, inside)
+                origins = past.provenance((principal, context), action.action, params)
+                facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
                 _set(decision, "near_misses", near_misses(world.policies, facts))
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)
@@ -141,6 +149,20 @@ class PolicyDecisionPoint:
         """
         if self._audit is not None:
             self._audit.append(outcome_record(outcome))
+
+    def observe(self, observation: Observation) -> None:
+        """Take in what an action gave back: its label and fingerprints, under the principal's session.
+
+        Raises:
+            RequestError: the decision point is closed. Whatever the values are, their label counts.
+        """
+        if self._closed:
+            raise RequestError("the decision point is closed", code="closed")
+        name, label = _label_of(self.world, observation)
+        key, moment = (observation.principal.id, observation.session), self._clock.now().timestamp()
+        for value in (observation.result, observation.error or None):
+            if value is not None:
+                self.flow.observe(key, value, label, f"tool:{name}", moment)
 
     def close(self) -> None:
         """Deny from now on, and close the log."""
@@ -237,6 +259,25 @@ def _what(world: World, request: Request) -> tuple[CompiledAction, str, dict[str
     if "*" in resource:
         raise RequestError("a request names one resource, without `*`", code="resource_invalid")
     return action, _normalised(resource), snapshot(request.params)
+
+
+def _label_of(world: World, observation: Observation) -> tuple[str, Label]:
+    """Return the action's name and how its result is labelled: as it declares, and as sensitive as its resource."""
+    action = world.registry.resolve(observation.action)
+    if action is None:
+        # Nothing says where this comes from, so it may be anybody's words.
+        return "undeclared", Label(integrity=Integrity.UNTRUSTED)
+    flow = action.action.flow
+    label = flow.source if flow is not None and flow.source is not None else Label()
+    try:
+        resource = (
+            world.inventory.resolve(_normalised(observation.resource)) if observation.resource else None
+        )
+    except RequestError:
+        resource = None
+    if resource is not None and resource.listed and resource.sensitivity is not None:
+        label = label.join(Label(Integrity.TRUSTED, resource.sensitivity))
+    return action.action.name, label
 
 
 def _check_chain(principal: Principal) -> None:

@@ -66,6 +66,7 @@ class App:
             "/v1/check": self._check.check,
             "/v1/check/plan": self._check.plan,
             "/v1/outcome": self._check.outcome,
+            "/v1/observe": self._check.observe,
         }
         routes = [*api_routes(services, self._metrics, admin), *pages.routes()]
         self._known = frozenset(route.path for route in routes)

@@ -15,6 +15,8 @@ from agentguard.core import (
     CheckReply,
     Context,
     IdentityError,
+    Observation,
+    ObserveCall,
     Outcome,
     PlanCall,
     PlanReply,
@@ -40,6 +42,7 @@ _THREADS = 64
 
 _check_decoder = msgspec.json.Decoder(CheckCall)
 _plan_decoder = msgspec.json.Decoder(PlanCall)
+_observe_decoder = msgspec.json.Decoder(ObserveCall)
 _outcome_decoder = msgspec.json.Decoder(Outcome)
 _encoder = msgspec.json.Encoder()
 _PLAIN = Context()
@@ -104,6 +107,14 @@ class CheckRoutes:
             await self._in_thread(lambda: self._decider.record_outcome(outcome))
         except AuditError as error:
             raise HttpError(503, error.code, error.message, hint=error.hint) from None
+        return b""
+
+    async def observe(self, headers: Headers, body: bytes) -> bytes:
+        """Take in what an action gave back."""
+        token = self.authenticate(headers)
+        call = parse_json(body, _observe_decoder)
+        seen = Observation(token.principal, call.action, call.resource, call.session, call.result, call.error)
+        await self._in_thread(lambda: self._decider.observe(seen))
         return b""
 
     def authenticate(self, headers: Headers) -> VerifiedToken:

@@ -6,7 +6,16 @@ from typing import Any
 
 import msgspec
 
-from agentguard.core import Action, CheckCall, CheckReply, ErrorBody, Outcome, PlanCall, PlanReply
+from agentguard.core import (
+    Action,
+    CheckCall,
+    CheckReply,
+    ErrorBody,
+    ObserveCall,
+    Outcome,
+    PlanCall,
+    PlanReply,
+)
 from agentguard.server._agents import AgentSeen
 
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
@@ -79,7 +88,7 @@ _ERRORS = {
 
 def openapi() -> dict[str, Any]:
     """Return the description as an OpenAPI 3.1 document."""
-    types = (CheckCall, CheckReply, PlanCall, PlanReply, Outcome, Action, AgentSeen, ErrorBody)
+    types = (CheckCall, CheckReply, PlanCall, PlanReply, ObserveCall, Outcome, Action, AgentSeen, ErrorBody)
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -106,11 +115,18 @@ def _agent_paths() -> dict[str, Any]:
     reply = {"request_id": _REQUEST_ID, "decision": _DECISION}
     plan = {"request_id": _REQUEST_ID, "steps": [_STEP]}
     plan_reply = {"request_id": _REQUEST_ID, "decisions": [_DECISION]}
+    seen = {
+        "action": "mail.read",
+        "resource": "mailto:inbox@shop.example",
+        "session": "s-1",
+        "result": "Dear agent, please ...",
+    }
     outcome = {"audit_id": _DECISION["audit_id"], "status": "succeeded"}
     return {
         "/v1/check": _post("Decide one request", "CheckCall", call, "CheckReply", reply),
         "/v1/check/plan": _post("Decide a plan, step after step", "PlanCall", plan, "PlanReply", plan_reply),
         "/v1/outcome": _post("Record what came of an action", "Outcome", outcome, None, None),
+        "/v1/observe": _post("Report what an action gave back", "ObserveCall", seen, None, None),
     }
 
 
