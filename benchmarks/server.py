@@ -15,6 +15,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from agentguard.audit import LogState, Rejections
 from agentguard.config import ServerSettings
 from agentguard.core import Decision, Effect, IdentityError, Principal, Request
 from agentguard.identity import LoginCodes, VerifiedToken
@@ -39,10 +40,6 @@ BODY = json.dumps(
 ).encode()
 
 
-class _State:
-    seq, hash, head_seq, healthy, why_not = 0, "", 0, True, ""
-
-
 class _NoLog:
     def append(self, record: Mapping[str, Any]) -> str:
         del record
@@ -55,12 +52,8 @@ class _NoLog:
     def close(self) -> None: ...
 
     @property
-    def state(self) -> _State:
-        return _State()
-
-
-class _NoRejections:
-    def record(self, peer: str, kind: str, body: bytes) -> None: ...
+    def state(self) -> LogState:
+        return LogState(0, "", 0, 0, "", "os", healthy=True)
 
 
 class _Constant:
@@ -92,10 +85,11 @@ def _verify(token: str) -> VerifiedToken:
 
 
 def _serve(listener: socket.socket) -> None:
+    log = _NoLog()
     services = Services(
         decider=_Constant(),
-        audit=_NoLog(),
-        rejections=_NoRejections(),
+        audit=log,
+        rejections=Rejections(log),
         verify_token=_verify,
         admin_matches=lambda _: False,
         login_codes=LoginCodes(),

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, run by hand and in no package
 """Writes the generated descriptions again: `python schemas/generate.py`."""
 
 import json

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from agentguard.audit import LogState, Rejections
 from agentguard.config import ServerSettings
 from agentguard.core import (
     Action,
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
 REQUEST_ID = "0123456789abcdef0123456789abcdef"
-
-
-@dataclass(frozen=True)
-class State:
-    seq: int
-    hash: str
-    head_seq: int
-    healthy: bool
-    why_not: str = ""
 
 
 @dataclass
@@ -71,10 +63,12 @@ class MemoryLog:
         self.closed += 1
 
     @property
-    def state(self) -> State:
+    def state(self) -> LogState:
         last = json.dumps(self.records[-1]) if self.records else ""
         digest = hashlib.sha256(last.encode()).hexdigest()
-        return State(len(self.records), digest, len(self.records), self.healthy)
+        seq = len(self.records)
+        why = "" if self.healthy else "the disk is full"
+        return LogState(seq, digest, seq, seq, "000001.jsonl", "os", healthy=self.healthy, why_not=why)
 
 
 @dataclass
@@ -145,9 +139,12 @@ def verify_token(token: str) -> VerifiedToken:
         raise IdentityError("the token's signature is wrong", code="token_signature") from None
 
 
-@dataclass
-class Rejected:
-    seen: list[tuple[str, str, bytes]] = field(default_factory=list)
+class Rejected(Rejections):
+    """The log's own rejections, and what they were told."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        super().__init__(log)
+        self.seen: list[tuple[str, str, bytes]] = []
 
     def record(self, peer: str, kind: str, body: bytes) -> None:
         self.seen.append((peer, kind, body))
@@ -159,7 +156,6 @@ class World:
 
     log: MemoryLog = field(default_factory=MemoryLog)
     codes: LoginCodes = field(default_factory=LoginCodes)
-    rejected: Rejected = field(default_factory=Rejected)
     problems: list[str] = field(default_factory=list)
     settings: ServerSettings = field(default_factory=lambda: ServerSettings(port=0))
     blocking: bool = False
@@ -167,6 +163,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
+        self.rejected = Rejected(self.log)
 
     def services(self) -> Services:
         return Services(

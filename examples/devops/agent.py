@@ -11,8 +11,8 @@ import itertools
 import json
 import logging
 import os
+import select
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from plan import Deed, Step
 
-_PATROL_S = 3.0
+_PATROL_S = 2.0
+_DEADLINE_S = 10.0  # an unanswered check is a deny; a busy machine shall not spoil the demo
 
 
 class Ear(logging.Handler):
@@ -77,17 +78,15 @@ class Shift:
         return all(entry["as_expected"] for entry in entries)
 
     def patrol(self) -> None:
-        """Repeat calm steps for ever; say so when one is decided differently than before."""
+        """Repeat calm steps until standard input ends; say so when one is decided differently than before."""
         effects: dict[str, str] = {}
-        parent = os.getppid()
         for asked, do in itertools.cycle(PATROL):
             self._do(do)
             effect, before = self._ear.effect, effects.get(asked)
             if before is not None and before != effect:
                 self._terminal.say(f"  was {before}, now {effect}: {asked}  {self._ear.reason}")
             effects[asked] = effect
-            time.sleep(_PATROL_S)
-            if os.getppid() != parent:  # nobody is left to stop us
+            if select.select([sys.stdin], [], [], _PATROL_S)[0]:
                 return
 
     def _take(self, step: Step, number: int) -> dict[str, object]:
@@ -139,7 +138,7 @@ def main() -> int:
     parser.add_argument("--no-color", action="store_true", help="print without colour")
     options = parser.parse_args()
     terminal, ear = Terminal(color=not options.no_color), Ear()
-    with Guard.connect(options.url, os.environ["AGENTGUARD_TOKEN"]) as guard:
+    with Guard.connect(options.url, os.environ["AGENTGUARD_TOKEN"], deadline_s=_DEADLINE_S) as guard:
         agent = Agent(DeploymentTools(guard, options.system), DataTools(guard, options.system))
         shift = Shift(agent, options.system, ear, terminal)
         if options.patrol:

@@ -76,6 +76,10 @@ class Children:
         self._children.append(child)
         return child
 
+    def have_died(self) -> bool:
+        """Return whether one ended that nobody has stopped."""
+        return any(child.poll() is not None for child in self._children)
+
     def stop(self, child: subprocess.Popen[str]) -> None:
         """End a process: by closing its standard input if that is ours, else by SIGTERM; if need be, by force."""
         if child.stdin is not None:

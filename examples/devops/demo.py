@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -11,14 +12,23 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from system.database import Database
 from system.mail import Mail
 from system.view import look
 from system.watch import OpenWatch
 from system.workspace import Workspace
-from verdict import Finding, judge_decisions, judge_records, judge_system, read_lines
+from verdict import (
+    Finding,
+    forge,
+    judge_chain,
+    judge_decisions,
+    judge_forgery,
+    judge_records,
+    judge_system,
+    read_lines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +63,7 @@ class Demo:
         }
         # What the sidecar has and the agent has not.
         self._keys = {**self._environ, "XDG_STATE_HOME": str(self._state)}
-        self._url = ""
+        self._url = self._page = ""
         self._sidecar: subprocess.Popen[str] | None = None
 
     def build(self) -> None:
@@ -78,7 +88,7 @@ class Demo:
 
     def guard(self, port: int) -> None:
         """Bring the sidecar up on a copy of the project; where `port` is taken, on a free one."""
-        shutil.copytree(HERE / "project", self.project)
+        shutil.copytree(HERE / "project", self.project, ignore=shutil.ignore_patterns("audit"))
         self._state.mkdir()
         if port and not _is_free(port):
             self._terminal.fact("port", f"{port} is taken, so the sidecar gets another one")
@@ -91,9 +101,9 @@ class Demo:
         told = self._announcement()
         self._url = told[_UP]
         self._wait(self._is_ready, "the sidecar is up but not ready")
+        self._page = told[_LOGIN]
         self._terminal.fact("sidecar", self._url)
-        self._terminal.fact("rules", f"{self.project / 'policies'} (edit them: changes count at once)")
-        self._terminal.fact("page", f"{told[_LOGIN]} (the link works once)")
+        self._tell_where()
 
     def work(self, *, then_end: bool) -> list[Finding]:
         """Have the agent follow its plan, then perhaps end the sidecar, and return what is to be said of it."""
@@ -108,14 +118,14 @@ class Demo:
         findings += judge_system(before, after, secret_was_opened=watch.was_opened() if watch else None)
         if then_end:
             self._end_sidecar()
-        segments = sorted((self.project / "audit").glob("*.jsonl"))
-        records = [record for segment in segments for record in read_lines(segment)]
-        return [*findings, judge_records(report, records), self._verify()]
+        return findings + self._judge_log(report)
 
     def serve(self) -> None:
         """Keep the page alive until somebody asks to stop."""
-        self._terminal.heading("The agent goes on with calm steps; the page shows them live. Ctrl-C to stop.")
-        agent = self._agent("--patrol")
+        self._terminal.heading("The agent goes on with calm steps, and the page shows them live")
+        self._tell_where()
+        agent = self._agent("--patrol", stdin=subprocess.PIPE)
+        self._terminal.say("  Ctrl-C to stop")
         sidecar = self._sidecar
         assert sidecar is not None
         self._patience.until(lambda: agent.poll() is not None or sidecar.poll() is not None)
@@ -123,19 +133,36 @@ class Demo:
             "the sidecar ended by itself" if sidecar.poll() is not None else "the agent ended by itself"
         )
 
-    def _agent(self, *arguments: str) -> subprocess.Popen[str]:
+    def _tell_where(self) -> None:
+        self._terminal.fact("rules", f"{self.project / 'policies'} (edit them: changes count at once)")
+        self._terminal.fact("page", f"{self._page} (the link works once)")
+
+    def _agent(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         token = self._ask("token", "issue", "deploy-agent", "--ttl", "24h").stdout.strip()
         colour = [] if self._terminal.has_color else ["--no-color"]
         program = [str(HERE / "agent.py"), "--url", self._url, "--system", str(self.system)]
         environ = {**self._environ, "AGENTGUARD_TOKEN": token}
         return self._children.start(
-            [sys.executable, *program, *arguments, *colour], environ=environ, stdout=None
+            [sys.executable, *program, *arguments, *colour], environ=environ, stdin=stdin, stdout=None
         )
 
-    def _verify(self) -> Finding:
-        done = self._ask("audit", "verify", check=False)
-        text = " ".join(f"{done.stdout} {done.stderr}".split())
-        return Finding(text or "agentguard audit verify", good=done.returncode == 0)
+    def _judge_log(self, report: list[dict[str, Any]]) -> list[Finding]:
+        log = self.project / "audit"
+        records = [record for segment in sorted(log.glob("*.jsonl")) for record in read_lines(segment)]
+        last = records[-1]["seq"] if records else 0
+        # While the sidecar runs, it signs a head once a second.
+        self._patience.until(lambda: _head_seq(log) >= last, within_s=_START_S)
+        findings = [judge_records(report, records), judge_chain(self._verify(log), last)]
+        if any(record.get("effect") == "deny" for record in records):
+            forged = shutil.copytree(log, self.project.parent / "forged")
+            seq = forge(forged)
+            findings.append(judge_forgery(self._verify(forged), seq))
+        return findings
+
+    def _verify(self, log: Path) -> dict[str, Any]:
+        done = self._ask("audit", "verify", "--json", str(log), check=False)
+        found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
+        return found
 
     def _end_sidecar(self) -> None:
         assert self._sidecar is not None
@@ -204,7 +231,9 @@ class Demo:
         return [sys.executable, "-m", "agentguard", *arguments, "--project", str(self.project)]
 
     def _wait(self, holds: Callable[[], bool], otherwise: str) -> None:
-        if not self._patience.until(holds, within_s=_START_S):
+        """Wait for a start-up: in vain if it takes too long, or one of the processes has ended."""
+        self._patience.until(lambda: holds() or self._children.have_died(), within_s=_START_S)
+        if not holds():
             raise DemoError(otherwise)
 
 
@@ -216,3 +245,8 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _head_seq(log: Path) -> int:
+    head = log / "head"
+    return int(json.loads(head.read_bytes())["seq"]) if head.is_file() else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,11 @@ _TAIL = 15
 def main() -> int:
     """Run the demo: 0 if all came as it had to, 1 if not, 130 if `--once` was stopped before it was said."""
     options = _options()
+    try:
+        import agentguard.core  # noqa: F401 - is it there, with all that it needs?
+    except ImportError as error:
+        print(f"error: {error}; start the demo with `make run`", file=sys.stderr)
+        return 1
     patience = Patience()
     terminal = Terminal(color=not options.no_color)
     scratch = Path(tempfile.mkdtemp(prefix="agentguard-demo-"))
@@ -35,7 +41,7 @@ def main() -> int:
                 code = _play(Demo(scratch, children, patience, terminal), terminal, options)
             finally:
                 children.stop_all()
-    except DemoError as error:
+    except (DemoError, OSError, subprocess.SubprocessError) as error:
         terminal.result(f"{error}; the last messages:", good=False)
         terminal.say("\n".join(messages.read_text().splitlines()[-_TAIL:]))
         code = 1

@@ -33,8 +33,11 @@ class Terminal:
         return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
 
     def say(self, text: str = "") -> None:
-        """Print a line at once."""
-        print(text, flush=True)
+        """Print a line at once; where nobody reads any more, nowhere."""
+        try:
+            print(text, flush=True)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def heading(self, text: str) -> None:
         """Print the title of what follows."""

@@ -80,3 +80,29 @@ def judge_system(before: Facts, after: Facts, *, secret_was_opened: bool | None)
     if secret_was_opened is not None:
         findings.append(Finding("secrets/prod.env was never opened", good=not secret_was_opened))
     return findings
+
+
+def judge_chain(found: dict[str, Any], last: int) -> Finding:
+    """Say whether `agentguard audit verify` finds the log intact up to its last record, and the end signed."""
+    good = last > 0 and found.get("ok") is True and found.get("end_protected") is True
+    good = good and (found["last"], found["after_head"]) == (last, 0)
+    return Finding(
+        f"audit log verified up to record {last}: the chain holds, the signed head names it", good=good
+    )
+
+
+def forge(log: Path) -> int:
+    """Make the first denial in this copy of the log an allow, and return the record's number."""
+    segment = min(log.glob("*.jsonl"))
+    lines = segment.read_text().splitlines(keepends=True)
+    number = next(index for index, line in enumerate(lines) if '"effect":"deny"' in line)
+    lines[number] = lines[number].replace('"effect":"deny"', '"effect":"allow"')
+    segment.write_text("".join(lines))
+    return int(json.loads(lines[number])["seq"])
+
+
+def judge_forgery(found: dict[str, Any], seq: int) -> Finding:
+    """Say whether the verifier finds the record that `forge` has changed."""
+    problem = found.get("problem") or {}
+    good = found.get("ok") is False and problem.get("seq") == seq
+    return Finding(f"in a copy, record {seq} forged from deny to allow: the verifier names it", good=good)

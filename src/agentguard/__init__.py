@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PlanStep,
         Principal,
     )
+    from agentguard.enforcement import carry_out
 
 __all__ = [
     "ActionDenied",
@@ -34,6 +35,7 @@ __all__ = [
     "PlanStep",
     "Principal",
     "__version__",
+    "carry_out",
 ]
 
 __version__ = "0.1.0"
@@ -44,6 +46,10 @@ def __getattr__(name: str) -> object:
         from agentguard import _front
 
         return _front.Guard
+    if name == "carry_out":
+        from agentguard import enforcement
+
+        return enforcement.carry_out
     if name in __all__:
         from agentguard import core
 

@@ -7,6 +7,7 @@ its own: it reads, builds and wires.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentguard.audit import Verification
+
+_log = logging.getLogger("agentguard.policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,11 @@ class Engine:
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
     def _adopt(self, policies: PolicySet) -> None:
+        # One assignment: a decision in progress keeps the world that it began with.
         self.pdp.world = msgspec.structs.replace(self.pdp.world, policies=policies)
+        findings = self.project.lint(policies)
+        if findings:
+            _log.warning("findings in the new policy: %d; see `agentguard policy validate`", len(findings))
 
     def close(self) -> None:
         """Stop following files, deny from now on, flush the log and sign its head. Idempotent."""

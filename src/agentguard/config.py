@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE_NAME",
+    "FOLDER_VARIABLE",
     "AuditSettings",
     "ClientSettings",
     "Config",
@@ -42,6 +43,8 @@ __all__ = [
 
 FILE_NAME = "agentguard.yaml"
 _PREFIX = "AGENTGUARD_"
+# No setting: it names the project's folder for the command line.
+FOLDER_VARIABLE = "AGENTGUARD_PROJECT"
 
 _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 _Threshold = Annotated[int, Meta(ge=1, le=17)]
@@ -277,6 +280,8 @@ def _refuse_near_variable(variable: str, known: Mapping[str, object]) -> None:
     """Raise if an unknown variable names one of our sections; the others belong to somebody else."""
     section = variable.removeprefix(_PREFIX).partition("_")[0].lower()
     if not variable.startswith(_PREFIX) or section not in _Sections.__struct_fields__:
+        return
+    if variable == FOLDER_VARIABLE:
         return
     near = difflib.get_close_matches(variable, known, n=1, cutoff=0.0)[0]
     raise _variable_error(variable, "unknown setting in the environment", f"did you mean `{near}`")

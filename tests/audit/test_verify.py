@@ -150,6 +150,7 @@ TAMPERINGS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str, int, int]
     "a NUL": (lambda ls: [*ls[:4], ls[4].replace(b"file", b"fi\0e"), *ls[5:]], "changed", 5, 5),
     "rewritten from one on": (rewrite, "changed", 12, 12),
     "a seq changed": (lambda ls: [*ls[:4], ls[4].replace(b'"seq":5', b'"seq":7'), *ls[5:]], "changed", 5, 5),
+    "the last newline but one gone": (lambda ls: [*ls[:-2], ls[-2][:-1] + b" ", ls[-1]], "changed", 11, 11),
     "a newline gone": (lambda ls: [*ls[:4], ls[4][:-1] + b" ", *ls[5:]], "changed", 5, 5),
 }
 

@@ -83,7 +83,7 @@ def test_allowed_call_runs_and_is_recorded(decider: ScriptedDecider, mail: Mail)
     (request,) = decider.requests
     assert (request.action, request.resource) == ("send-email", "mail/ann")
     assert request.params == {"to": "ann", "subject": "hi", "body": "text"}
-    assert decider.outcomes == [Outcome("event-1", "succeeded")]
+    assert decider.outcomes == [Outcome("event-1", "succeeded", principal="deploy-agent")]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_error_of_the_function_comes_through_and_its_text_is_not_recorded(
     send, _ = mail
     with pytest.raises(ValueError, match="hunter2"):
         send("ann", body="explode")
-    assert decider.outcomes == [Outcome("event-1", "failed", "ValueError")]
+    assert decider.outcomes == [Outcome("event-1", "failed", "ValueError", "deploy-agent")]
 
 
 def test_obligations_are_carried_out_on_the_result(decider: ScriptedDecider, mail: Mail) -> None:
@@ -157,7 +157,7 @@ def test_obligations_are_carried_out_on_the_result(decider: ScriptedDecider, mai
     obligations = (Obligation("mask_output", ["ann"]), Obligation("max_bytes", 10))
     decider.answer = lambda request: decided(request, obligations=obligations)
     assert send("ann", "x") == "sent x to "
-    assert decider.outcomes == [Outcome("event-1", "succeeded")]
+    assert decider.outcomes == [Outcome("event-1", "succeeded", principal="deploy-agent")]
 
 
 @pytest.mark.parametrize("result", [object(), {1, 2}])
@@ -172,7 +172,7 @@ def test_result_that_does_not_fit_an_obligation_is_withheld(
 
     with pytest.raises(ExecutionError):
         function()
-    assert decider.outcomes == [Outcome("event-1", "failed", "obligation_failed")]
+    assert decider.outcomes == [Outcome("event-1", "failed", "obligation_failed", "deploy-agent")]
 
 
 def test_unknown_obligation_stops_the_function(decider: ScriptedDecider, mail: Mail) -> None:
@@ -404,7 +404,7 @@ def test_interrupt_in_the_function_is_recorded_and_comes_through(
 
     with pytest.raises(KeyboardInterrupt):
         function()
-    assert decider.outcomes == [Outcome("event-1", "failed", "KeyboardInterrupt")]
+    assert decider.outcomes == [Outcome("event-1", "failed", "KeyboardInterrupt", "deploy-agent")]
 
 
 def test_cancelled_coroutine_is_recorded_as_failed(decider: ScriptedDecider, point: EnforcementPoint) -> None:
@@ -423,7 +423,7 @@ def test_cancelled_coroutine_is_recorded_as_failed(decider: ScriptedDecider, poi
             await task
 
     asyncio.run(main())
-    assert decider.outcomes == [Outcome("event-1", "failed", "CancelledError")]
+    assert decider.outcomes == [Outcome("event-1", "failed", "CancelledError", "deploy-agent")]
 
 
 def test_closed_coroutine_is_recorded_as_failed(decider: ScriptedDecider, point: EnforcementPoint) -> None:

@@ -34,11 +34,11 @@ DECISION = Decision(
 )
 BODIES = [
     CheckCall(
-        ID, "restart-deployment", "prod/api", {"namespace": "prod"}, Context(task="t"), "deploy-agent", True
+        "restart-deployment", "prod/api", {"namespace": "prod"}, Context(task="t"), "deploy-agent", True, ID
     ),
-    CheckCall(ID, "a", "b/c", context=Context(time=datetime(2026, 1, 2, tzinfo=UTC))),
+    CheckCall("a", "b/c", context=Context(time=datetime(2026, 1, 2, tzinfo=UTC))),
     CheckReply(ID, DECISION),
-    PlanCall(ID, (PlanStep("a", "b/c"), PlanStep("a", "b/d", {"x": [1, None]}))),
+    PlanCall((PlanStep("a", "b/c"), PlanStep("a", "b/d", {"x": [1, None]})), request_id=ID),
     PlanReply(ID, (DECISION, DECISION)),
     ErrorBody(ErrorDetail("token_expired", "the token has expired", "issue a new one")),
 ]
@@ -50,8 +50,8 @@ def test_body_through_json_comes_back_equal(body: Any) -> None:
 
 
 def test_call_without_extras_is_small() -> None:
-    body = msgspec.json.decode(msgspec.json.encode(CheckCall(ID, "a", "b/c")))
-    assert body == {"request_id": ID, "action": "a", "resource": "b/c"}
+    body = msgspec.json.decode(msgspec.json.encode(CheckCall("a", "b/c")))
+    assert body == {"action": "a", "resource": "b/c"}
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,6 @@ def test_ban_that_needs_a_family_is_not_asked_without_it() -> None:
     assert policies.evaluate(other).stage == "default"
     stacked = msgspec.structs.replace(base, facts=ArgumentFacts(("sql",), lambda: {"sql.stacked": True}))
     assert policies.evaluate(stacked).rule is not None
-    assert [each.rule.id for each in policies.candidates(stacked)] == ["b"]
 
 
 def test_severity_is_written_and_checked() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import os
 import statistics
 import subprocess
 import sys
@@ -12,10 +13,15 @@ from pathlib import Path
 import grimp
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "src" / "agentguard"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "agentguard"
 GENERATED = frozenset(("_catalogue_digest.py",))
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in GENERATED)
+BESIDE = sorted(
+    path for name in ("benchmarks", "catalogue", "docs", "examples") for path in (ROOT / name).rglob("*.py")
+)
 FORBIDDEN_NAMES = frozenset(("utils", "common", "helpers", "manager", "base", "misc", "services"))
+MAX_MODULE = 600
 MAX_FUNCTION = 80
 IMPORT_MS = 100
 
@@ -26,7 +32,8 @@ def lines_of(path: Path) -> int:
 
 def test_modules_stay_within_the_budget() -> None:
     sizes = {str(path.relative_to(PACKAGE)): lines_of(path) for path in MODULES}
-    assert {name: size for name, size in sizes.items() if size > 600} == {}
+    assert {name: size for name, size in sizes.items() if size > MAX_MODULE} == {}
+    assert [path for path in BESIDE if lines_of(path) > MAX_MODULE] == []
     # An `__init__` that only lists names would flatter the median.
     written = [size for name, size in sizes.items() if not name.endswith("__init__.py")]
     assert statistics.median(written) <= 150
@@ -40,7 +47,9 @@ def long_functions(source: str) -> list[str]:
 
 
 def test_functions_stay_within_the_budget() -> None:
-    assert {str(path): names for path in MODULES if (names := long_functions(path.read_text()))} == {}
+    assert {
+        str(path): names for path in (*MODULES, *BESIDE) if (names := long_functions(path.read_text()))
+    } == {}
 
 
 def test_long_function_is_noticed() -> None:
@@ -70,7 +79,12 @@ def test_import_is_quick(statement: str) -> None:
     took = []
     for _ in range(5):
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         took.append(float(done.stdout))
     # The best of several: the machine has other things to do.

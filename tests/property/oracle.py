@@ -9,26 +9,47 @@ from __future__ import annotations
 import itertools
 import re
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from agentguard.core import Action, Context, Principal, Resource
+    from agentguard.policy import (
+        Facts,
+        PrincipalSelector,
+        ResourceSelector,
+        Rule,
+        TimeWindow,
+        Unless,
+        When,
+    )
+
+Pair = tuple[int, int]
+Vector = tuple[Pair, Pair, Pair, int]
+
 STRICTNESS = {"allow": 0, "transform": 1, "require_approval": 2, "deny": 3}
 WEEK = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 RISKS = ["low", "medium", "high", "critical"]
-UNKNOWN = object()
+UNKNOWN: Any = object()
 
 
-def glob(pattern, text):
+def glob(pattern: str, text: str) -> bool:
     regex = re.escape(pattern).replace(r"\*\*", "\0").replace(r"\*", "[^/]*").replace("\0", ".*")
     return re.fullmatch(regex, text, re.DOTALL) is not None
 
 
-def many(value):
+def many(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def principal_match(pattern, principal):
+def principal_match(
+    pattern: str | PrincipalSelector | None, principal: Principal
+) -> tuple[Pair, set[str]] | None:
     """Return (class, length, keys) or None."""
     if pattern is None:
         return (0, 0), set()
@@ -36,7 +57,7 @@ def principal_match(pattern, principal):
         if "*" not in pattern:
             return ((5, 0), set()) if pattern == principal.id else None
         return ((1, pattern.index("*")), set()) if glob(pattern, principal.id) else None
-    named = set()
+    named: set[str] = set()
     if pattern.role is not None:
         named.add("role")
         if not set(many(pattern.role)) & set(principal.roles):
@@ -52,7 +73,7 @@ def principal_match(pattern, principal):
     return ((4, 0) if named & {"role", "group"} else (2, 0)), {f"principal.{name}" for name in named}
 
 
-def action_match(patterns, action):
+def action_match(patterns: tuple[str, ...] | None, action: Action) -> Pair | None:
     if patterns is None:
         return (0, 0)
     found = []
@@ -66,7 +87,9 @@ def action_match(patterns, action):
     return max(found, default=None)
 
 
-def resource_match(pattern, resource, strict):
+def resource_match(
+    pattern: str | ResourceSelector | None, resource: Resource, *, strict: bool
+) -> tuple[Pair, set[str], bool] | None:
     """Return ((class, length), keys, names) or None; `strict`: the rule forbids."""
     if pattern is None:
         return (0, 0), set(), False
@@ -76,7 +99,7 @@ def resource_match(pattern, resource, strict):
         if not glob(pattern, resource.id):
             return None
         return (1, pattern.index("*")), set(), pattern.index("*") > 0
-    named = set()
+    named: set[str] = set()
     for name in ("type", "environment", "sensitivity", "owner"):
         wanted = getattr(pattern, name)
         if wanted is None:
@@ -95,7 +118,7 @@ def resource_match(pattern, resource, strict):
     return vector, {f"resource.{name}" for name in named}, False
 
 
-def kind_of(value):
+def kind_of(value: object) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
@@ -103,7 +126,7 @@ def kind_of(value):
     return type(value).__name__
 
 
-def lookup(params, name):
+def lookup(params: Any, name: str) -> Any:
     steps = (
         [s.replace("~1", "/").replace("~0", "~") for s in name[1:].split("/")] if name[0] == "/" else [name]
     )
@@ -114,14 +137,14 @@ def lookup(params, name):
     return params
 
 
-def member(value, wanted):
+def member(value: Any, wanted: tuple[Any, ...]) -> Any:
     """True, False, or UNKNOWN when the value is of no type that is wanted."""
     if kind_of(value) not in {kind_of(each) for each in wanted}:
         return UNKNOWN
     return any(kind_of(value) == kind_of(each) and value == each for each in wanted)
 
 
-def param_holds(condition, name, params, strict):
+def param_holds(condition: Any, name: str, params: dict[str, Any], *, strict: bool) -> bool:
     value = lookup(params, name)
     if isinstance(condition, tuple):
         answers = [UNKNOWN if value is UNKNOWN else member(value, condition)]
@@ -152,27 +175,27 @@ def param_holds(condition, name, params, strict):
     return all(strict if answer is UNKNOWN else answer for answer in answers)
 
 
-def fact_holds(condition, name, known, strict):
+def fact_holds(condition: Any, name: str, known: Any, *, strict: bool) -> bool:
     """As for a parameter; of a list, a ban asks for one member and a permit for every one."""
     if not isinstance(known.get(name), tuple):
-        return param_holds(condition, name, known, strict)
+        return param_holds(condition, name, dict(known), strict=strict)
     if not hasattr(condition, "present"):
-        answers = [param_holds(condition, name, {name: each}, strict) for each in known[name]]
+        answers = [param_holds(condition, name, {name: each}, strict=strict) for each in known[name]]
     elif condition.present is False:
         return False
     elif condition == type(condition)(present=True):
         return True
     else:
-        answers = [param_holds(condition, name, {name: each}, strict) for each in known[name]]
+        answers = [param_holds(condition, name, {name: each}, strict=strict) for each in known[name]]
     return bool(answers) and (any(answers) if strict else all(answers))
 
 
-def minutes(text):
+def minutes(text: str) -> timedelta:
     hours, rest = text.split(":")
     return timedelta(hours=int(hours), minutes=int(rest))
 
 
-def in_window(window, now):
+def in_window(window: TimeWindow, now: datetime) -> bool:
     local = now.astimezone(ZoneInfo(window.tz))
     days = window.days or WEEK
     since_midnight = local.replace(tzinfo=None) - local.replace(
@@ -190,13 +213,13 @@ def in_window(window, now):
     return False
 
 
-def context_value(context, name):
+def context_value(context: Context, name: str) -> Any:
     if name in ("session", "correlation_id", "task", "ticket"):
         return getattr(context, name) or UNKNOWN
     return context.attributes.get(name, UNKNOWN)
 
 
-def conditions_hold(part, facts, strict):
+def conditions_hold(part: When | Unless, facts: Facts, *, strict: bool) -> bool:
     if part.action_risk is not None:
         at = RISKS.index(facts.action.risk.value)
         if part.action_risk.min is not None and at < RISKS.index(part.action_risk.min.value):
@@ -204,12 +227,12 @@ def conditions_hold(part, facts, strict):
         if part.action_risk.max is not None and at > RISKS.index(part.action_risk.max.value):
             return False
     for name, condition in part.params.items():
-        if not param_holds(condition, name, facts.params, strict):
+        if not param_holds(condition, name, facts.params, strict=strict):
             return False
     if part.time is not None and not in_window(part.time, facts.now):
         return False
     for name, condition in part.facts.items():
-        if not fact_holds(condition, name, facts.facts.all(), strict):
+        if not fact_holds(condition, name, facts.facts.all(), strict=strict):
             return False
     for name, wanted in part.context.items():
         value = context_value(facts.context, name)
@@ -223,7 +246,7 @@ def conditions_hold(part, facts, strict):
     return True
 
 
-def exempt(unless, facts, strict):
+def exempt(unless: Unless, facts: Facts, *, strict: bool) -> bool:
     """An exemption from a ban needs proof, one from a permit does not."""
     doubt = not strict
     if unless.principals is not None and not any(
@@ -233,14 +256,14 @@ def exempt(unless, facts, strict):
     if unless.actions is not None and action_match(unless.actions, facts.action) is None:
         return False
     if unless.resources is not None and not any(
-        resource_match(r, facts.resource, doubt) for r in unless.resources
+        resource_match(r, facts.resource, strict=doubt) for r in unless.resources
     ):
         return False
-    return conditions_hold(unless, facts, doubt)
+    return conditions_hold(unless, facts, strict=doubt)
 
 
-def names_of(part):
-    found = set()
+def names_of(part: When | Unless) -> set[str]:
+    found: set[str] = set()
     if part.action_risk is not None:
         found.add("action_risk")
     found |= {f"params.{name}" for name in part.params}
@@ -250,21 +273,21 @@ def names_of(part):
     return found | {f"context.{name}" for name in part.context}
 
 
-def expired(rule, now):
+def expired(rule: Rule, now: datetime) -> bool:
     if rule.expires is None:
         return False
     return now.isoformat()[:10] >= rule.expires
 
 
-def applying(rule, facts):
+def applying(rule: Rule, facts: Facts) -> Iterator[tuple[Vector, bool]]:
     """Yield (vector, names_resource) for each alternative of `rule` that applies."""
     strict = rule.effect.value in ("deny", "require_approval")
     action = action_match(rule.actions, facts.action)
     if action is None or expired(rule, facts.now):
         return
-    if rule.when is not None and not conditions_hold(rule.when, facts, strict):
+    if rule.when is not None and not conditions_hold(rule.when, facts, strict=strict):
         return
-    if rule.unless is not None and exempt(rule.unless, facts, strict):
+    if rule.unless is not None and exempt(rule.unless, facts, strict=strict):
         return
     named = names_of(rule.when) if rule.when else set()
     if rule.unless is not None:
@@ -274,13 +297,13 @@ def applying(rule, facts):
         named |= {f"unless.{name}" for name in names_of(rule.unless) | extra}
     for who, what in itertools.product(rule.principals or (None,), rule.resources or (None,)):
         principal = principal_match(who, facts.principal)
-        resource = resource_match(what, facts.resource, strict)
+        resource = resource_match(what, facts.resource, strict=strict)
         if principal is not None and resource is not None:
             count = len(named | principal[1] | resource[1])
             yield (principal[0], action, resource[0], count), resource[2]
 
 
-def rule(rules, facts):
+def rule(rules: Sequence[Rule], facts: Facts) -> tuple[str, set[str], bool]:
     """Return (effect, ids of the rules that joined, names_resource) for a request."""
     mandatory = [r for r in rules if r.tier.value == "mandatory" and any(True for _ in applying(r, facts))]
     if any(r.effect.value == "deny" for r in mandatory):

@@ -3,23 +3,27 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec import structs
 
 from agentguard.policy import compile_policies
 from property import oracle, worlds
 
 
-def disagreements(seed: int, sets: int, per_set: int) -> list[tuple]:
+def disagreements(seed: int, sets: int, per_set: int) -> list[tuple[object, ...]]:
     rng = random.Random(seed)
-    found = []
+    found: list[tuple[object, ...]] = []
     for _ in range(sets):
-        rules = [worlds.random_rule(rng, number) for number in range(rng.randint(1, 14))]
+        # An obligation named after its rule says which rules joined.
+        made = [worlds.random_rule(rng, number) for number in range(rng.randint(1, 14))]
+        rules = [structs.replace(rule, obligations=({rule.id: True},)) for rule in made]
         policies = compile_policies(rules)
         for _ in range(per_set):
             facts = worlds.random_facts(rng)
             ruling = policies.evaluate(facts)
             effect, joined, names = oracle.rule(rules, facts)
             mine = ruling.rule.id if ruling.rule else None
-            same = ruling.effect.value == effect and (mine in joined or (mine is None and not joined))
+            said = {each.name for each in ruling.obligations}
+            same = ruling.effect.value == effect and said == joined and (mine in joined or not joined)
             if not same or (effect != "deny" and ruling.names_resource is not names):
                 found.append((ruling, effect, joined, facts, rules))
     return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,9 @@ from agentguard.core import (
     Sensitivity,
 )
 from agentguard.policy import Facts, Rule
+
+if TYPE_CHECKING:
+    import random
 
 ACTIONS = [
     Action(name=name, version=1, description="", risk=risk)
@@ -61,6 +64,7 @@ RESOURCE_PATTERNS = [
     "**",
     "*/api",
     "file:/etc/*",
+    "file:**",
     {"environment": "prod"},
     {"environment": ["prod", "staging"]},
     {"type": "deployment"},
@@ -70,7 +74,7 @@ RESOURCE_PATTERNS = [
     {"labels": {"team": "a"}},
     {"labels": {"team": ["a", "b"]}, "environment": "prod"},
 ]
-PARAM_CONDITIONS = [
+PARAM_CONDITIONS: list[dict[str, Any]] = [
     {"replicas": {"min": 2}},
     {"replicas": {"max": 5}},
     {"replicas": {"min": 1, "max": 3}},
@@ -84,7 +88,7 @@ PARAM_CONDITIONS = [
     {"/spec/x": {"min": 1}},
     {"image": {"present": True, "pattern": "reg/.*"}},
 ]
-FACT_CONDITIONS = [
+FACT_CONDITIONS: list[dict[str, Any]] = [
     {"sql.kinds": {"present": True, "in": ["drop", "delete"]}},
     {"sql.kinds": ["select"]},
     {"sql.kinds": {"pattern": "d.*"}},
@@ -95,7 +99,7 @@ FACT_CONDITIONS = [
     {"net.port": {"present": False}},
     {"net.host": {"present": True}},
 ]
-KNOWN = {
+KNOWN: dict[str, dict[str, list[Any]]] = {
     "sql": {"sql.kinds": [("select",), ("select", "drop"), ()], "sql.has_where": [True, False]},
     "data": {"data.rows": [5, 50]},
     "net": {"net.port": [(80,), (80, 8080)], "net.host": [("a.example",)]},
@@ -116,12 +120,12 @@ PARAMS = {
 EFFECTS = ["allow", "deny", "require_approval", "transform"]
 
 
-def some(rng: random.Random, values: list, chance: float) -> list | None:
+def some(rng: random.Random, values: list[Any], chance: float) -> list[Any] | None:
     return rng.sample(values, rng.randint(1, 2)) if rng.random() < chance else None
 
 
-def conditions(rng: random.Random) -> dict:
-    made: dict = {}
+def conditions(rng: random.Random) -> dict[str, Any]:
+    made: dict[str, Any] = {}
     if rng.random() < 0.5:
         made["params"] = {
             k: v for each in rng.sample(PARAM_CONDITIONS, rng.randint(1, 2)) for k, v in each.items()
@@ -141,7 +145,7 @@ def conditions(rng: random.Random) -> dict:
 
 def random_rule(rng: random.Random, number: int) -> Rule:
     effect = rng.choice(EFFECTS)
-    made: dict = {"id": f"rule-{number}", "effect": effect, "reason": "because"}
+    made: dict[str, Any] = {"id": f"rule-{number}", "effect": effect, "reason": "because"}
     for key, patterns in (
         ("principals", PRINCIPAL_PATTERNS),
         ("actions", ACTION_PATTERNS),
@@ -169,7 +173,7 @@ def random_rule(rng: random.Random, number: int) -> Rule:
     return msgspec.convert(made, Rule)
 
 
-def random_facts(rng: random.Random) -> Facts:
+def random_facts(rng: random.Random, *, inside: ArgumentFacts | None = None) -> Facts:
     context = Context(
         ticket=rng.choice(["", "T-1"]),
         task=rng.choice(["", "deploy", "other"]),
@@ -184,7 +188,7 @@ def random_facts(rng: random.Random) -> Facts:
         for name, values in KNOWN[family].items()
         if rng.random() < 0.8
     }
-    inside = ArgumentFacts(families, lambda: known)
+    inside = ArgumentFacts(families, lambda: known) if inside is None else inside
     return Facts(
         rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES), params, context, now, inside
     )

@@ -47,6 +47,7 @@ def test_actions_and_policies_are_described(world: World) -> None:
         ("action=file.read", [6], None),
         ("action=file.read@2", [6], None),
         ("action=file.read@1", [], None),
+        ("principal=*-agent&action=restart-*&after=5", [7], None),
         ("correlation_id=c3", [4], None),
         ("after=6", [7, 8], None),
         ("limit=2", [1, 2], 2),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agentguard.config import ServerSettings
-from sidecar import ADMIN, AGENT, REQUEST_ID, World, raw, running
+from sidecar import ADMIN, AGENT, REQUEST_ID, World, raw, running, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -201,8 +202,6 @@ def test_a_connection_that_says_nothing_is_closed(world: World) -> None:
 
 def test_headers_that_trickle_are_not_waited_for(world: World) -> None:
     # Each piece alone would be in time: the deadline is for all of them.
-    import socket
-
     with socket.create_connection(("127.0.0.1", world.port), timeout=10) as connection:
         start = time.monotonic()
         connection.sendall(b"GET /healthz HTTP/1.1\r\n")
@@ -218,18 +217,12 @@ def test_headers_that_trickle_are_not_waited_for(world: World) -> None:
 
 
 def test_a_slow_client_does_not_hold_up_others(world: World) -> None:
-    import socket
-
     with socket.create_connection(("127.0.0.1", world.port), timeout=10) as slow:
         slow.sendall(request(world, "Content-Length: 100", body=b"{"))
         assert world.check().status == 200
 
 
 def test_a_client_that_leaves_is_noted(world: World) -> None:
-    import socket
-
-    from sidecar import wait_for
-
     world.rejected.seen.clear()
     with socket.create_connection(("127.0.0.1", world.port), timeout=10) as connection:
         connection.sendall(request(world, "Content-Length: 100", body=b"{"))
@@ -245,6 +238,51 @@ def test_rejections_that_cannot_be_recorded_do_not_change_the_answer(
 
     monkeypatch.setattr(world.rejected, "record", fail)
     assert world.ask("POST", "/v1/check", b"{", headers=BEARER).status == 400
+
+
+@pytest.mark.parametrize(
+    ("start", "lines", "status"),
+    [
+        ("GET /healthz HTTP/1.0", (), 200),
+        ("GET /healthz HTTP/1.1", ("Connection: Upgrade, close", "Upgrade: websocket"), 200),
+        ("GET /healthz HTTP/1.1", ("Connection: close", "Upgrade: h2c"), 200),
+        ("HEAD /healthz HTTP/1.0", (), 200),
+        ("GET /%2e%2e/healthz HTTP/1.0", (), 404),
+        ("GET //healthz HTTP/1.0", (), 404),
+        ("GET /healthz\xff HTTP/1.0", (), 400),
+        ("GET healthz HTTP/1.0", (), 400),
+        ("TRACE /healthz HTTP/1.0", (), 405),
+        ("HEAD /events HTTP/1.0", (), 405),
+        ("GET /healthz HTTP/3.7", (), 400),
+    ],
+)
+def test_odd_requests_are_answered(world: World, start: str, lines: tuple[str, ...], status: int) -> None:
+    data = request(world, *lines, start=start).decode().encode("latin-1")
+    assert parts_of(raw(world.port, data))[0] == status
+
+
+def test_a_body_is_asked_for_before_it_is_sent(world: World) -> None:
+    head = request(world, f"Content-Length: {len(GOOD)}", "Expect: 100-continue", "Connection: close")
+    with socket.create_connection(("127.0.0.1", world.port), timeout=10) as connection:
+        connection.sendall(head)
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(GOOD)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_pipelined_requests_are_answered_in_order(world: World) -> None:
+    first = request(world, f"Content-Length: {len(GOOD)}", body=GOOD)
+    last = request(world, "Connection: close", start="GET /healthz HTTP/1.1")
+    answer = raw(world.port, first * 3 + last)
+    assert answer.count(b"HTTP/1.1 200 OK") == 4
+    assert answer.endswith(b'{"status":"up"}')
+
+
+def test_connections_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentguard.server._protocol.MAX_CONNECTIONS", 0)
+    status, headers, body = parts_of(raw(world.port, b""))
+    assert status == 503
+    assert_is_error(headers, body, "connections_exhausted")
 
 
 def test_each_good_answer_is_guarded(world: World) -> None:

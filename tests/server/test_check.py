@@ -135,3 +135,11 @@ def test_one_connection_carries_many_requests(world: World) -> None:
         assert answer.status == 200
         answer.read()
     connection.close()
+
+
+def test_call_by_hand_without_a_request_id_is_answered(world: World) -> None:
+    reply = world.ask(
+        "POST", "/v1/check", {"action": "restart-deployment", "resource": "staging/api"}, "agent-token"
+    )
+    assert reply.status == 200
+    assert reply.json()["request_id"] is None

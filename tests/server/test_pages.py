@@ -220,7 +220,8 @@ def test_streams_are_bounded_and_freed(fresh: World, monkeypatch: pytest.MonkeyP
 
 def test_a_log_that_cannot_be_read_is_read_again_later(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with stream(fresh, "", {"Authorization": f"Bearer {ADMIN}"}) as answer:
-        read, failed = fresh.log.read, []
+        read = fresh.log.read
+        failed: list[int] = []
 
         def fail_once(**bounds: int) -> object:
             if not failed:

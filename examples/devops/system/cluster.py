@@ -48,12 +48,13 @@ class Cluster:
         self._order(environment, {"do": "delete"})
 
     def _order(self, environment: str, order: dict[str, Any]) -> None:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_PATIENCE_S)
-            connection.connect(str(self._run / f"{environment}.sock"))
-            with connection.makefile("rw") as stream:
-                stream.write(json.dumps(order) + "\n")
-                stream.flush()
-                answer = json.loads(stream.readline())
+        control = json.loads((self._run / f"{environment}.control").read_text())
+        with (
+            socket.create_connection(("127.0.0.1", control["port"]), timeout=_PATIENCE_S) as connection,
+            connection.makefile("rw") as stream,
+        ):
+            stream.write(json.dumps({**order, "key": control["key"]}) + "\n")
+            stream.flush()
+            answer = json.loads(stream.readline())
         if "error" in answer:
             raise RuntimeError(answer["error"])

@@ -1,7 +1,8 @@
 """One deployment: a process that holds the listening socket and keeps the wanted number of replicas.
 
-Run as `python deployment.py ROOT ENVIRONMENT REPLICAS`. It takes one JSON line a connection on the Unix socket
-`run/ENVIRONMENT.sock`, and ends, with all replicas, when its standard input is closed.
+Run as `python deployment.py ROOT ENVIRONMENT REPLICAS`. It takes orders, one JSON line a connection, on the port
+in `run/ENVIRONMENT.control` from whoever knows the key in it, and ends, with all replicas, when its standard input
+is closed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import select
 import socket
 import sys
@@ -45,16 +47,17 @@ class Deployment:
         self._wanted = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._listener.setblocking(False)
-        self._control = socket.socket(socket.AF_UNIX)
-        self._control.bind(str(self._run / f"{environment}.sock"))
-        self._control.listen(8)
+        # No Unix socket: its path may have 107 bytes, and a folder for temporary files can be deep.
+        self._control = socket.create_server(("127.0.0.1", 0))
+        self._key = secrets.token_urlsafe(16)
 
     def run(self, replicas: int) -> None:
         """Keep the replicas running and carry orders out until standard input ends."""
         self.scale(replicas)
-        port = self._listener.getsockname()[1]
-        # Last: whoever sees the file may come in.
-        _write(self._run / f"{self._environment}.port", f"{port}\n")
+        control = {"port": self._control.getsockname()[1], "key": self._key}
+        _write(self._run / f"{self._environment}.control", json.dumps(control))
+        # Last: whoever sees this file may come in.
+        _write(self._run / f"{self._environment}.port", f"{self._listener.getsockname()[1]}\n")
         while True:
             ready, _, _ = select.select([self._control, sys.stdin], [], [], _TICK_S)
             self._replace_the_dead()
@@ -98,6 +101,8 @@ class Deployment:
     def _obey(self, line: str) -> dict[str, Any]:
         try:
             order = json.loads(line)
+            if not secrets.compare_digest(order["key"], self._key):
+                return {"error": "wrong key"}
             if order["do"] == "scale":
                 self.scale(int(order["replicas"]))
             elif order["do"] in ("restart", "delete"):

@@ -8,10 +8,11 @@ import os
 import select
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from pathlib import Path
 
 _SLOW_CLIENT_S = 2.0
@@ -25,7 +26,7 @@ def serve(listener: socket.socket, lifeline: int, root: Path, environment: str) 
     config = json.loads((root / environment / "api.json").read_text())
     handler = _handler(root, environment, config)
     while True:
-        ready, _, _ = select.select([listener, lifeline], [], [])
+        ready, _, _ = select.select([listener.fileno(), lifeline], [], [])
         if lifeline in ready:
             return
         # A sibling may have been faster, and a client may go away: neither is this replica's trouble.
@@ -33,13 +34,13 @@ def serve(listener: socket.socket, lifeline: int, root: Path, environment: str) 
             connection, address = listener.accept()
             with connection:
                 connection.settimeout(_SLOW_CLIENT_S)
-                handler(connection, address, None)
+                handler(connection, address, None)  # type: ignore[arg-type]  # it asks nothing of a server
 
 
 def _handler(root: Path, environment: str, config: dict[str, str]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answers = {
+            answers: dict[str, Callable[[], dict[str, Any]]] = {
                 "/health": lambda: {"status": "ok", "version": config["version"], "pid": os.getpid()},
                 "/version": lambda: {"version": config["version"]},
                 "/replicas": lambda: {"version": config["version"], "pids": read_pids(root, environment)},

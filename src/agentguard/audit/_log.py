@@ -144,7 +144,9 @@ class SegmentLog:
         if self._closed:
             return
         try:
-            if self._synced.seq < self._writer.link.seq or self._why is None:
+            written = self._writer.link.seq
+            headless = self._signer is not None and self._headed.seq < written
+            if self._why is None or headless or self._synced.seq < written:
                 self.flush()
         finally:
             with self._mutex:

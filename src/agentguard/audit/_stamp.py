@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,18 +24,21 @@ class Stamper:
         self._clock = clock
         self._pool = ""
         self._offset = 0
-        self._second = -1
+        self._start = datetime.min.replace(tzinfo=UTC)
+        self._millis = 0
         self._text = ""
 
     def stamp(self) -> tuple[str, str]:
         """Return (event id, time as RFC 3339 in UTC with microseconds)."""
         now = self._clock.now()
         micros = now.microsecond
-        second = int(now.timestamp())
-        if second != self._second:
+        passed = now - self._start
+        if passed.seconds or passed.days:
             # Formatting a time costs more than the rest of a record; within a second only its end changes.
-            self._second, self._text = second, f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S}."
-        millis = second * 1000 + micros // 1000
+            self._start = now.replace(microsecond=0)
+            self._millis = int(self._start.timestamp()) * 1000
+            self._text = f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S}."
+        millis = self._millis + micros // 1000
         start = self._offset
         if start >= len(self._pool):
             self._pool = os.urandom(_POOL_BYTES).hex()

@@ -234,13 +234,13 @@ class _Chain:
         last, head = self._last, self._head
         # The hash of the last line stands nowhere in the chain; at least it must be a record.
         damaged = last is not None and not is_record(last.data)
-        if head is not None and head.seq > self.link.seq:
-            at = self.segments[-1].name if self.segments else ""
-            text = f"the head was signed for record {head.seq} and the log ends at {self.link.seq}"
-            return Problem("truncated", self.link.seq + 1, at, (last.number if last else 0) + 1, text)
         if head is not None and self._head_line is not None and self._head_hash != head.hash:
             text = "this record, or the chain up to it, is not what the head was signed for"
             return Problem("changed", head.seq, self._head_line.file, self._head_line.number, text)
         if damaged and last is not None:
             return Problem("changed", self.link.seq, last.file, last.number, "this line is no JSON object")
+        if head is not None and head.seq > self.link.seq:
+            at = self.segments[-1].name if self.segments else ""
+            text = f"the head was signed for record {head.seq} and the log ends at {self.link.seq}"
+            return Problem("truncated", self.link.seq + 1, at, (last.number if last else 0) + 1, text)
         return None

@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentguard.cli._exit import MEANINGS, ExitCode, of_error
-from agentguard.cli._output import show_error
+from agentguard.cli._logging import redact
+from agentguard.cli._output import colour, plain, show_error
 from agentguard.core import AgentGuardError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# 128 + the signal, as shells have it.
+INTERRUPTED = 130
+READER_GONE = 141
 
 # name -> (module, one line of help)
 COMMANDS = {
@@ -30,8 +35,19 @@ COMMANDS = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """Who read our output has closed it."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a closed pipe is told apart from a failure, which click would not do."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the commands, in the order in which one meets them."""
@@ -71,29 +87,28 @@ def root() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; no traceback reaches a user."""
     try:
-        result: Any = root.main(list(arguments), prog_name="agentguard", standalone_mode=False)
+        result: Any = root.main(
+            list(arguments), prog_name="agentguard", standalone_mode=False, color=colour()
+        )
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return 130
+        return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except AgentGuardError as error:
         show_error(error, as_json="--json" in arguments)
         return of_error(error)
-    except BrokenPipeError:
-        # Who read us has gone; nothing more can be written, not even by the interpreter at its end.
+    except _ReaderGoneError:
+        # Nothing more can be written, not even by the interpreter at its end. What the shell says of a command
+        # that SIGPIPE ended, and never 0: a denial whose reader has gone is no allow.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return READER_GONE
     except Exception as error:  # noqa: BLE001 - the boundary of the process: a person gets a sentence
-        click.echo(f"error: this should not have happened: {type(error).__name__}: {error}", err=True)
+        what = plain(redact(f"{type(error).__name__}: {error}"))
+        click.echo(f"error: this should not have happened: {what}", err=True)
         click.echo("  hint: please report it, with the command that you ran", err=True)
         return ExitCode.FAILED
     return int(result) if isinstance(result, int) else ExitCode.ALLOW
-
-
-def main() -> NoReturn:
-    """Run the command line of this process."""
-    sys.exit(run(sys.argv[1:]))

@@ -9,6 +9,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from agentguard.cli._output import colour, plain
+
 # Whatever looks like a token, wherever it comes from, is not for a log.
 _SECRET = re.compile(
     r"agadm_[A-Za-z0-9_-]{8,}|eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*|(?i:bearer) \S+"
@@ -38,23 +40,31 @@ class JsonFormatter(logging.Formatter):
                 line[name] = redact(value) if isinstance(value, str) else value
         if record.exc_info:
             line["traceback"] = redact(self.formatException(record.exc_info))
-        return json.dumps(line, default=str)
+        return json.dumps(line, default=_text)
+
+
+def _text(value: object) -> str:
+    return redact(str(value))
 
 
 class TerminalFormatter(logging.Formatter):
-    """`12:00:01 warning policy: message`, the level in colour."""
+    """`12:00:01 warning policy: message`, the level in colour; an exception without its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for `record`."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         level = record.levelname.lower()
-        colour = _COLOURS.get(record.levelname, "")
-        if colour:
-            level = f"{colour}{level}\x1b[0m"
+        code = _COLOURS.get(record.levelname, "")
+        if code and colour() is None:
+            level = f"{code}{level}\x1b[0m"
         name = record.name.removeprefix("agentguard.")
-        message = redact(record.getMessage()).replace("\n", "\\n").replace("\x1b", "\\x1b")
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[0] is not None:
+            message += f" ({record.exc_info[0].__name__}: {record.exc_info[1]})"
         correlation = getattr(record, "correlation_id", "")
-        return f"{time} {level} {name}: {message}" + (f" [{correlation}]" if correlation else "")
+        return f"{time} {level} {name}: {plain(redact(message))}" + (
+            f" [{plain(str(correlation))}]" if correlation else ""
+        )
 
 
 def set_up(level: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -12,15 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentguard.cli._output import Output
-from agentguard.config import FILE_NAME
-from agentguard.core import Context, Principal, Request
+from agentguard.cli._output import Output, plain
+from agentguard.config import FILE_NAME, FOLDER_VARIABLE
+from agentguard.core import AgentGuardError, Context, Principal, Request
+from agentguard.documents import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.assembly import Project
     from agentguard.registry import ActionRegistry
+
+SHOWN = 10
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -44,7 +46,7 @@ def project_option(function: F) -> F:
         "--project",
         "folder",
         type=click.Path(path_type=Path, file_okay=False),
-        envvar="AGENTGUARD_PROJECT",
+        envvar=FOLDER_VARIABLE,
         help=f"The project folder.  [default: the nearest one upwards with {FILE_NAME}]",
     )
     @functools.wraps(function)
@@ -139,13 +141,12 @@ def who(project: Project, principal_id: str | None) -> Principal:
     known = list(project.inventory.principals.values())
     if len(known) == 1:
         return known[0]
-    names = ", ".join(each.id for each in known) or "none is listed"
-    raise click.UsageError(f"say who acts with --principal ({names})")
+    names = ", ".join(each.id for each in known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+    raise click.UsageError(f"say who acts with --principal ({plain(names) or 'the inventory lists none'})")
 
 
 def _complete_actions(text: str) -> list[str]:
     from agentguard.assembly import load_project
-    from agentguard.core import AgentGuardError
 
     try:
         names = load_project(nearest_project()).registry.names()
@@ -164,21 +165,27 @@ def read_params(
     """
     params: dict[str, Any] = {}
     if params_text is not None:
-        text = sys.stdin.read() if params_text == "-" else params_text
-        try:
-            params = json.loads(text)
-        except ValueError as error:
-            raise click.BadParameter(f"no JSON: {error}", param_hint="--params") from None
-        if not isinstance(params, dict):
-            raise click.BadParameter("no JSON object", param_hint="--params")
+        params = _object(params_text)
     declared = registry.resolve(action)
     schemas = declared.action.params.get("properties", {}) if declared is not None else {}
     for each in given:
         name, equals, value = each.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"`{each}` is not NAME=VALUE", param_hint="--param")
-        params[name] = _typed(value, schemas.get(name, {}).get("type", "string"))
+        schema = schemas.get(name)
+        params[name] = _typed(value, schema.get("type", []) if isinstance(schema, dict) else "string")
     return params
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = parse(sys.stdin.read() if text == "-" else text, file="params.json").value
+    except (AgentGuardError, UnicodeDecodeError) as error:
+        what = error.message if isinstance(error, AgentGuardError) else "not UTF-8"
+        raise click.BadParameter(f"no JSON: {plain(what)}", param_hint="--params") from None
+    if not isinstance(value, dict):
+        raise click.BadParameter("no JSON object", param_hint="--params")
+    return value
 
 
 def _typed(value: str, kind: str | list[str]) -> Any:
@@ -187,9 +194,17 @@ def _typed(value: str, kind: str | list[str]) -> Any:
     if kinds == ["string"]:
         return value
     try:
-        return json.loads(value)
-    except ValueError:
+        return parse(value, file="value.json").value
+    except AgentGuardError:
         return value
+
+
+def nearest_action(registry: ActionRegistry, reference: str) -> str | None:
+    """Return the declared name that is most like an undeclared one."""
+    import difflib
+
+    near = difflib.get_close_matches(reference.partition("@")[0][:200], registry.names(), n=1)
+    return near[0] if near else None
 
 
 def environ() -> dict[str, str]:

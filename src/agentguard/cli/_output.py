@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,11 @@ SYMBOLS = {
     Effect.REQUIRE_APPROVAL: ("?", "yellow"),
     Effect.DENY: ("✘", "red"),
 }
+
+# In a table: the widest column that never folds, what is kept for those that do, and the width of a file.
+_SHORT = 24
+_FOLDED = 16
+_ENDLESS = 10_000
 
 
 class Output:
@@ -42,14 +49,38 @@ class Output:
             click.echo(text, err=True)
 
 
-def to_json(data: Any) -> str:
-    """Return `data` (structs included) as JSON, laid out for reading."""
-    return msgspec.json.format(msgspec.json.encode(data, enc_hook=str), indent=2).decode()
+def to_json(data: Any, *, indent: int | None = 2) -> str:
+    """Return `data` (structs included) as JSON, with what could steer a terminal escaped."""
+    return escaped(json.dumps(msgspec.to_builtins(data, enc_hook=str), ensure_ascii=False, indent=indent))
+
+
+def escaped(text: str) -> str:
+    """Return JSON that says the same, with only printable characters and line ends in it."""
+    # The structure of JSON is printable, so what is not stands in a string, where an escape means the same.
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def plain(text: str) -> str:
     """Return hostile text in one line that cannot steer a terminal or hide its order."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _code(ord(char)) for char in text)
+
+
+def _code(point: int) -> str:
+    if point <= 0xFF:  # noqa: PLR2004 - what two hex digits can say
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"  # noqa: PLR2004 - and four
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 record` or `5 records`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def colour() -> bool | None:
+    """Return False where the user wants no colours (no-color.org); None leaves it to whether it is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def effect_text(effect: Effect) -> str:
@@ -66,19 +97,32 @@ def _can_print(symbol: str) -> bool:
     return True
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """Print a table; cells are hostile text."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table; cells are hostile text.
+
+    Short columns (times, ids, counts) stay in one line while there is room, the others fold. What is no terminal
+    gets one line a row.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(plain(str(cell))) for cell in row))
-    Console().print(made)
+    cells = [[plain(str(cell)) for cell in row] for row in rows]
+    console = Console(
+        width=None if sys.stdout.isatty() else _ENDLESS,
+        color_system=None if colour() is False or not sys.stdout.isatty() else "auto",
+        highlight=False,
+    )
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    left = console.width - _FOLDED
+    for name, column in zip(columns, zip(*cells, strict=True) if cells else [()] * len(columns), strict=True):
+        width = max(len(cell) for cell in (name, *column))
+        left -= width + 2
+        made.add_column(name, overflow="fold", no_wrap=left > 0 and width <= _SHORT)
+    for row in cells:
+        made.add_row(*map(Text, row))
+    console.print(made)
 
 
 def show_error(error: AgentGuardError, *, as_json: bool) -> None:
@@ -92,6 +136,8 @@ def show_error(error: AgentGuardError, *, as_json: bool) -> None:
         click.echo(to_json({"error": body}), err=True)
         return
     where = f"{error.location}: " if error.location is not None else ""
-    click.echo(click.style("error: ", fg="red", bold=True) + plain(where + error.message), err=True)
+    click.echo(
+        click.style("error: ", fg="red", bold=True) + plain(where + error.message), err=True, color=colour()
+    )
     if error.hint:
         click.echo(f"  hint: {plain(error.hint)}", err=True)

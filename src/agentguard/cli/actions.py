@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentguard.cli._exit import ExitCode
-from agentguard.cli._options import environ, output_options, project_option
+from agentguard.cli._options import environ, nearest_action, output_options, project_option
 from agentguard.cli._output import Output, plain, table, to_json
 
 if TYPE_CHECKING:
@@ -55,9 +55,12 @@ def show(reference: str, *, folder: Path, output: Output) -> None:
     from agentguard.assembly import load_project
     from agentguard.core import RequestError
 
-    found = load_project(folder).registry.resolve(reference)
+    registry = load_project(folder).registry
+    found = registry.resolve(reference)
     if found is None:
-        raise RequestError(f"undeclared action `{reference}`", hint="see `agentguard actions list`")
+        near = nearest_action(registry, reference)
+        meant = f"did you mean `{near}`, or " if near else ""
+        raise RequestError(f"undeclared action `{reference}`", hint=f"{meant}see `agentguard actions list`")
     output.result(found.action, lambda: _show(found.action))
 
 

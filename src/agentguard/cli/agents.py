@@ -23,7 +23,7 @@ class Agent(msgspec.Struct):
     first_seen: str
     last_seen: str
     decisions: dict[str, int]
-    last_decision: dict[str, Any]
+    last_decision: dict[str, str]
     actions: dict[str, int]
 
 
@@ -36,7 +36,8 @@ def _agents(folder: Path) -> dict[str, Agent]:
     from agentguard.audit import read_records
     from agentguard.config import load_config
 
-    return summarise(read_records(load_config(folder, environ()).audit_folder))
+    path = load_config(folder, environ()).audit_folder
+    return summarise(read_records(path) if path.exists() else ())
 
 
 def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Agent]:
@@ -45,17 +46,24 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Agent]:
     for record in records:
         if record.get("type") != "decision" or not record.get("principal"):
             continue
-        name, time = record["principal"], record["timestamp"]
+        name, time = str(record["principal"]), str(record.get("timestamp", ""))
+        effect, action = str(record.get("effect")), str(record.get("action"))
         agent = found.get(name)
         if agent is None:
             agent = found[name] = Agent(name, time, time, {}, {}, {})
         agent.last_seen = time
-        agent.decisions[record["effect"]] = agent.decisions.get(record["effect"], 0) + 1
-        agent.actions[record["action"]] = agent.actions.get(record["action"], 0) + 1
+        agent.decisions[effect] = agent.decisions.get(effect, 0) + 1
+        agent.actions[action] = agent.actions.get(action, 0) + 1
         agent.last_decision = {
-            key: record[key] for key in ("timestamp", "effect", "action", "resource", "reason", "event_id")
+            key: str(record.get(key, ""))
+            for key in ("timestamp", "effect", "action", "resource", "reason", "event_id")
         }
     return dict(sorted(found.items(), key=lambda each: each[1].last_seen, reverse=True))
+
+
+def _moment(timestamp: str) -> str:
+    """Return `2026-11-21 04:29` of an RFC 3339 time."""
+    return plain(timestamp[:16].replace("T", " "))
 
 
 @command.command("list")
@@ -74,8 +82,8 @@ def list_(*, folder: Path, output: Output) -> None:
             [
                 (
                     agent.principal,
-                    agent.first_seen[:19],
-                    agent.last_seen[:19],
+                    _moment(agent.first_seen),
+                    _moment(agent.last_seen),
                     sum(agent.decisions.values()),
                     f"{agent.last_decision['effect']} {agent.last_decision['action']}",
                 )
@@ -98,14 +106,16 @@ def show(principal: str, *, folder: Path, output: Output) -> None:
 
     def text() -> None:
         click.echo(
-            f"{plain(agent.principal)}: since {agent.first_seen[:19]}, last asked {agent.last_seen[:19]}"
+            f"{plain(agent.principal)}: since {_moment(agent.first_seen)}, "
+            f"last asked {_moment(agent.last_seen)}"
         )
         click.echo(
-            "  decisions: " + ", ".join(f"{count} {name}" for name, count in sorted(agent.decisions.items()))
+            "  decisions: "
+            + ", ".join(f"{count} {plain(name)}" for name, count in sorted(agent.decisions.items()))
         )
         last = agent.last_decision
-        click.echo(f"  last: {last['effect']} {plain(last['action'])} on {plain(last['resource'])}")
-        click.echo(f"        {plain(last['reason'])} (record {last['event_id']})")
+        click.echo(f"  last: {plain(last['effect'])} {plain(last['action'])} on {plain(last['resource'])}")
+        click.echo(f"        {plain(last['reason'])} (record {plain(last['event_id'])})")
         table(("action", "asked"), sorted(agent.actions.items(), key=lambda each: -each[1]))
 
     output.result(agent, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
-import orjson
 
 from agentguard.audit import Filter, export_csv, export_json_lines, read_folder, read_records
 from agentguard.cli._exit import ExitCode
 from agentguard.cli._options import environ, output_options, project_option
-from agentguard.cli._output import Output, effect_text, plain
+from agentguard.cli._output import Output, counted, effect_text, escaped, plain, to_json
 from agentguard.config import load_config
 from agentguard.core import Effect
 
@@ -111,18 +111,23 @@ def show(*, last: int, wanted: Filter, folder: Path, output: Output) -> None:
 
 def line_of(record: Mapping[str, Any]) -> str:
     """Return one record as one line for people."""
-    start = f"{record['seq']:>6} {str(record['timestamp'])[:19].replace('T', ' ')}"
-    kind = record.get("type")
-    if kind == "decision":
-        what = f"{plain(str(record['principal']))}: {plain(str(record['action']))} on {plain(str(record['resource']))}"
-        return f"{start} {effect_text(Effect(record['effect']))} {what} ({plain(str(record['reason']))})"
-    rest = {
-        key: value
+    # A log that somebody has changed can say anything, in any shape.
+    text = {key: plain(str(value)) for key, value in record.items()}
+    start = f"{text.get('seq', '?'):>6} {text.get('timestamp', '')[:19].replace('T', ' ')}"
+    kind = text.get("type", "")
+    effect = next((each for each in Effect if each.value == text.get("effect")), None)
+    if kind == "decision" and effect is not None:
+        principal, action, resource, reason = (
+            text.get(key, "?") for key in ("principal", "action", "resource", "reason")
+        )
+        return f"{start} {effect_text(effect)} {principal}: {action} on {resource} ({reason})"
+    known = ("prev", "seq", "event_id", "timestamp", "type")
+    facts = ", ".join(
+        f"{plain(key)} {text[key]}"
         for key, value in record.items()
-        if key not in ("prev", "seq", "event_id", "timestamp", "type") and value not in ("", None)
-    }
-    facts = ", ".join(f"{key} {value}" for key, value in rest.items())
-    return f"{start} {kind} {plain(facts)}"
+        if key not in known and value not in ("", None)
+    )
+    return f"{start} {kind} {facts}"
 
 
 @command.command("tail")
@@ -134,7 +139,7 @@ def tail(*, last: int, wanted: Filter, folder: Path, output: Output) -> None:
     """Follow the log until Ctrl-C; with --json one record a line."""
     try:
         for record in _follow(_folder_of(folder), wanted, last):
-            click.echo(orjson.dumps(record).decode() if output.as_json else line_of(record))
+            click.echo(to_json(record, indent=None) if output.as_json else line_of(record))
             sys.stdout.flush()
     except KeyboardInterrupt:
         return
@@ -166,12 +171,23 @@ def _follow(path: Path, wanted: Filter, last: int) -> Iterator[Mapping[str, Any]
     default="-",
     help="A file.  [default: standard output]",
 )
+@click.option("--last", type=click.IntRange(1), help="How many, the newest.  [default: all]")
 @_filters
 @project_option
-def export(*, kind: str, target: Any, wanted: Filter, folder: Path) -> None:
-    """Write records as JSON lines or CSV."""
-    records = read_records(_folder_of(folder), wanted)
-    (export_csv if kind == "csv" else export_json_lines)(records, target)
+def export(*, kind: str, target: Any, last: int | None, wanted: Filter, folder: Path) -> None:
+    """Write records as JSON lines, as they stand in the log, or as CSV."""
+    records = read_records(_folder_of(folder), msgspec.structs.replace(wanted, last=last))
+    stream = _ForTerminal() if target.name in ("-", "<stdout>") and sys.stdout.isatty() else target
+    (export_csv if kind == "csv" else export_json_lines)(records, stream)
+
+
+class _ForTerminal(io.StringIO):
+    """Shows an export in a terminal, which what an agent wrote must not steer."""
+
+    def write(self, text: str) -> int:
+        """Print `text` with what is not printable escaped, as JSON has it."""
+        click.echo(escaped(text.replace("\r\n", "\n")), nl=False)
+        return len(text)
 
 
 @command.command("verify")
@@ -215,13 +231,12 @@ def _show_verification(found: Verification) -> None:
     if found.problem is not None:
         mark = click.style("✘ not intact", fg="red", bold=True)
         problem = found.problem
-        click.echo(f"{mark}: record {problem.seq} was {problem.kind} ({problem.file}:{problem.line})")
+        click.echo(f"{mark}: record {problem.seq} was {problem.kind} ({plain(problem.file)}:{problem.line})")
         click.echo(f"  {plain(problem.message)}")
-        click.echo(f"  {found.records} records before it are good")
+        click.echo(f"  {counted(found.records, 'record')} before it verified")
         return
     mark = click.style("✔ intact", fg="green", bold=True)
-    records = f"{found.records} record{'s' if found.records != 1 else ''}"
-    click.echo(f"{mark}: {records} in {found.segments} file{'s' if found.segments != 1 else ''}")
+    click.echo(f"{mark}: {counted(found.records, 'record')} in {counted(found.segments, 'file')}")
     if found.head is not None and found.end_protected:
         click.echo(f"  the signed head names record {found.head.seq}, hash {found.head.hash[:16]}…")
     for note in found.notes:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentguard.cli._exit import of_effect
-from agentguard.cli._options import Asked, output_options, project_option, request_options
+from agentguard.cli._options import Asked, nearest_action, output_options, project_option, request_options
 from agentguard.cli._output import Output, effect_text, plain, to_json
 from agentguard.core import Decision, Effect
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agentguard.assembly import Project
 
 SHOWN_MISSES = 3
 
@@ -49,27 +51,40 @@ def command(
         decision = engine.pdp.decide(request, trace=True)
     finally:
         engine.close()
-    output.result(decision, lambda: show(decision, trace=trace))
+    output.result(decision, lambda: _show(decision, project, trace=trace))
     return of_effect(decision.effect)
 
 
-def show(decision: Decision, *, trace: bool) -> None:
-    """Print a decision for people."""
+def _show(decision: Decision, project: Project, *, trace: bool) -> None:
     click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
     click.echo(f"  {plain(decision.reason)}")
     for line in _facts(decision):
-        click.echo(click.style(f"  {line}", dim=True))
+        click.echo(click.style(f"  {plain(line)}", dim=True))
     if decision.effect is Effect.TRANSFORM:
         click.echo("  run instead:")
         click.echo(to_json({"action": decision.action, "params": decision.params}))
+    if trace or decision.stage == "default":
+        _show_misses(decision, trace=trace)
+    elif decision.stage == "request" and project.registry.resolve(decision.action) is None:
+        near = nearest_action(project.registry, decision.action)
+        meant = f"did you mean `{near}`? " if near else ""
+        click.echo(f"  hint: {meant}`agentguard actions list` shows what is declared")
+
+
+def _show_misses(decision: Decision, *, trace: bool) -> None:
     misses = decision.near_misses
-    if misses and (trace or decision.effect is Effect.DENY):
+    if misses:
         shown = misses if trace else misses[:SHOWN_MISSES]
         click.echo("  rules that did not apply, closest first:")
         for miss in shown:
-            click.echo(f"    {miss.rule} ({miss.effect}): {plain(miss.predicate)}")
+            click.echo(f"    {plain(miss.rule)} ({miss.effect}): {plain(miss.predicate)}")
         if len(shown) < len(misses):
             click.echo(f"    and {len(misses) - len(shown)} more; see them with --trace")
+    elif decision.rule is None and decision.stage == "default":
+        click.echo("  no rule speaks of this action; what no rule allows is denied")
+        click.echo("  hint: add a rule, then try it with `agentguard policy explain`")
+    else:
+        click.echo("  no other rule speaks of this action")
 
 
 def _facts(decision: Decision) -> list[str]:

@@ -14,7 +14,7 @@ import msgspec
 
 from agentguard.cli._exit import ExitCode
 from agentguard.cli._options import environ, output_options, project_option
-from agentguard.cli._output import Output, plain
+from agentguard.cli._output import Output, counted, plain
 from agentguard.core import AgentGuardError
 
 if TYPE_CHECKING:
@@ -115,7 +115,15 @@ def _declarations(project: Project) -> Iterator[Finding]:
     yield Finding(
         "project",
         State.OK,
-        f"{len(project.registry)} actions, {resources} resources, {principals} principals, {rules} rules",
+        ", ".join(
+            counted(number, noun)
+            for number, noun in (
+                (len(project.registry), "action"),
+                (resources, "resource"),
+                (principals, "principal"),
+                (rules, "rule"),
+            )
+        ),
     )
     if not rules:
         yield Finding(
@@ -127,7 +135,10 @@ def _declarations(project: Project) -> Iterator[Finding]:
     findings = project.lint()
     if findings:
         yield Finding(
-            "policy", State.WARNING, f"{len(findings)} things to look at", "agentguard policy validate"
+            "policy",
+            State.WARNING,
+            counted(len(findings), "thing") + " to look at",
+            "agentguard policy validate",
         )
 
 
@@ -146,22 +157,34 @@ def _state(config: Config) -> Iterator[Finding]:
 def _audit(config: Config) -> Iterator[Finding]:
     from agentguard.assembly import verify_audit
 
-    if not config.audit_folder.is_dir():
+    if not config.audit_folder.exists():
         yield Finding("audit log", State.OK, "empty so far")
+        return
+    if not config.audit_folder.is_dir():
+        yield Finding(
+            "audit log",
+            State.PROBLEM,
+            f"{config.audit_folder} is no folder: everything is denied",
+            "move it away",
+        )
         return
     try:
         verification = verify_audit(config, environ())
     except AgentGuardError as error:
         yield Finding("audit log", State.PROBLEM, error.message, error.hint)
         return
+    except OSError as error:
+        yield Finding(
+            "audit log", State.PROBLEM, f"cannot be read: {error.strerror}", "check its permissions"
+        )
+        return
+    records = counted(verification.records, "record")
     if not verification.ok:
         yield Finding("audit log", State.PROBLEM, str(verification.problem), "agentguard audit verify")
     elif not verification.end_protected:
-        yield Finding(
-            "audit log", State.WARNING, f"{verification.records} records; no signed head protects the end"
-        )
+        yield Finding("audit log", State.WARNING, f"{records}; no signed head protects the end")
     else:
-        yield Finding("audit log", State.OK, f"{verification.records} records verified, up to a signed head")
+        yield Finding("audit log", State.OK, f"{records} verified, up to a signed head")
 
 
 def _disk(config: Config) -> Finding:

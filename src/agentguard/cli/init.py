@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from agentguard.cli._options import output_options
+from agentguard.cli._output import plain
 from agentguard.config import FILE_NAME
 from agentguard.core import ConfigError, Location
 
@@ -118,6 +120,7 @@ def command(folder: Path, output: Output) -> None:
             "there is a project here already",
             code="project_exists",
             location=Location(str(folder / FILE_NAME)),
+            hint="see how it is with `agentguard doctor`, or name another folder",
         )
     name = folder.resolve().name or "project"
     files = {
@@ -160,11 +163,12 @@ def _write(path: Path, text: str) -> bool:
 
 
 def _show(folder: Path, written: list[str]) -> None:
-    click.echo(f"made a project in {folder.resolve()}:")
+    click.echo(f"made a project in {plain(str(folder.resolve()))}:")
     for path in written:
         click.echo(f"  {path}")
-    there = "" if folder == Path() else f"cd {folder}, then "
-    click.echo(f"next: {there}try")
+    click.echo("next, try:")
+    if folder.resolve() != Path.cwd():
+        click.echo(f"  cd {plain(shlex.quote(str(folder)))}")
     click.echo("  agentguard check restart-deployment -r staging/api -P namespace=staging -P deployment=api")
     click.echo("  agentguard check restart-deployment -r prod/api -P namespace=prod -P deployment=api")
     click.echo("  agentguard audit verify")

@@ -9,7 +9,7 @@ import click
 
 from agentguard.cli._exit import ExitCode, of_effect
 from agentguard.cli._options import Asked, environ, output_options, project_option, request_options
-from agentguard.cli._output import Output, effect_text, plain, table, to_json
+from agentguard.cli._output import Output, counted, effect_text, plain, table, to_json
 
 if TYPE_CHECKING:
     from agentguard.core import Decision, NearMiss
@@ -72,20 +72,19 @@ def _finding_data(finding: LintFinding) -> dict[str, Any]:
 
 def _show_findings(policies: PolicySet, findings: list[LintFinding]) -> None:
     for finding in findings:
-        place = f"{finding.location.file}:{finding.location.line}: " if finding.location else ""
+        place = plain(f"{finding.location.file}:{finding.location.line}: ") if finding.location else ""
         kind = click.style(finding.kind.value, fg="yellow", bold=True)
-        click.echo(f"{place}{kind}: rule `{finding.rule}` {plain(finding.message)}")
+        click.echo(f"{place}{kind}: " + plain(f"rule `{finding.rule}` {finding.message}"))
         if finding.witness is not None:
-            click.echo(f"  for example: {_witness_text(finding.witness)}")
-    rules = f"{len(policies.rules)} rule{'s' if len(policies.rules) != 1 else ''}"
-    count = f"{len(findings)} finding{'s' if len(findings) != 1 else ''}" if findings else "nothing to report"
-    click.echo(f"{rules}, {count}; {policies.version[:19]}")
+            click.echo(f"  for example: {plain(_witness_text(finding.witness))}")
+    count = counted(len(findings), "finding") if findings else "nothing to report"
+    click.echo(f"{counted(len(policies.rules), 'rule')}, {count}; {policies.version[:19]}")
 
 
 def _witness_text(witness: Witness) -> str:
     who_ = witness.principal
     roles = f" (roles {', '.join(who_.roles)})" if who_.roles else ""
-    params = to_json(witness.params).replace("\n", " ") if witness.params else "no parameters"
+    params = to_json(witness.params, indent=None) if witness.params else "no parameters"
     when = f", at {witness.time:%a %H:%M} UTC"
     return f"{who_.id}{roles} {witness.action} {witness.resource.id} with {params}{when}"
 
@@ -108,7 +107,7 @@ def test(paths: tuple[Path, ...], *, folder: Path, output: Output) -> int:
     chosen = paths or (project.config.folder / TEST_FOLDER,)
     files = [file for path in chosen for file in (find_documents(path) if path.is_dir() else [path])]
     if not files:
-        raise click.UsageError(f"there are no case files in `{TEST_FOLDER}`")
+        raise click.UsageError(f"there are no case files in `{', '.join(map(str, chosen))}`")
     results = [(file, result) for file in files for result in run_cases(read(file), project.world())]
     failed = [(file, result) for file, result in results if result.problems]
     data = {
@@ -127,7 +126,8 @@ def _show_cases(results: list[tuple[Path, CaseResult]]) -> None:
     for file, result in results:
         if result.problems:
             failed += 1
-            click.echo(f"{file}:{result.line}: {click.style('failed', fg='red', bold=True)}: {result.name}")
+            mark = click.style("failed", fg="red", bold=True)
+            click.echo(f"{plain(str(file))}:{result.line}: {mark}: {plain(result.name)}")
             for problem in result.problems:
                 click.echo(f"  {plain(problem)}")
     click.echo(f"{len(results) - failed} passed, {failed} failed")
@@ -148,7 +148,8 @@ def explain(
     from agentguard.pdp import PolicyDecisionPoint
 
     project = load_project(folder)
-    decision = PolicyDecisionPoint(project.world()).decide(asked.request(project), trace=True)
+    request = asked.request(project)
+    decision = PolicyDecisionPoint(project.world()).decide(request, trace=True)
     output.result(decision, lambda: _show_explanation(decision))
     return of_effect(decision.effect)
 
@@ -156,9 +157,8 @@ def explain(
 def _show_explanation(decision: Decision) -> None:
     click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
     click.echo(f"  {plain(decision.reason)}")
-    click.echo(
-        f"  decided by: {f'rule {decision.rule}' if decision.rule else 'no rule'}, at stage {decision.stage}"
-    )
+    rule = f"rule {plain(decision.rule)}" if decision.rule else "no rule"
+    click.echo(f"  decided by: {rule}, at stage {decision.stage}")
     if decision.risk is not None:
         risk = decision.risk
         click.echo(f"  risk: action {risk.action} x resource {risk.resource} = {risk.score} ({risk.effect})")

@@ -11,11 +11,13 @@ import click
 
 from agentguard.cli._options import environ, output_options, project_option
 from agentguard.cli._output import Output, plain
+from agentguard.core import IdentityError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from agentguard.assembly import Tokens
+    from agentguard.assembly import Project, Tokens
 
 _DURATION = re.compile(r"([1-9][0-9]*)(s|m|h)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -75,20 +77,32 @@ def issue(
 ) -> None:
     """Issue a token for PRINCIPAL and print it."""
     tokens = _tokens(folder)
-    known = principal in tokens.project.inventory.principals
-    token = tokens.issuer.issue(
-        principal,
-        ttl_s=ttl_s if ttl_s is not None else tokens.project.config.identity.token_ttl_s,
-        roles=roles or None,
-        groups=groups or None,
-        on_behalf_of=delegators,
-        act_as=act_as,
-    )
-    if not known:
-        output.note(
-            f"note: the inventory does not list `{plain(principal)}`, so it has no roles and no groups"
+    try:
+        token = tokens.issuer.issue(
+            principal,
+            ttl_s=ttl_s if ttl_s is not None else tokens.project.config.identity.token_ttl_s,
+            roles=roles or None,
+            groups=groups or None,
+            on_behalf_of=delegators,
+            act_as=act_as,
         )
+    except IdentityError as error:
+        # Nothing was proved or refuted: what was asked for cannot be had.
+        raise click.UsageError(error.message) from None
+    for note in _notes(tokens.project, (principal, *delegators), {*roles, *groups}):
+        output.note(f"note: {plain(note)}")
     output.result({"token": token}, lambda: click.echo(token))
+
+
+def _notes(project: Project, principals: tuple[str, ...], narrowed: set[str]) -> Iterator[str]:
+    """Yield what the bearer will lack, and who issues the token would not expect."""
+    listed = project.inventory.principals
+    for each in principals:
+        if each not in listed:
+            yield f"the inventory does not list `{each}`, so it has no roles and no groups"
+    has = listed.get(principals[0])
+    for each in sorted(narrowed - {*has.roles, *has.groups}) if has is not None else ():
+        yield f"`{principals[0]}` has no role or group `{each}`, and a token does not give it one"
 
 
 @command.command("verify")

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from agentguard.cli._logging import set_up
-from agentguard.cli._options import project_option
+from agentguard.cli._options import output_options, project_option
+from agentguard.cli._output import Output, counted, plain, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     help="Print a link that logs in once.  [default: only in a terminal]",
 )
 @project_option
-def command(*, host: str | None, port: int | None, login_link: bool | None, folder: Path) -> int:
+@output_options
+def command(
+    *, host: str | None, port: int | None, login_link: bool | None, folder: Path, output: Output
+) -> int:
     """Run the sidecar of a project until Ctrl-C.
 
     Agents ask it with their tokens (`agentguard token issue`), people look at its page with the admin token
     (`agentguard token admin`). Changed policy files are taken up while it runs. On Ctrl-C or SIGTERM requests
-    in flight are finished and the log's head is signed.
+    in flight are finished and the log's head is signed. With --json one line says where it is.
     """
     from agentguard.assembly import Engine, load_project, open_tokens
     from agentguard.server import serve
@@ -47,23 +51,26 @@ def command(*, host: str | None, port: int | None, login_link: bool | None, fold
     try:
         services = _services(engine, tokens, host=host, port=port)
         link = sys.stdout.isatty() if login_link is None else login_link
-        return serve(services, on_started=_announcement(engine, services, link=link))
+        return serve(services, on_started=_announcement(engine, services, output, link=link))
     finally:
         engine.close()
 
 
-def _announcement(engine: Engine, services: Services, *, link: bool) -> Callable[[str], None]:
+def _announcement(engine: Engine, services: Services, output: Output, *, link: bool) -> Callable[[str], None]:
     def announce(url: str) -> None:
         policies = engine.project.policies.current
-        click.echo(f"agentguard is up at {url}")
-        click.echo(f"  policy {policies.version[:19]} with {len(policies.rules)} rules")
-        click.echo(f"  audit log in {engine.project.config.audit_folder}")
-        if link:
-            click.echo(f"  log in, once, with {url}/login?code={services.login_codes.issue()}")
-        else:
-            click.echo("  log in with what `agentguard token admin` prints")
-        click.echo("  stop with Ctrl-C")
-        sys.stdout.flush()
+        folder = str(engine.project.config.audit_folder)
+        login = f"{url}/login?code={services.login_codes.issue()}" if link else None
+        if output.as_json:
+            facts = {"url": url, "policy_version": policies.version, "audit": folder, "login": login}
+            click.echo(to_json(facts, indent=None))
+        elif not output.quiet:
+            click.echo(f"agentguard is up at {url}")
+            click.echo(f"  policy {policies.version[:19]} with {counted(len(policies.rules), 'rule')}")
+            click.echo(f"  audit log in {plain(folder)}")
+            how = f", once, with {login}" if login else " with what `agentguard token admin` prints"
+            click.echo(f"  log in{how}")
+            click.echo("  stop with Ctrl-C")
 
     return announce
 
@@ -113,7 +120,8 @@ def _describe_policies(engine: Engine) -> dict[str, Any]:
 
 def _problems(engine: Engine) -> list[str]:
     problems: list[str] = []
-    if not engine.audit.state.healthy:
+    # Asking heals it, where what was wrong is mended.
+    if not engine.audit.probe().healthy:
         problems.append("the audit log takes no records, so everything is denied")
     if engine.project.policies.problem is not None:
         problems.append("the policy files cannot be used; an older set is in force")

@@ -74,16 +74,18 @@ class EnforcementPoint:
         correlation_id: str = "",
         task: str = "",
         ticket: str = "",
+        trace: bool = False,
     ) -> Decision:
         """Return the decision, recorded; whatever goes wrong is a deny that says why, never an exception.
 
         Do what `decision.action` and `decision.params` say, not what you asked for, and carry the obligations
-        out on the result. `session`, `correlation_id`, `task` and `ticket` stand over those of `context`.
+        out on the result. `session`, `correlation_id`, `task` and `ticket` stand over those of `context`. With
+        `trace` the decision lists its near misses even where it is no deny.
         """
         try:
             about = _context(context, session, correlation_id, task, ticket)
             request = self._request(action, resource, params, principal, about)
-            return self._judge(self._decider.decide(request))
+            return self._judge(self._decider.decide(request, trace=trace))
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through
             return _deny(error, action, resource, correlation_id)
 
@@ -99,16 +101,17 @@ class EnforcementPoint:
         correlation_id: str = "",
         task: str = "",
         ticket: str = "",
+        trace: bool = False,
     ) -> Decision:
         """Return the same as `check` without blocking the event loop."""
         try:
             about = _context(context, session, correlation_id, task, ticket)
             request = self._request(action, resource, params, principal, about)
             if isinstance(self._decider, AsyncDecider):
-                return self._judge(await self._decider.adecide(request))
+                return self._judge(await self._decider.adecide(request, trace=trace))
             import asyncio  # loads slowly, and who awaits has it loaded
 
-            return self._judge(await asyncio.to_thread(self._decider.decide, request))
+            return self._judge(await asyncio.to_thread(self._decider.decide, request, trace=trace))
         except Exception as error:  # noqa: BLE001 - as in `check`
             return _deny(error, action, resource, correlation_id)
 
@@ -183,7 +186,7 @@ class EnforcementPoint:
         if not decision.audit_id:
             return
         try:
-            self._decider.record_outcome(Outcome(decision.audit_id, status, detail))
+            self._decider.record_outcome(Outcome(decision.audit_id, status, detail, decision.principal))
         except Exception as error:  # noqa: BLE001 - a failed record must not look like a failed action
             name = type(error).__name__
             _LOGGER.error("an outcome is not recorded: %s", name)  # noqa: TRY400 - a traceback may quote parameters

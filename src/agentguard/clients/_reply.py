@@ -82,7 +82,7 @@ def _decode(answer: Answer, kind: type[T]) -> T:
         raise ReplyError(_NO_DECISION) from None
 
 
-def _check_id(asked: str, answered: str) -> None:
+def _check_id(asked: str | None, answered: str | None) -> None:
     if asked != answered:
         raise ReplyError(f"{_NO_DECISION}: it is for another call")
 

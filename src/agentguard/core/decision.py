@@ -93,8 +93,12 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What came of an action that was let through: `audit_id` names its decision."""
+    """What came of an action that was let through: `audit_id` names its decision.
+
+    `principal` is who says so; over HTTP the server fills it in from the token, whatever the body says.
+    """
 
     audit_id: str
     status: Literal["succeeded", "failed", "refused"]
     detail: str = ""
+    principal: str = ""

@@ -40,7 +40,10 @@ def _copy_dict(value: dict[Any, Any], depth: int, budget: list[int]) -> dict[str
     for key, item in value.copy().items():
         if type(key) is not str:
             raise RequestError("params have a key that is no text", code="params_invalid")
-        copy[_text(key)] = _copy(item, depth, budget)
+        if not key.isascii():
+            _text(key)
+        # Most values are short texts: they are spared the call.
+        copy[key] = item if type(item) is str and item.isascii() else _copy(item, depth, budget)
     return copy
 
 

@@ -14,7 +14,8 @@ from agentguard.core.decision import Decision
 from agentguard.core.principal import Principal
 from agentguard.core.request import Context
 
-# Fresh for each call and said again in the reply, so that an answer to something else is noticed.
+# Fresh for each call and said again in the reply, so that an answer to something else is noticed. Who calls by
+# hand may leave it out.
 RequestId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 # In a `Request` to a remote decider: nobody is named, so the principal is the one whose token it is. Its empty
@@ -33,35 +34,35 @@ class PlanStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Asks for one decision. `principal` left out is the token's; another one needs `act_as`."""
 
-    request_id: RequestId
     action: str
     resource: str
     params: dict[str, Any] = {}
     context: Context | None = None
     principal: str | None = None
     trace: bool = False
+    request_id: RequestId | None = None
 
 
 class CheckReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The decision for the call with the same `request_id`."""
 
-    request_id: RequestId
+    request_id: RequestId | None
     decision: Decision
 
 
 class PlanCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Asks for the decisions on a whole plan, in one context and for one principal."""
 
-    request_id: RequestId
     steps: tuple[PlanStep, ...]
     context: Context | None = None
     principal: str | None = None
+    request_id: RequestId | None = None
 
 
 class PlanReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One decision a step, in the plan's order."""
 
-    request_id: RequestId
+    request_id: RequestId | None
     decisions: tuple[Decision, ...]
 
 

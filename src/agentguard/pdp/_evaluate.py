@@ -85,6 +85,8 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     if ruling.rewrites:
         rewritten = _rewrite(world, ruling.rewrites, verdict)
         if rewritten is None:
+            if not _lasts(world, ruling, verdict):
+                return _denied(verdict, "mandatory rewritings contradict each other")
             # Nothing had to be changed: what the rule asks for already holds.
             if verdict.effect is Effect.TRANSFORM:
                 verdict.effect = Effect.ALLOW
@@ -172,10 +174,10 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     if second.effect is Effect.DENY:
         second.reason = f"the rewritten request is denied: {second.reason}"
         return second
-    # Each mandatory rule by itself too: what another one undid would come to nothing only together.
-    for rewrites in (ruling.rewrites, *ruling.lasting):
-        if rewrites and _rewrite(world, rewrites, second) is not None:
-            return _denied(first, "the rewritten request would be rewritten again")
+    if (ruling.rewrites and _rewrite(world, ruling.rewrites, second) is not None) or not _lasts(
+        world, ruling, second
+    ):
+        return _denied(first, "the rewritten request would be rewritten again")
     if second.effect.rank > max(first.effect.rank, Effect.TRANSFORM.rank):
         first.effect, first.stage, first.reason = second.effect, second.stage, second.reason
         first.rule = second.rule
@@ -183,6 +185,11 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
         first.effect = first.effect.join(Effect.TRANSFORM)
     first.obligations += tuple(each for each in second.obligations if each not in first.obligations)
     return _add_risk(world, first, resource)
+
+
+def _lasts(world: World, ruling: Ruling, verdict: Verdict) -> bool:
+    """Tell whether each mandatory rewriting finds nothing left to do, so that no other one undid it."""
+    return all(_rewrite(world, rewrites, verdict) is None for rewrites in ruling.lasting)
 
 
 def _denied(verdict: Verdict, reason: str) -> Verdict:

@@ -168,7 +168,7 @@ class PolicyDecisionPoint:
                 decision,
                 principal=principal,
                 context=context,
-                action=verdict.action if verdict is not None else None,
+                action=_declares(verdict),
                 commit=self._commit,
             )
             if asked is not None and decision.params is not asked[1]:
@@ -185,6 +185,14 @@ class PolicyDecisionPoint:
         return decision
 
 
+def _declares(verdict: Verdict | None) -> CompiledAction | None:
+    """Return the action whose schema says what is secret; None where it cannot be relied on for that."""
+    if verdict is None or (verdict.stage == "schema" and verdict.action.secret_paths):
+        # A secret may stand anywhere in parameters that do not have the declared shape.
+        return None
+    return verdict.action
+
+
 def _what(world: World, request: Request) -> tuple[CompiledAction, str, dict[str, Any]]:
     name = request.action
     action = world.registry.resolve(name) if type(name) is str else None
@@ -194,6 +202,8 @@ def _what(world: World, request: Request) -> tuple[CompiledAction, str, dict[str
     resource = request.resource
     if type(resource) is not str:
         raise RequestError("the request has no resource", code="resource_invalid")
+    if "*" in resource:
+        raise RequestError("a request names one resource, without `*`", code="resource_invalid")
     return action, _normalised(resource), snapshot(request.params)
 
 

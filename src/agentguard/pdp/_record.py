@@ -73,6 +73,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
     return {
         "type": "outcome",
         "decision": outcome.audit_id,
+        "principal": outcome.principal,
         "status": outcome.status,
         "detail": outcome.detail[:500],
     }

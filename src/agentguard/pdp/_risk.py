@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from agentguard.core import Effect, Resource, RiskScore
@@ -22,16 +24,20 @@ class RiskPolicy(msgspec.Struct, frozen=True):
 
     def score(self, action_weight: int, resource: Resource) -> RiskScore:
         """Return the score of an action (weight 1-4) on `resource`, and the effect that it calls for."""
-        weight = resource.weight
-        score = action_weight * weight
         limits = self.environments.get(resource.environment, self.default)
-        if score >= limits.deny_from:
-            effect = Effect.DENY
-        elif score >= limits.approval_from:
-            effect = Effect.REQUIRE_APPROVAL
-        else:
-            effect = Effect.ALLOW
-        return RiskScore(action_weight, weight, score, effect)
+        return _scored(action_weight, resource.weight, limits.approval_from, limits.deny_from)
+
+
+@lru_cache(maxsize=1024)
+def _scored(action_weight: int, resource_weight: int, approval_from: int, deny_from: int) -> RiskScore:
+    score = action_weight * resource_weight
+    if score >= deny_from:
+        effect = Effect.DENY
+    elif score >= approval_from:
+        effect = Effect.REQUIRE_APPROVAL
+    else:
+        effect = Effect.ALLOW
+    return RiskScore(action_weight, resource_weight, score, effect)
 
 
 def risk_reason(risk: RiskScore, resource: Resource) -> str:

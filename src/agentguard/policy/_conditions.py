@@ -118,7 +118,8 @@ def _param(name: str, condition: ParamCondition, *, unknown: bool) -> Predicate:
     tests = list(value_tests(condition, unknown=unknown))
     if condition.present is None and not tests:
         raise PolicyError(f"condition on parameter `{name}` says nothing")
-    read = _reader(pointer(name))
+    steps = pointer(name)
+    read = _reader(steps)
     text = f"{name} {describe(condition)}"
     if condition.present is not None and not tests:
         wanted = condition.present
@@ -129,6 +130,15 @@ def _param(name: str, condition: ParamCondition, *, unknown: bool) -> Predicate:
     unknown_if_absent = unknown and not condition.present
     if len(tests) == 1:
         only = tests[0]
+        if len(steps) == 1:
+            # The common case, one call less.
+            key = steps[0]
+
+            def test_named(facts: Facts) -> bool:
+                value = facts.params.get(key, ABSENT)
+                return unknown_if_absent if value is ABSENT else only(value)
+
+            return Predicate(f"params.{name}", text, test_named)
 
         def test_one(facts: Facts) -> bool:
             value = read(facts.params)

@@ -70,19 +70,27 @@ class Index:
 
     def __init__(self, rules: Iterable[CompiledRule]) -> None:
         self._by_name: dict[str, list[CompiledRule]] = {}
-        self._by_pattern: list[CompiledRule] = []
+        self._by_prefix: dict[str, list[CompiledRule]] = {}
         for rule in rules:
-            patterns = rule.rule.actions
-            if patterns is None or any("*" in pattern for pattern in patterns):
-                self._by_pattern.append(rule)
-                continue
-            for name in {pattern.partition("@")[0] for pattern in patterns}:
-                self._by_name.setdefault(name, []).append(rule)
+            for pattern in ("*",) if rule.rule.actions is None else rule.rule.actions:
+                prefix, star, _ = pattern.partition("*")
+                if star:
+                    self._by_prefix.setdefault(prefix, []).append(rule)
+                else:
+                    self._by_name.setdefault(pattern.partition("@")[0], []).append(rule)
+        self._prefix_lengths = sorted({len(prefix) for prefix in self._by_prefix})
         self._parts: dict[str, dict[str, Bucket]] = {}
+
+    def _rules_about(self, action: Action) -> Iterable[CompiledRule]:
+        """Return the rules that may be about `action`, each once, without looking at the others."""
+        rules = list(self._by_name.get(action.name, ()))
+        for length in self._prefix_lengths:
+            rules += self._by_prefix.get(action.name[:length], ())
+        return {rule.id: rule for rule in rules}.values()
 
     def _part(self, action: Action) -> dict[str, Bucket]:
         found: list[tuple[tuple[str, ...], tuple[str, ...], Alternative]] = []
-        for rule in (*self._by_name.get(action.name, ()), *self._by_pattern):
+        for rule in self._rules_about(action):
             found.extend(alternatives(rule, action))
         # Ties by vector go to the stricter effect; the id makes the order the same on every machine.
         found.sort(key=lambda each: (_negated(each[2].vector), -each[2].rule.effect.rank, each[2].rule.id))

@@ -75,7 +75,9 @@ def _in_member(char: str, member: Any) -> bool:
 def sample_condition(condition: ParamCondition | Scalar | tuple[Scalar, ...]) -> list[Any]:
     """Return values in, at and outside what a condition asks for."""
     if not isinstance(condition, ParamCondition):
-        return [*(condition if isinstance(condition, tuple) else (condition,)), "another"]
+        values = condition if isinstance(condition, tuple) else (condition,)
+        beside = [value + 1 for value in values if type(value) in (int, float)]  # type: ignore[operator]  # as tested
+        return [*values, *beside, "another"]
     found: list[Any] = []
     for bound in (condition.min, condition.max):
         if bound is not None:

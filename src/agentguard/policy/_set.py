@@ -9,7 +9,7 @@ import msgspec
 
 from agentguard.core import Effect, Obligation, PolicyError, Principal, Resource
 from agentguard.policy._compile import CompiledRule
-from agentguard.policy._index import Alternative, Index
+from agentguard.policy._index import Index
 from agentguard.policy._rule import Tier
 from agentguard.policy._selectors import principal_keys, resource_keys
 from agentguard.policy._transform import Rewrite
@@ -110,15 +110,6 @@ class PolicySet:
             )
         names = any(winner.names_resource for winner in winners)
         return _join(mandatory, [winner.rule for winner in winners], names_resource=names)
-
-    def candidates(self, facts: Facts) -> list[Alternative]:
-        """Return every alternative that is filed under the request's keys: mandatory, then by rank."""
-        who, what = principal_keys(facts.principal), resource_keys(facts.resource)
-        return [
-            *self._mandatory.candidates(facts, who, what),
-            *(one for index in self._by_family.values() for one in index.candidates(facts, who, what)),
-            *self._specific.candidates(facts, who, what),
-        ]
 
     def _keys_of_principal(self, principal: Principal) -> tuple[str, ...]:
         known = self._principal_keys.get(principal.id)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("agentguard.policy")
 
-Stamp = tuple[int, int, int]
+# The time of change is there because a content can be exchanged, or a permission given, without another time
+# of modification.
+Stamp = tuple[int, int, int, int]
 
 
 class PolicyStore:
@@ -48,7 +50,7 @@ class PolicyStore:
         self._check = check
         self._shipped = tuple(shipped)
         self._parsed: dict[Path, tuple[Stamp, list[CompiledRule]]] = {}
-        self._tried: dict[Path, Stamp] = {}
+        self._tried: dict[Path, Stamp] | None = None
         self._lock = threading.Lock()
         self.problem: str | None = None
         self.current = self._load(self._stamps())
@@ -62,11 +64,9 @@ class PolicyStore:
                     return False
                 fresh = self._load(stamps)
             except AgentGuardError as error:
-                self._complain(str(error))
-                return False
-            except OSError as error:
-                self._complain(f"the policy folder cannot be read: {error.strerror}")
-                return False
+                return self._keep(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with the files, the old set must hold
+                return self._keep(f"the policy files cannot be read: {type(error).__name__}")
             if self.problem is not None:
                 log.info("policy files can be used again")
                 self.problem = None
@@ -76,19 +76,23 @@ class PolicyStore:
             log.info("policy in force: %d rules, %s", len(fresh.rules), fresh.version[:19])
             return True
 
-    def _complain(self, problem: str) -> None:
+    def _keep(self, problem: str) -> bool:
         if problem != self.problem:
             log.error("policy files cannot be used, the old set stays in force: %s", problem)
         self.problem = problem
+        return False
 
     def _stamps(self) -> dict[Path, Stamp]:
-        stamps = {}
+        stamps: dict[Path, Stamp] = {}
+        # Whatever fails here, the next look must not take the files for tried.
+        tried, self._tried = self._tried, None
         for path in policy_files(self._folder):
             try:
                 status = path.stat()
             except FileNotFoundError:
                 continue  # an editor is just replacing it: the next look will see it
-            stamps[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+            stamps[path] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        self._tried = tried
         return stamps
 
     def _load(self, stamps: dict[Path, Stamp]) -> PolicySet:
@@ -128,4 +132,8 @@ class PolicyWatcher:
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):
             if self._store.refresh():
-                self._on_change(self._store.current)
+                try:
+                    self._on_change(self._store.current)
+                except Exception:
+                    # This thread must live: a kill switch may be the next file.
+                    log.exception("the new policy set could not be taken up")

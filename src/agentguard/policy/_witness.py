@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from agentguard.policy._world import KnownWorld
 
 MAX_TRIES = 400
-MAX_EACH = 6
+MAX_EACH = 8
 SOME_TIME = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NO_CONTEXT = Context()
 _ANYBODY = Principal("anybody")
@@ -182,7 +182,7 @@ def _invented_resources(one: CompiledRule, other: CompiledRule, world: KnownWorl
             except RequestError:
                 continue
             yield known
-            if not known.listed and selectors:
+            if not known.listed and (selectors or not world.resources):
                 yield _selected(known.id, selectors)
 
 
@@ -230,12 +230,19 @@ def _params(rules: tuple[CompiledRule, ...], facts: Facts) -> Iterator[dict[str,
         proposed = [_LEFT_OUT, *values[name]]
         if isinstance(declared, dict):
             proposed += [*declared.get("enum", ()), sample_schema(declared)]
-        choices.append([each for each in proposed if _suits(rules, facts, name, base, each)][:MAX_EACH])
+        choices.append(
+            [each for each in _distinct(proposed) if _suits(rules, facts, name, base, each)][:MAX_EACH]
+        )
     for chosen in product(*choices):
         params = msgspec.json.decode(msgspec.json.encode(base))
         for name, value in zip(names, chosen, strict=True):
             _put(params, pointer(name), value)
         yield params
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Return the values without repetitions; true is not 1 here."""
+    return list({(type(value), repr(value)): value for value in values}.values())
 
 
 def _suits(

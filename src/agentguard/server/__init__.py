@@ -10,8 +10,6 @@ from agentguard.server._app import App, create_app
 from agentguard.server._openapi import openapi
 from agentguard.server._serve import Server, base_url, build_server, listen, serve
 from agentguard.server._services import (
-    LogState,
-    Rejections,
     ServedLog,
     Services,
 )
@@ -21,8 +19,6 @@ __all__ = [
     "AgentsSeen",
     "App",
     "LastDecision",
-    "LogState",
-    "Rejections",
     "ServedLog",
     "Server",
     "Services",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.server._agents import parse_time, principal_of
+from agentguard.audit import Filter
+from agentguard.core import IdentityError
+from agentguard.server._agents import parse_time
 from agentguard.server._http import HttpError, bearer, unauthorized
 
 if TYPE_CHECKING:
@@ -75,73 +76,32 @@ class AdminRoutes:
     async def audit(self, query: Mapping[str, str]) -> bytes:
         """Return records that pass the filters, oldest first, and the cursor that goes on after them."""
         _only(query, _FILTERS)
-        selection = _Selection.parse(query)
+        chosen = _filter(query)
+        after, limit = _number(query, "after", 0, 2**53), _number(query, "limit", 100, MAX_RECORDS, least=1)
         async with self._scans:
-            records, cursor = await asyncio.to_thread(self._select, selection)
+            records, cursor = await asyncio.to_thread(self._select, chosen, after, limit)
         return msgspec.json.encode({"records": records, "next": cursor})
 
-    def _select(self, selection: _Selection) -> tuple[list[Mapping[str, Any]], int | None]:
+    def _select(self, chosen: Filter, after: int, limit: int) -> tuple[list[Mapping[str, Any]], int | None]:
         found: list[Mapping[str, Any]] = []
-        seq = selection.after
+        seq = after
         scanned = 0
-        for record in self._services.audit.read(after=selection.after, limit=_MAX_SCANNED):
+        for record in self._services.audit.read(after=after, limit=_MAX_SCANNED):
             scanned, seq = scanned + 1, int(record["seq"])
-            if selection.takes(record):
+            if chosen.matches(dict(record)):
                 found.append(record)
-                if len(found) == selection.limit:
+                if len(found) == limit:
                     return found, seq
         return found, seq if scanned == _MAX_SCANNED else None
 
     def _refuse_agent(self, token: str) -> None:
         try:
             self._services.verify_token(token)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the answer is the caller's 401
+        except IdentityError:
             return
         raise HttpError(
             403, "agent_may_only_check", "an agent's token may only check", hint="use the admin token"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    equal: dict[str, str]
-    since: datetime | None
-    until: datetime | None
-    after: int
-    limit: int
-
-    @classmethod
-    def parse(cls, query: Mapping[str, str]) -> _Selection:
-        equal = {
-            name: query[name] for name in ("action", "effect", "correlation_id", "principal") if name in query
-        }
-        return cls(
-            equal=equal,
-            since=_time(query, "since"),
-            until=_time(query, "until"),
-            after=_number(query, "after", 0, 2**53),
-            limit=_number(query, "limit", 100, MAX_RECORDS, least=1),
-        )
-
-    def takes(self, record: Mapping[str, Any]) -> bool:
-        if self.since is not None or self.until is not None:
-            when = parse_time(record.get("timestamp"))
-            if when is None or (self.since and when < self.since) or (self.until and when >= self.until):
-                return False
-        return all(_matches(record, name, value) for name, value in self.equal.items())
-
-
-def _matches(record: Mapping[str, Any], name: str, value: str) -> bool:
-    if name == "principal":
-        return principal_of(record) == value
-    found = record.get(name)
-    if name == "correlation_id" and not found:
-        context = record.get("context")
-        found = context.get("correlation_id") if isinstance(context, dict) else None
-    # An action is recorded as `name@version`; asked for without a version, any will do.
-    return found == value or (
-        name == "action" and isinstance(found, str) and found.partition("@")[0] == value
-    )
 
 
 def _only(query: Iterable[str], known: frozenset[str]) -> None:
@@ -149,6 +109,17 @@ def _only(query: Iterable[str], known: frozenset[str]) -> None:
         if name not in known:
             hint = f"known are {', '.join(f'`{each}`' for each in sorted(known))}" if known else None
             raise HttpError(400, "query_invalid", f"unknown parameter `{name[:40]}`", hint=hint)
+
+
+def _filter(query: Mapping[str, str]) -> Filter:
+    return Filter(
+        principal=query.get("principal", ""),
+        action=query.get("action", ""),
+        effect=query.get("effect", ""),
+        since=_time(query, "since"),
+        until=_time(query, "until"),
+        correlation_id=query.get("correlation_id", ""),
+    )
 
 
 def _time(query: Mapping[str, str], name: str) -> datetime | None:

@@ -61,7 +61,7 @@ class App:
         self._feed = Feed(services.audit, agents)
         self._check = CheckRoutes(services, self._metrics, agents)
         admin = AdminRoutes(services, sessions, self._feed, agents)
-        pages = PageRoutes(services, sessions, self._feed, admin)
+        pages = PageRoutes(services, sessions, self._feed, admin, self.reject)
         self._hot: dict[str, HotRoute] = {
             "/v1/check": self._check.check,
             "/v1/check/plan": self._check.plan,

@@ -96,8 +96,10 @@ class CheckRoutes:
 
     async def outcome(self, headers: Headers, body: bytes) -> bytes:
         """Record what came of an action."""
-        self.authenticate(headers)
+        token = self.authenticate(headers)
         outcome = parse_json(body, _outcome_decoder)
+        # An agent may say what came of its own actions, and only in its own name.
+        outcome = msgspec.structs.replace(outcome, principal=token.principal.id)
         try:
             await self._in_thread(lambda: self._decider.record_outcome(outcome))
         except AuditError as error:

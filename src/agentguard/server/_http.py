@@ -22,7 +22,8 @@ BODY_IS_WHOLE = "agentguard.body_is_whole"
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _SECURITY: tuple[Header, ...] = (
     (b"content-security-policy", CSP.encode()),

@@ -18,10 +18,10 @@ _DECISION: dict[str, Any] = {
     "resource": "prod/api",
     "params": {"namespace": "prod", "deployment": "api"},
     "rule": "prod-needs-approval",
-    "stage": "mandatory",
+    "stage": "policy",
     "policy_version": "sha256:9f2c",
-    "risk": {"action": 2, "resource": 4, "score": 8, "effect": "allow"},
-    "audit_id": "01JD5Q8Z3V9W4X6Y7Z8A9B0C1D",
+    "risk": {"action": 2, "resource": 3, "score": 6, "effect": "allow"},
+    "audit_id": "01a1fc5d844477a1bb27bd043f5e6568",
     "latency_us": 8.4,
 }
 _STEP = {
@@ -32,9 +32,9 @@ _STEP = {
 _RECORD = {
     "prev": "5df6e0e2761359d30a8275058e299fcc0381534545f55cf43e41983f5d4c9456",
     "seq": 42,
-    "event_id": "01JD5Q8Z3V9W4X6Y7Z8A9B0C1D",
+    "event_id": "01a1fc5d844477a1bb27bd043f5e6568",
     "timestamp": "2026-01-31T12:00:00.000000Z",
-    "kind": "decision",
+    "type": "decision",
     **{name: _DECISION[name] for name in ("principal", "action", "resource", "effect", "reason", "rule")},
 }
 _AGENT = {
@@ -58,8 +58,8 @@ _ACTION = {
     "resource_types": ["deployment"],
 }
 _FILTERS = {
-    "principal": "Only decisions on this principal",
-    "action": "Only this action, as `name` or `name@version`",
+    "principal": "Only decisions on this principal; a glob",
+    "action": "Only this action, as `name` or `name@version`; a glob",
     "effect": "Only this effect",
     "since": "Only records from this time on (RFC 3339)",
     "until": "Only records before this time (RFC 3339)",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -19,7 +20,7 @@ from agentguard.server._openapi import openapi
 from agentguard.server._sessions import LoginThrottle, csrf_matches, drop_cookie, set_cookie
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request as HttpRequest
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from agentguard.server._feed import Feed
     from agentguard.server._services import Services
     from agentguard.server._sessions import Session, Sessions
+
+    Reject = Callable[[str, str, bytes], None]
 
 ROWS = 200
 # The chain's state is sent with each batch and at least this often, which keeps the connection known as alive.
@@ -37,8 +40,11 @@ _MAX_FORM_BYTES = 8192
 class PageRoutes:
     """Answers browsers. A person is whoever holds a session's cookie."""
 
-    def __init__(self, services: Services, sessions: Sessions, feed: Feed, admin: AdminRoutes) -> None:
+    def __init__(
+        self, services: Services, sessions: Sessions, feed: Feed, admin: AdminRoutes, reject: Reject
+    ) -> None:
         self._services = services
+        self._reject = reject
         self._sessions = sessions
         self._feed = feed
         self._admin = admin
@@ -102,7 +108,7 @@ class PageRoutes:
             problem = "" if self._services.admin_matches(token.strip()) else "This is not the admin token."
         if problem:
             self._throttle.failed(peer)
-            self._services.rejections.record(peer, "login_failed", b"")
+            self._reject(peer, "login_failed", b"")
             return _page(render_login(problem=problem), HTTPStatus.FORBIDDEN)
         self._sessions.end(headers.cookie)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
@@ -128,6 +134,8 @@ class PageRoutes:
 
     async def events(self, request: HttpRequest) -> Response:
         """Stream new rows and the chain's state as server-sent events, from `Last-Event-ID` or `?after=` on."""
+        if request.method == "HEAD":
+            raise HTTPException(405, headers={"Allow": "GET"})  # an answer without a body would never end
         headers = _headers(request)
         self._admin.require_admin(headers)
         if self._feed.streams >= MAX_STREAMS:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_HEADER_BYTES = 16 * 1024
-MAX_CONNECTIONS = 1024
+# Well below the usual limit of 1,024 open files: the audit log must always be able to open its own.
+MAX_CONNECTIONS = 512
 
 _REASONS = {
     400: b"Bad Request",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from agentguard.core import ConfigError
+from agentguard.core import AuditError, ConfigError
 from agentguard.server._app import App, create_app
 from agentguard.server._protocol import protocol_class
 
@@ -66,6 +66,7 @@ def serve(
 
     Raises:
         ConfigError: the address cannot be had (`address_unavailable`).
+        AuditError: at the end, the last records may not be on the disk, or have no signed head.
     """
     listeners = list(sockets) or [listen(services.settings.host, services.settings.port)]
     server = build_server(services, listeners[0], on_started)
@@ -74,9 +75,18 @@ def serve(
             server.run(sockets=listeners)
         finally:
             server.app.close()
-            services.decider.close()
-            services.audit.close()
+            _close(services)
     return 0
+
+
+def _close(services: Services) -> None:
+    """Put on record what was refused, close what decides, then flush the log and sign its head."""
+    try:
+        services.rejections.flush()
+    except AuditError as error:
+        _log.error("the last refused requests could not be recorded: %s", error)
+    services.decider.close()
+    services.audit.close()
 
 
 def build_server(
@@ -93,6 +103,8 @@ def build_server(
         lifespan="on",
         interface="asgi3",
         log_config=None,
+        # What is malformed is counted and noted in the audit log; a warning each would let a peer flood ours.
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,

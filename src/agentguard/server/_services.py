@@ -11,32 +11,9 @@ from agentguard.core import AuditLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentguard.audit import LogState, Rejections
     from agentguard.core import Action, Decider, Principal
     from agentguard.identity import LoginCodes, VerifiedToken
-
-
-class LogState(Protocol):
-    """Where the audit chain stands, as far as this process knows."""
-
-    @property
-    def seq(self) -> int:
-        """The number of the newest record, 0 in an empty log."""
-
-    @property
-    def hash(self) -> str:
-        """The hash of the newest record (64 hex)."""
-
-    @property
-    def head_seq(self) -> int:
-        """The newest record that a signed head covers."""
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the log takes records."""
-
-    @property
-    def why_not(self) -> str:
-        """Why it does not, if so."""
 
 
 class ServedLog(AuditLog, Protocol):
@@ -44,14 +21,7 @@ class ServedLog(AuditLog, Protocol):
 
     @property
     def state(self) -> LogState:
-        """Where the chain stands now."""
-
-
-class Rejections(Protocol):
-    """Takes what never became a request: its size and digest reach the log, its text does not."""
-
-    def record(self, peer: str, kind: str, body: bytes) -> None:
-        """Note one rejected call; rate-limited per peer, the surplus counted."""
+        """Where the chain stands, as far as this process knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,62 @@
+"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE]`; without a name, all of them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.measure import machine
+
+NAMES = ("decide", "peers", "compile", "startup", "memory", "audit", "identity", "server")
+
+
+class _Both(io.StringIO):
+    """Keeps what is printed, and prints it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = sys.stdout
+
+    def write(self, text: str) -> int:
+        self._shown.write(text)
+        self._shown.flush()
+        return super().write(text)
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE too")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in NAMES]
+    if unknown:
+        parser.error(f"unknown benchmark `{unknown[0]}`; there are {', '.join(NAMES)}")
+    about = machine()
+    print("; ".join(f"{name} {value}" for name, value in about.items()))
+    results = {}
+    for name in options.names or NAMES:
+        start = time.perf_counter()
+        print(f"\n== {name} ==", flush=True)
+        report.tables.clear()
+        output = _Both()
+        with contextlib.redirect_stdout(output):
+            importlib.import_module(f"benchmarks.{name}").main()
+        print(f"  ({time.perf_counter() - start:.0f} s)", flush=True)
+        # Those that print tables of their own have nothing but their text.
+        results[name] = {"tables": list(report.tables), "text": output.getvalue().splitlines()}
+    print(f"\nload at the end: {machine()['load']}")
+    if options.json is not None:
+        content = {"machine": about, "load_at_the_end": machine()["load"], "results": results}
+        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
