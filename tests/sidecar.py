@@ -60,11 +60,6 @@ class MemoryLog:
     def read(self, *, after: int = 0, limit: int | None = None) -> Iterable[Mapping[str, Any]]:
         return list(self.records[after : None if limit is None else after + limit])
 
-    def observe(self, observation: Observation) -> None:
-        self.log.append(
-            {"kind": "observed", "principal": observation.principal.id, "action": observation.action}
-        )
-
     def close(self) -> None:
         self.closed += 1
 
@@ -125,6 +120,11 @@ class TableDecider:
 
     def observe(self, observation: Observation) -> None:
         self.log.append({"kind": "observed", "principal": observation.principal.id, "action": observation.action})
+
+    def observe(self, observation: Observation) -> None:
+        self.log.append(
+            {"kind": "observed", "principal": observation.principal.id, "action": observation.action}
+        )
 
     def record_outcome(self, outcome: Outcome) -> None:
         self.log.append({"kind": "outcome", "audit_id": outcome.audit_id, "status": outcome.status})

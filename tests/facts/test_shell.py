@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import time
 
 import pytest
@@ -128,3 +129,22 @@ def test_commands_hidden_in_too_many_layers_are_unparsed() -> None:
         line = f"echo {base64.b64encode(line.encode()).decode()} | base64 -d | sh"
     with pytest.raises(UnparsedError):
         shell_facts(line)
+
+
+def test_characters_beyond_ascii_keep_their_places() -> None:
+    facts = shell_facts(
+        "cat 'h\u00e9llo \U0001f600.txt' > /tmp/\u00fc.txt && r\u00e9m \"\U000f3a2f\" -rf / ; rm -rf /"
+    )
+    assert facts["shell.writes"][0] == "/tmp/\u00fc.txt"
+    assert set(facts["shell.commands"]) == {"cat", "r\u00e9m", "rm"}
+    assert facts["shell.deletes_root"]
+
+
+def test_characters_beyond_latin_do_not_crash_the_grammar() -> None:
+    # The grammar's scanner read beyond a table of the C library for each of these.
+    for start in range(0x100, 0x110000, 0x1F3):
+        line = "".join(
+            chr(start + at) for at in range(8) if not 0xD800 <= start + at < 0xE000 and start + at < 0x110000
+        )
+        with contextlib.suppress(UnparsedError):
+            shell_facts(f"{line} ${line} {{{line}}}")

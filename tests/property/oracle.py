@@ -178,7 +178,7 @@ def param_holds(condition: Any, name: str, params: dict[str, Any], *, strict: bo
 def fact_holds(condition: Any, name: str, known: Any, *, strict: bool) -> bool:
     """As for a parameter; of a list, a ban asks for one member and a permit for every one."""
     if not isinstance(known.get(name), tuple):
-        return param_holds(condition, name, known, strict=strict)
+        return param_holds(condition, name, dict(known), strict=strict)
     if not hasattr(condition, "present"):
         answers = [param_holds(condition, name, {name: each}, strict=strict) for each in known[name]]
     elif condition.present is False:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from agentguard.core import Action, Decision, Effect, Request
+from agentguard.core import NO_FACTS, Action, Decision, Effect, Request
 from agentguard.documents import parse
 from agentguard.pdp import PolicyDecisionPoint, RiskPolicy, Thresholds, World
 from agentguard.policy import Facts, Rule, RuleFile, Tier, compile_policies, compile_rule, parse_policies
@@ -66,7 +66,7 @@ def situations(
     for _ in range(count):
         rules = some_rules(rng)
         for _ in range(each):
-            yield rng, rules, worlds.random_facts(rng)
+            yield rng, rules, worlds.random_facts(rng, inside=NO_FACTS)
 
 
 def test_adding_a_deny_never_turns_a_deny_into_anything_else() -> None:

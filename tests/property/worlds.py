@@ -92,7 +92,7 @@ PARAM_CONDITIONS: list[dict[str, Any]] = [
     {"/spec/x": {"min": 1}},
     {"image": {"present": True, "pattern": "reg/.*"}},
 ]
-FACT_CONDITIONS = [
+FACT_CONDITIONS: list[dict[str, Any]] = [
     {"sql.kinds": {"present": True, "in": ["drop", "delete"]}},
     {"sql.kinds": ["select"]},
     {"sql.kinds": {"pattern": "d.*"}},
@@ -195,7 +195,7 @@ def random_rule(rng: random.Random, number: int) -> Rule:
     return msgspec.convert(made, Rule)
 
 
-def random_facts(rng: random.Random) -> Facts:
+def random_facts(rng: random.Random, *, inside: ArgumentFacts | None = None) -> Facts:
     context = Context(
         ticket=rng.choice(["", "T-1"]),
         task=rng.choice(["", "deploy", "other"]),
@@ -210,7 +210,7 @@ def random_facts(rng: random.Random) -> Facts:
         for name, values in KNOWN[family].items()
         if rng.random() < 0.8
     }
-    inside = ArgumentFacts(families, lambda: known)
+    inside = ArgumentFacts(families, lambda: known) if inside is None else inside
     who, action, what = rng.choice(PRINCIPALS), rng.choice(ACTIONS), rng.choice(RESOURCES)
     return Facts(who, action, what, params, context, now, inside, random_provenance(rng, params))
 

@@ -29,6 +29,7 @@ _DECODES = re.compile(r"(?:^|-)d|--decode|-r|-D")
 MAX_MARKS = 1500
 MAX_WORDS = 10_000
 _MARKS = re.compile(r"[|;&(){}<>`$\"'\\\n]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _parsers = threading.local()
 
 
@@ -93,7 +94,7 @@ class _Line:
 
     def __init__(self, effects: Effects) -> None:
         self.effects = effects
-        self._words = Words(b"", self._output)
+        self._words = Words("", self._output)
         self._depth = 0
 
     def read(self, text: str, depth: int) -> None:
@@ -106,11 +107,12 @@ class _Line:
             raise UnparsedError("has too many parts")
         if _FORK_BOMB.search(text):
             self.effects.fork_bomb = True
-        source = text.encode()
-        root = _parse(source)
+        # INVARIANT: the grammar's scanner gets ASCII alone. It asks the C library about characters in a way that
+        # is undefined, and crashes, beyond Latin-1. One letter stands for one character, so places stay the same.
+        root = _parse(_BEYOND_ASCII.sub("Z", text).encode("ascii"))
         if root.has_error and not self.effects.fork_bomb:
             raise UnparsedError("is no command line that bash would read")
-        outer, self._words = self._words, Words(source, self._output)
+        outer, self._words = self._words, Words(text, self._output)
         self._words.variables = outer.variables
         before, self._depth = self._depth, depth
         self._walk(root, 0)

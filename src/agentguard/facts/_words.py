@@ -38,7 +38,7 @@ _BRACES = re.compile(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
 class Words:
     """Expands the nodes of one line. `output` says what a command substitution prints, where that is constant."""
 
-    def __init__(self, source: bytes, output: Callable[[Any], str | None]) -> None:
+    def __init__(self, source: str, output: Callable[[Any], str | None]) -> None:
         self._source = source
         self._output = output
         self.variables: dict[str, str] = {}
@@ -50,7 +50,7 @@ class Words:
 
     def text(self, node: Any) -> str:
         """Return the source of a node."""
-        return self._source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+        return self._source[node.start_byte : node.end_byte]
 
     def expand(self, node: Any) -> list[str]:
         """Return the words that an argument becomes, each with `UNKNOWN` for what is not constant."""
@@ -111,7 +111,7 @@ class Words:
         return _bounded((*parts, self._between(at, node.end_byte - 1)))
 
     def _between(self, start: int, end: int) -> str:
-        return self._source[start:end].decode("utf-8", "replace")
+        return self._source[start:end]
 
     def _variable(self, text: str) -> str:
         name = text.strip("${}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agentguard.core import NearMiss
 from agentguard.policy._compile import CompiledRule, head_matches
+from agentguard.policy._rule import Tier
 from agentguard.policy._selectors import action_vector, principal_keys, resource_keys
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def near_misses(policies: PolicySet, facts: Facts, *, limit: int = LIMIT) -> tup
     for rule in policies.rules:
         if action_vector(rule.rule.actions, facts.action) is None:
             continue
+        needs = rule.needs_family if rule.rule.tier is Tier.MANDATORY else None
+        if needs is not None and needs not in facts.facts.families:
+            continue  # a ban about arguments that this request does not have is no near miss
         failed = first_failure(rule, facts)
         if failed is not None:
             depth, predicate = failed
