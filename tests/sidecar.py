@@ -119,9 +119,6 @@ class TableDecider:
         return [self.decide(request) for request in requests]
 
     def observe(self, observation: Observation) -> None:
-        self.log.append({"kind": "observed", "principal": observation.principal.id, "action": observation.action})
-
-    def observe(self, observation: Observation) -> None:
         self.log.append(
             {"kind": "observed", "principal": observation.principal.id, "action": observation.action}
         )

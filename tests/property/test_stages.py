@@ -9,6 +9,7 @@ import pytest
 
 from agentguard.core import NO_FACTS, Action, Decision, Effect, Request
 from agentguard.documents import parse
+from agentguard.flow import NOTHING_SEEN
 from agentguard.pdp import PolicyDecisionPoint, RiskPolicy, Thresholds, World
 from agentguard.policy import Facts, Rule, RuleFile, Tier, compile_policies, compile_rule, parse_policies
 from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
@@ -66,7 +67,9 @@ def situations(
     for _ in range(count):
         rules = some_rules(rng)
         for _ in range(each):
-            yield rng, rules, worlds.random_facts(rng, inside=NO_FACTS)
+            # What the decision point itself knows of a request that no session has seen anything before.
+            facts = worlds.random_facts(rng, inside=NO_FACTS)
+            yield rng, rules, msgspec.structs.replace(facts, provenance=NOTHING_SEEN)
 
 
 def test_adding_a_deny_never_turns_a_deny_into_anything_else() -> None:
