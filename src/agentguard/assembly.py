@@ -29,7 +29,7 @@ from agentguard.identity import (
     audit_keys,
     commitment_key,
 )
-from agentguard.pdp import PolicyDecisionPoint, RiskPolicy, Thresholds, World, lint_policies
+from agentguard.pdp import Keeper, PolicyDecisionPoint, RiskPolicy, Thresholds, World, lint_policies
 from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, PolicyWatcher, shipped_rules
 from agentguard.registry import ActionRegistry, Inventory, load_actions, load_inventory
 
@@ -147,13 +147,20 @@ def open_tokens(project: Project, environ: Mapping[str, str] | None = None) -> T
 class Engine:
     """A decision point of a project that records what it decides, and follows its policy files.
 
+    With `keeps_sessions` what it remembers of sessions outlives it, as the sidecar's does.
+
     Raises:
         ConfigError: the state folder cannot be used.
         AuditError: the audit log cannot be opened.
     """
 
     def __init__(
-        self, project: Project, *, environ: Mapping[str, str] | None = None, clock: Clock | None = None
+        self,
+        project: Project,
+        *,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        keeps_sessions: bool = False,
     ) -> None:
         config = project.config
         self.project = project
@@ -166,11 +173,14 @@ class Engine:
             max_segment_bytes=config.audit.max_segment_bytes,
             reserve_bytes=config.audit.reserve_bytes,
         )
+        self._keeper = Keeper(self.state.path) if keeps_sessions else None
         self.pdp = PolicyDecisionPoint(
             project.world(),
             audit=self.audit,
             commit=Commitments(commitment_key(self.state)).commit,
             clock=clock,
+            history=self._keeper.history if self._keeper else None,
+            flow=self._keeper.flow if self._keeper else None,
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
@@ -185,6 +195,8 @@ class Engine:
         """Stop following files, deny from now on, flush the log and sign its head. Idempotent."""
         self._watcher.stop()
         self.pdp.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
 
 def verify_audit(

@@ -47,7 +47,7 @@ def command(
     project = load_project(folder)
     set_up(project.config.log.level)
     tokens = open_tokens(project)
-    engine = Engine(project)
+    engine = Engine(project, keeps_sessions=True)
     try:
         services = _services(engine, tokens, host=host, port=port)
         link = sys.stdout.isatty() if login_link is None else login_link
