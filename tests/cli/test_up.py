@@ -46,7 +46,7 @@ def _ready(up: Sidecar) -> tuple[int, Any]:
 def test_it_says_where_it_is_and_is_ready(up: Sidecar) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", up.url)
     text = "".join(up.lines)
-    assert "with 4 rules" in text
+    assert "with 68 rules" in text
     assert "agentguard token admin" in text
     assert "\x1b" not in text
     assert _ready(up) == (200, {"ready": True, "problems": []})
@@ -75,7 +75,9 @@ def test_only_the_admin_token_sees_policies(
     admin = capsys.readouterr().out.strip()
     status, policies = up.ask("GET", "/v1/policies", token=admin)
     assert status == 200
-    assert {rule["file"] for rule in policies["rules"]} == {"policies/deploy.yaml"}
+    assert {rule["file"] for rule in policies["rules"] if not rule["id"].startswith("shipped.")} == {
+        "policies/deploy.yaml"
+    }
     status, actions = up.ask("GET", "/v1/actions", token=admin)
     assert (status, len(actions["actions"] if isinstance(actions, dict) else actions) >= 60) == (200, True)
 

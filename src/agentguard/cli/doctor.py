@@ -110,7 +110,7 @@ def _trying(check: str, attempt: Callable[[], object], fine: str) -> Iterator[Fi
 
 
 def _declarations(project: Project) -> Iterator[Finding]:
-    rules = len(project.policies.current.rules)
+    rules = sum(not rule.id.startswith("shipped.") for rule in project.policies.current.rules)
     resources, principals = len(project.inventory.resources), len(project.inventory.principals)
     yield Finding(
         "project",
