@@ -16,7 +16,16 @@ DESCRIPTION: dict[str, Any] = json.loads(msgspec.json.encode(openapi()))
 OPERATIONS = [(path, *item) for path, methods in DESCRIPTION["paths"].items() for item in methods.items()]
 TYPES = {
     name: getattr(core, name)
-    for name in ("CheckCall", "CheckReply", "PlanCall", "PlanReply", "Outcome", "Action", "ErrorBody")
+    for name in (
+        "CheckCall",
+        "CheckReply",
+        "PlanCall",
+        "PlanReply",
+        "ObserveCall",
+        "Outcome",
+        "Action",
+        "ErrorBody",
+    )
 }
 
 
