@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from command_line import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# CI must say the same of the same commit; on a person's machine each run looks somewhere else.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture
