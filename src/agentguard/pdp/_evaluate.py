@@ -14,7 +14,6 @@ import msgspec
 
 from agentguard.core import (
     NO_FACTS,
-    Action,
     ArgumentFacts,
     Context,
     Effect,
@@ -62,11 +61,6 @@ class Past(msgspec.Struct, frozen=True):
     flow: FlowStore
     moment: datetime
 
-    def provenance(self, facts_of: tuple[Principal, Context], action: Action, params: dict[str, Any]) -> Any:
-        """Return where each argument came from."""
-        principal, context = facts_of
-        return self.flow.trace((principal.id, context.session), params, action.name)
-
 
 class Verdict(msgspec.Struct):
     """What the stages found; `action` and `params` are the final ones."""
@@ -101,7 +95,7 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     if problem is not None:
         return Verdict(Effect.DENY, "schema", problem, action, params)
     inside = world.facts_about(action, params, resource)
-    origins = past.provenance((principal, context), action.action, params)
+    origins = past.flow.trace((principal.id, context.session), params, action.action.name)
     facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
     ruling = world.policies.evaluate(facts)
     verdict = _from_ruling(ruling, action, resource, params)
@@ -194,7 +188,7 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
         return _denied(first, f"the rewritten request is invalid: {problem}")
     inside = world.facts_about(action, params, resource)
     who, context = facts.principal, facts.context
-    origins = past.provenance((who, context), action.action, params)
+    origins = past.flow.trace((who.id, context.session), params, action.action.name)
     again = Facts(who, action.action, resource, params, context, facts.now, inside, origins)
     ruling = world.policies.evaluate(again)
     second = _from_ruling(ruling, action, resource, params)

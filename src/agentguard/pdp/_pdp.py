@@ -119,7 +119,7 @@ class PolicyDecisionPoint:
             )
             if trace:
                 inside = world.facts_about(action, params, resource)
-                origins = past.provenance((principal, context), action.action, params)
+                origins = self.flow.trace((principal.id, context.session), params, action.action.name)
                 facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
                 _set(decision, "near_misses", near_misses(world.policies, facts))
         except AgentGuardError as error:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentguard.core import Context, Decision, Outcome, Principal
+from agentguard.core import Context, Decision, Effect, Outcome, Principal
 from agentguard.registry import CompiledAction, mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _EMPTY = Context()
+# By rank: `Effect.value` goes through a descriptor and costs several times as much.
+_NAMES = tuple(effect.value for effect in Effect)
 
 
 def decision_record(
@@ -33,7 +35,7 @@ def decision_record(
         "action": decision.action,
         "resource": decision.resource,
         "params": masked_params(decision.params, action, commit),
-        "effect": decision.effect.value,
+        "effect": _NAMES[decision.effect.rank],
         "reason": decision.reason,
         "rule": decision.rule,
         "stage": decision.stage,
