@@ -1,8 +1,9 @@
-"""`POST /v1/check` over loopback: what HTTP adds to a decision. Run: `python -m benchmarks.server`.
+"""`POST /v1/check` over loopback. Run: `python -m benchmarks server`.
 
-The server runs in a process of its own with a decider that answers at once, so the figure is the sidecar's
-alone: HTTP, the token, JSON both ways, metrics. The client is this process: raw sockets, no HTTP library, so
-on two cores it takes little from the server.
+First with a decider that answers at once, so the figure is what HTTP adds: the token, JSON both ways, metrics.
+Then `agentguard up` itself on a fresh project, deciding, with every decision written to the log. The server runs
+in a process of its own. The client is this process: raw sockets, no HTTP library, so on two cores it takes
+little from the server.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentguard.audit import LogState, Rejections
@@ -139,10 +145,10 @@ class _Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def _measure(port: int, connections: int, calls: int) -> tuple[float, list[float]]:
+async def _measure(port: int, connections: int, calls: int, token: str) -> tuple[float, list[float]]:
     loop = asyncio.get_running_loop()
     request = (
-        f"POST /v1/check HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer agent\r\n"
+        f"POST /v1/check HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
     ).encode() + BODY
     start = time.perf_counter()
@@ -170,22 +176,54 @@ def _report(name: str, wall_s: float, times_s: list[float]) -> None:
 
 def main() -> None:
     """Measure one connection's latency, and what one process answers at 32 connections."""
-    import uvloop
-
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     process = multiprocessing.get_context("fork").Process(target=_serve, args=(listener,))
     process.start()
     listener.close()
     try:
-        uvloop.run(_measure(port, 1, 500))  # warm up
-        for _ in range(3):
-            _report("1 connection", *uvloop.run(_measure(port, 1, ONE_CALLS)))
-            _report(f"{CONNECTIONS} connections", *uvloop.run(_measure(port, CONNECTIONS, MANY_CALLS)))
+        print("a decider that answers at once")
+        _rounds(port, "agent")
     finally:
         process.terminate()
         process.join(20)
-    print(f"the server's exit code: {process.exitcode}")
+    print(f"  exit code {process.exitcode}")
+    print("agentguard up, a fresh project, `os` durability")
+    with tempfile.TemporaryDirectory() as folder:
+        _real(Path(folder))
+
+
+def _rounds(port: int, token: str) -> None:
+    import uvloop
+
+    uvloop.run(_measure(port, 1, 500, token))  # warm up
+    for _ in range(3):
+        _report("  1 connection", *uvloop.run(_measure(port, 1, ONE_CALLS, token)))
+        _report(f"  {CONNECTIONS} connections", *uvloop.run(_measure(port, CONNECTIONS, MANY_CALLS, token)))
+
+
+def _real(folder: Path) -> None:
+    environ = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+    command = [sys.executable, "-m", "agentguard"]
+    project = str(folder / "project")
+    subprocess.run([*command, "init", project, "--quiet"], env=environ, check=True)
+    issued = subprocess.run(
+        [*command, "token", "issue", "deploy-agent", "--project", project],
+        env=environ,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    up = [*command, "up", "--port", "0", "--json", "--project", project]
+    with subprocess.Popen(up, env=environ, stdout=subprocess.PIPE, text=True) as sidecar:
+        try:
+            assert sidecar.stdout is not None
+            url = json.loads(sidecar.stdout.readline())["url"]
+            _rounds(int(url.rpartition(":")[2]), issued.stdout.strip())
+        finally:
+            sidecar.terminate()
+            code = sidecar.wait(20)
+    print(f"  exit code {code}")
 
 
 if __name__ == "__main__":
