@@ -143,3 +143,13 @@ def test_call_by_hand_without_a_request_id_is_answered(world: World) -> None:
     )
     assert reply.status == 200
     assert reply.json()["request_id"] is None
+
+
+def test_observation_counts_for_whom_the_token_may_speak(world: World) -> None:
+    seen = {"action": "file.read", "result": "text"}
+    assert world.ask("POST", "/v1/observe", seen, "agent-token").status == 204
+    assert world.log.records[-1]["principal"] == "deploy-agent"
+    assert world.ask("POST", "/v1/observe", {**seen, "principal": "known-agent"}, "pep-token").status == 204
+    assert world.log.records[-1]["principal"] == "known-agent"
+    refused = world.ask("POST", "/v1/observe", {**seen, "principal": "another"}, "agent-token")
+    assert (refused.status, refused.code) == (403, "principal_not_vouched")

@@ -183,7 +183,9 @@ class RemoteDecider:
 
     async def _observe(self, seen: Observation) -> str:
         try:
-            call = ObserveCall(seen.action, seen.resource, seen.session, seen.result, seen.error)
+            call = ObserveCall(
+                seen.action, seen.resource, seen.session, seen.result, seen.error, seen.principal.id or None
+            )
             await self._ask("/v1/observe", call, read_nothing)
         except Exception as error:  # noqa: BLE001 - becomes the RequestError that the port promises
             return _reason(error)

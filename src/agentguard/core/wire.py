@@ -67,13 +67,14 @@ class PlanReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ObserveCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Reports what an action gave back; `result` is hostile. The principal is the token's."""
+    """Reports what an action gave back; `result` is hostile. `principal` is as in a `CheckCall`."""
 
     action: str
     resource: str = ""
     session: str = ""
     result: Any = None
     error: str = ""
+    principal: str | None = None
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -113,7 +113,14 @@ class CheckRoutes:
         """Take in what an action gave back."""
         token = self.authenticate(headers)
         call = parse_json(body, _observe_decoder)
-        seen = Observation(token.principal, call.action, call.resource, call.session, call.result, call.error)
+        seen = Observation(
+            self._principal(token, call.principal),
+            call.action,
+            call.resource,
+            call.session,
+            call.result,
+            call.error,
+        )
         await self._in_thread(lambda: self._decider.observe(seen))
         return b""
 
