@@ -195,7 +195,7 @@ class PolicyDecisionPoint:
         except RequestError as error:
             self.record_outcome(Outcome(decision.audit_id, "failed", error.code, by.id))
             raise
-        self._free_sequences(regrade, decision, moment)
+        self.count_regrade(by, decision, moment)
         try:
             self.record_outcome(regrade_outcome(decision.audit_id, by, done))
         except AuditError as error:
@@ -229,16 +229,16 @@ class PolicyDecisionPoint:
             )
         self.flow.find_subject(regrade, self._clock.now().timestamp())
 
-    def _free_sequences(self, regrade: Regrade, decision: Decision, moment: datetime) -> None:
-        """Let the change count as `unless` and `requires` in the session whose label it is."""
-        world = self.world
+    def count_regrade(self, by: Principal, decision: Decision, moment: datetime) -> None:
+        """Let a change that `by` was allowed count as `unless` and `requires` in the session whose label it is."""
+        world, params = self.world, decision.params
         action = world.registry.resolve(decision.action)
         if action is None or world.policies.sequences.empty:
             return
         resource = world.inventory.resolve(decision.resource)
-        facts = Facts(regrade.by, action.action, resource, decision.params, _NO_CONTEXT, moment)
-        whose = Principal(regrade.principal)
-        self.history.free(world.policies.sequences, facts, whose, Context(session=regrade.session))
+        facts = Facts(by, action.action, resource, params, _NO_CONTEXT, moment)
+        whose, context = Principal(params.get("principal", "")), Context(session=params.get("session", ""))
+        self.history.free(world.policies.sequences, facts, whose, context)
 
     def close(self) -> None:
         """Deny from now on, and close the log."""
