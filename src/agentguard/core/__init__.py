@@ -47,11 +47,13 @@ from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
+    LabelKeeper,
     Signer,
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
 from agentguard.core.provenance import Match, Provenance
+from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouched
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
@@ -65,13 +67,18 @@ from agentguard.core.wire import (
     PlanCall,
     PlanReply,
     PlanStep,
+    RegradeCall,
     RequestId,
+    VouchCall,
 )
 
 __all__ = [
+    "DECLASSIFY",
+    "ENDORSE",
     "FACTS",
     "FACT_SOURCES",
     "NO_FACTS",
+    "REGRADES",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
     "Action",
@@ -105,6 +112,7 @@ __all__ = [
     "Integrity",
     "IntegrityError",
     "Label",
+    "LabelKeeper",
     "Location",
     "Match",
     "NearMiss",
@@ -120,6 +128,8 @@ __all__ = [
     "PrincipalKind",
     "Provenance",
     "RegistryError",
+    "Regrade",
+    "RegradeCall",
     "Request",
     "RequestError",
     "RequestId",
@@ -131,6 +141,8 @@ __all__ = [
     "Signer",
     "Sink",
     "SystemClock",
+    "VouchCall",
+    "Vouched",
     "action_reference",
     "normalise_action",
     "normalise_resource_id",
