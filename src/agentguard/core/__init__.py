@@ -15,6 +15,7 @@ from agentguard.core.errors import (
     AuditError,
     ConfigError,
     DocumentError,
+    EventError,
     ExecutionError,
     IdentityError,
     IntegrityError,
@@ -23,7 +24,7 @@ from agentguard.core.errors import (
     RegistryError,
     RequestError,
 )
-from agentguard.core.event import Event, EventKind
+from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
 from agentguard.core.fact import (
     FACT_SOURCES,
     FACTS,
@@ -47,8 +48,11 @@ from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
+    EventBus,
+    EventStore,
     LabelKeeper,
     Signer,
+    Subscription,
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
@@ -100,7 +104,11 @@ __all__ = [
     "ErrorBody",
     "ErrorDetail",
     "Event",
+    "EventBus",
+    "EventError",
+    "EventFilter",
     "EventKind",
+    "EventStore",
     "ExecutionError",
     "FactKind",
     "FactMerge",
@@ -140,6 +148,8 @@ __all__ = [
     "Severity",
     "Signer",
     "Sink",
+    "StoredEvent",
+    "Subscription",
     "SystemClock",
     "VouchCall",
     "Vouched",
