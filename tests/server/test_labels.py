@@ -37,7 +37,9 @@ def test_person_endorses_and_declassifies(world: World) -> None:
     first, second = world.labels.regrades
     assert (first.by.id, first.integrity, first.source) == ("anna", Integrity.VERIFIED, "tool:mail.read")
     assert (second.kind, second.confidentiality) == ("flow.declassify", Sensitivity.INTERNAL)
-    assert b'agentguard_decisions_total{effect="allow",stage="policy"} 2.0' in world.ask("GET", "/metrics").body
+    assert (
+        b'agentguard_decisions_total{effect="allow",stage="policy"} 2.0' in world.ask("GET", "/metrics").body
+    )
 
 
 ASKING = [
@@ -65,6 +67,9 @@ REFUSED = [
     ("batch-token", {}, 403, "regrade_not_vouched"),
     ("pep-token", {"by": "stranger"}, 403, "principal_unknown"),
     (ADMIN, {"by": "stranger"}, 403, "principal_unknown"),
+    # An agent that may act as a person is still one where its own session is meant.
+    ("pep-token", {"by": "berta", "principal": "gateway"}, 403, "regrade_not_vouched"),
+    ("pep-token", {"by": "berta", "principal": "boss"}, 403, "regrade_not_vouched"),
     ("expired", {}, 401, "token_expired"),
     ("", {}, 401, "token_missing"),
     ("anna-token", {"confidentiality": "public"}, 400, "shape_invalid"),
@@ -94,6 +99,7 @@ VOUCHING: list[tuple[str, dict[str, Any], int, str]] = [
     ("batch-token", {}, 403, "vouch_refused"),
     # With `act_as` too: what an agent says of itself is its own word.
     ("pep-token", {"principal": "gateway"}, 403, "vouch_refused"),
+    ("pep-token", {"by": "berta", "principal": "boss"}, 403, "vouch_refused"),
     ("pep-token", {"by": "known-agent", "principal": "known-agent"}, 403, "vouch_refused"),
     ("anna-token", {"text": ""}, 400, "shape_invalid"),
     ("anna-token", {"source": "tool:mail.read"}, 400, "shape_invalid"),
