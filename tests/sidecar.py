@@ -162,7 +162,7 @@ TOKENS = {
     "anna-token": VerifiedToken(Principal("anna", PrincipalKind.HUMAN), False, "jti-3", 0.0, 2e9),
     "batch-token": VerifiedToken(Principal("batch", PrincipalKind.SERVICE), False, "jti-4", 0.0, 2e9),
     "agent-token": VerifiedToken(Principal("deploy-agent"), False, "jti-1", 0.0, 2e9),
-    "pep-token": VerifiedToken(Principal("gateway"), True, "jti-2", 0.0, 2e9),
+    "pep-token": VerifiedToken(Principal("gateway", on_behalf_of=("boss",)), True, "jti-2", 0.0, 2e9),
 }
 
 

@@ -133,6 +133,11 @@ def openapi() -> dict[str, Any]:
             "schemas": schemas,
             "securitySchemes": {
                 "agent": {"type": "http", "scheme": "bearer", "description": "`agentguard token issue`"},
+                "person": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A person's, or one with `act_as`",
+                },
                 "admin": {"type": "http", "scheme": "bearer", "description": "The admin token"},
             },
         },
@@ -187,7 +192,7 @@ def _label_paths() -> dict[str, Any]:
     change = _post("Change a label of a session", "RegradeCall", regrade, "CheckReply", reply)
     vouch = _post("Vouch for the user's words", "VouchCall", words, None, None)
     for path in (change, vouch):
-        path["post"]["security"] = [{"agent": []}, {"admin": []}]
+        path["post"]["security"] = [{"person": []}, {"admin": []}]
         path["post"]["responses"] |= _errors("404", "409", "503")
     return {"/v1/regrade": change, "/v1/vouch": vouch}
 
