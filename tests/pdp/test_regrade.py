@@ -45,6 +45,7 @@ REGISTRY = ActionRegistry.build(
         Action("http.get", 1, "get", Risk.LOW, OPEN, flow=Flow(source=WEB)),
         Action("file.read", 1, "read", Risk.LOW, OPEN, flow=Flow(source=SECRET)),
         Action("mail.post", 1, "send", Risk.LOW, OPEN, flow=Flow(sink=Sink.EXTERNAL)),
+        Action("note.post", 1, "note", Risk.LOW, OPEN, flow=Flow(clearance=Sensitivity.PUBLIC)),
     ]
 )
 AGENT = Principal("helper")
@@ -151,6 +152,21 @@ def test_declassified_source_may_go_out() -> None:
     assert pdp.regrade(wish(**change, param="/body")).effect is Effect.ALLOW
     # The session has still seen private data and untrusted content: that stays built in.
     assert send(pdp, body=figures) is Effect.REQUIRE_APPROVAL
+
+
+def test_declassified_value_passes_the_clearance_of_its_sink_and_no_other() -> None:
+    pdp = point()
+    figures = "the revenue of the third quarter was 48 million"
+    pdp.observe(Observation(AGENT, "file.read", "file:/f", "s", figures))
+
+    def note(**params: str) -> Effect:
+        return pdp.decide(Request(AGENT, "note.post", "mail/note", params, Context(session="s"))).effect
+
+    change = {"integrity": None, "confidentiality": Sensitivity.PUBLIC, "source": "tool:file.read"}
+    assert note(body=figures) is Effect.DENY
+    assert pdp.regrade(wish(**change, action="note.post", param="/body")).effect is Effect.ALLOW
+    assert note(body=figures) is Effect.ALLOW
+    assert note(title=figures) is Effect.DENY
 
 
 def test_value_that_is_endorsed_stands_in_no_record() -> None:
