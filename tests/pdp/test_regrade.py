@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentguard.audit import Commitments
@@ -28,8 +28,10 @@ from agentguard.core import (
     Sensitivity,
     Sink,
     Vouched,
+    normalise_resource_id,
 )
 from agentguard.pdp import PolicyDecisionPoint, RiskPolicy, Thresholds, World
+from agentguard.pdp._regrade import regrade_request
 from agentguard.policy import parse_policies
 from agentguard.registry import ActionRegistry, Inventory, ResourceEntry, load_actions
 
@@ -332,11 +334,9 @@ def test_declassification_in_one_session_cancels_nothing_in_another() -> None:
     assert send(pdp, to="bob") is Effect.DENY
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40), st.text(max_size=40))
 def test_two_sessions_never_have_one_resource(principal: str, session: str) -> None:
-    from agentguard.core import normalise_resource_id
-    from agentguard.pdp._regrade import regrade_request
-
     resource = regrade_request(wish(principal=principal, session=session)).resource
     assert normalise_resource_id(resource) == resource
     head, one, two = resource.split("/")
@@ -411,6 +411,7 @@ def test_words_that_cannot_be_recorded_do_not_count() -> None:
 EFFECTS = ("allow", "require_approval", "deny")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(EFFECTS), st.sampled_from([AGENT, ANNA, Principal("cron", PrincipalKind.SERVICE)]))
 def test_what_is_built_in_only_makes_an_effect_stricter(effect: str, by: Principal) -> None:
     policies = f"version: 1\nrules:\n  - {{id: all, effect: {effect}}}\n"
