@@ -153,6 +153,8 @@ _ALL: tuple[tuple[str, FactKind, str], ...] = (
     ("mail.attachment_bytes", _N, "size of all attachments"),
     ("data.rows", _N, "the greatest number of rows or items that was asked for"),
     ("data.bytes", _N, "the greatest number of bytes that was asked for or is moved"),
+    ("data.egress", _B, "data leaves: the sink is external or a program sends, and who gets it is not known to be inside"),
+    ("data.sensitive", _B, "what is read is known to be sensitive: by the class of a file, the resource's sensitivity or the label of what the action gives back"),
 )  # fmt: skip
 
 _MERGE = {

@@ -9,6 +9,7 @@ import msgspec
 
 from agentguard.core import NO_FACTS, ArgumentFacts, resource_type_of
 from agentguard.facts._budget import SlowError, UnparsedError
+from agentguard.facts._data import is_sensitive, leaves, reads_sensitive
 from agentguard.facts._lists import HostList, shipped_lists
 from agentguard.facts._mail import mail_facts
 from agentguard.facts._merge import merge_facts
@@ -59,6 +60,8 @@ class FactExtractor:
         """Return the facts of a request, worked out when the first is asked for."""
         plan = self._plan(action)
         families = self._families_of(plan, resource.id)
+        if plan.gives and "data" not in families and is_sensitive(resource):
+            families = (*families, "data")
         if not families:
             return NO_FACTS
         return ArgumentFacts(families, partial(self._extract, plan, params, resource))
@@ -98,10 +101,13 @@ class FactExtractor:
         if resource.listed and ours:
             own = [_in_inventory(facts, ours) for facts in own]
             found = [_in_inventory(facts, ours) for facts in found]
-        merged = merge_facts([*own, *found])
+        parts = [*own, *found]
+        merged = merge_facts(parts)
         if ours or theirs:
             merged["net.mismatch"] = bool(ours and theirs - ours)
             merged["net.egress"] = plan.egress
+        merged["data.egress"] = leaves(plan, resource, parts, merged)
+        merged["data.sensitive"] = reads_sensitive(plan, resource, merged)
         return merged
 
     def _of_resource(self, plan: Plan, resource: Resource) -> Iterator[Mapping[str, Any]]:
