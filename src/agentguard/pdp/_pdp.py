@@ -121,7 +121,8 @@ class PolicyDecisionPoint:
                 inside = world.facts_about(action, params, resource)
                 origins = self.flow.trace((principal.id, context.session), params, action.action.name)
                 facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
-                _set(decision, "near_misses", near_misses(world.policies, facts))
+                misses = near_misses(world.policies, facts, history=decision.effect is not Effect.DENY)
+                _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)
         except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
