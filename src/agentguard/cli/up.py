@@ -49,6 +49,7 @@ def command(
     tokens = open_tokens(project)
     engine = Engine(project, keeps_sessions=True)
     try:
+        engine.warm()
         services = _services(engine, tokens, host=host, port=port)
         link = sys.stdout.isatty() if login_link is None else login_link
         return serve(services, on_started=_announcement(engine, services, output, link=link))

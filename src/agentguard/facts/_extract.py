@@ -19,7 +19,7 @@ from agentguard.facts._plan import FAMILIES, SCHEMES, Plan, make_plan, values_at
 from agentguard.facts._sql_text import text_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agentguard.core import Action, Resource
 
@@ -27,6 +27,12 @@ CACHED_TEXTS = 1024
 CACHED_BYTES = 8192
 _KNOWN_IDS = 4096
 _MAX_VALUES = 200
+# A source and texts for each family that is slow at first; the second of SQL is tried on each dialect.
+_EXAMPLES = {
+    "sql": ("sql", "SELECT 1 -- one", "SELECT ("),
+    "shell": ("shell", "ls"),
+    "net": ("url", "https://localhost/"),
+}
 _SHELL_LANGUAGES = frozenset(("bash", "sh", "shell", "zsh"))
 
 
@@ -65,6 +71,17 @@ class FactExtractor:
         if not families:
             return NO_FACTS
         return ArgumentFacts(families, partial(self._extract, plan, params, resource))
+
+    def warm(self, actions: Iterable[Action]) -> None:
+        """Make now what reading the arguments of these actions takes, and else the first request would wait for.
+
+        Takes about a tenth of a second of CPU time where a parameter holds SQL, and next to none the second time.
+        """
+        families = {family for each in actions for family in make_plan(each).families}
+        for family in sorted(families & _EXAMPLES.keys()):
+            source, *texts = _EXAMPLES[family]
+            for text in texts:
+                self._parse(source, text)
 
     def extract(self, action: Action, params: Mapping[str, Any], resource: Resource) -> Mapping[str, Any]:
         """Return every fact of a request, by name (`core.FACTS`)."""
