@@ -27,7 +27,7 @@ from agentguard.core import (
 )
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
-from agentguard.flow import NOTHING_SEEN, FlowStore, flow_violation, trifecta
+from agentguard.flow import NOTHING_SEEN, FlowStore, can_violate, flow_violation, trifecta
 from agentguard.pdp._risk import RiskPolicy, risk_reason
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
@@ -223,10 +223,11 @@ def _add_flow(verdict: Verdict, facts: Facts, past: Past) -> None:
     action = facts.action
     if action.flow is None or facts.provenance is None or facts.provenance is NOTHING_SEEN:
         return
-    problem = flow_violation(action, facts.provenance)
+    label = past.flow.label((facts.principal.id, facts.context.session))
+    problem = flow_violation(action, facts.provenance) if can_violate(action.flow, label) else None
     effect = Effect.DENY
     if problem is None:
-        problem = trifecta(past.flow.label((facts.principal.id, facts.context.session)), action.flow)
+        problem = trifecta(label, action.flow)
         effect = Effect.REQUIRE_APPROVAL
     if problem is not None and effect.rank > verdict.effect.rank:
         verdict.effect, verdict.stage, verdict.reason = effect, "flow", problem

@@ -47,7 +47,7 @@ _normalised = lru_cache(maxsize=8192)(normalise_resource_id)
 _set = msgspec.structs.force_setattr
 _NOBODY = Principal("")
 _NO_CONTEXT: Context = Request(_NOBODY, "", "").context
-_CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket")
+_NOTHING: dict[str, Any] = {}
 _UNCOUNTED = frozenset(("breaker", "error"))
 _ENOUGH = 200  # characters of a hostile name that are worth repeating
 
@@ -308,10 +308,23 @@ def _is_text(value: object) -> bool:
 
 def _checked(context: Context) -> Context:
     """Return the context with a copy of its facts, which the caller could change while we look at them."""
-    if type(context) is not Context or not all(_is_text(getattr(context, name)) for name in _CONTEXT_TEXTS):
+    if type(context) is not Context:
         raise RequestError("the request's context is malformed")
-    if context.time is not None and not isinstance(context.time, datetime):
+    session, correlation_id, time, task, ticket = (
+        context.session,
+        context.correlation_id,
+        context.time,
+        context.task,
+        context.ticket,
+    )
+    for text in (session, correlation_id, task, ticket):
+        # Asked here first: a call for each costs more than the look.
+        if type(text) is not str or not (text.isascii() or _is_text(text)):
+            raise RequestError("the request's context is malformed")
+    if time is not None and not isinstance(time, datetime):
         raise RequestError("the request's time is no time")
+    if context.attributes == _NOTHING and context.provenance == _NOTHING:
+        return Context(session, correlation_id, time, task, ticket)
     try:
         facts, origins = snapshot(context.attributes), snapshot(context.provenance)
     except RequestError:
