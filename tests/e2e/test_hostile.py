@@ -61,7 +61,8 @@ class Door:
         return self.post("/v1/observe", call)[0]
 
     def memory(self) -> int:
-        """Return the most memory that the sidecar ever had, in bytes."""
+        """Return the most memory that the sidecar ever had, in bytes; it has started by then."""
+        assert self.sidecar.url
         status = Path(f"/proc/{self.sidecar.process.pid}/status").read_text()
         found = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert found
