@@ -9,7 +9,7 @@ import msgspec
 
 from agentguard.core import NO_FACTS, ArgumentFacts, resource_type_of
 from agentguard.facts._budget import SlowError, UnparsedError
-from agentguard.facts._data import is_sensitive, leaves, reads_sensitive
+from agentguard.facts._flow import is_sensitive, leaves, reads_sensitive
 from agentguard.facts._lists import HostList, shipped_lists
 from agentguard.facts._mail import mail_facts
 from agentguard.facts._merge import merge_facts
@@ -66,8 +66,8 @@ class FactExtractor:
         """Return the facts of a request, worked out when the first is asked for."""
         plan = self._plan(action)
         families = self._families_of(plan, resource.id)
-        if plan.gives and "data" not in families and is_sensitive(resource):
-            families = (*families, "data")
+        if plan.gives and "flow" not in families and is_sensitive(resource):
+            families = (*families, "flow")
         if not families:
             return NO_FACTS
         return ArgumentFacts(families, partial(self._extract, plan, params, resource))
@@ -123,8 +123,8 @@ class FactExtractor:
         if ours or theirs:
             merged["net.mismatch"] = bool(ours and theirs - ours)
             merged["net.egress"] = plan.egress
-        merged["data.egress"] = leaves(plan, resource, parts, merged)
-        merged["data.sensitive"] = reads_sensitive(plan, resource, merged)
+        merged["flow.egress"] = leaves(plan, resource, parts, merged)
+        merged["flow.sensitive"] = reads_sensitive(plan, resource, merged)
         return merged
 
     def _of_resource(self, plan: Plan, resource: Resource) -> Iterator[Mapping[str, Any]]:
@@ -149,7 +149,11 @@ class FactExtractor:
             for value in values_at(params, path):
                 seen += 1
                 if seen > _MAX_VALUES:
-                    yield {f"{family}.unparsed": True for family in plan.families if family != "data"}
+                    yield {
+                        f"{family}.unparsed": True
+                        for family in plan.families
+                        if family not in ("data", "flow")
+                    }
                     return
                 kind = _code_kind(language) if source == "code" else source
                 if kind == "path":

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from agentguard.core import Action
 
 FAMILIES = {
-    "sql": ("sql",), "shell": ("shell", "net", "data"), "argv": ("shell", "net", "data"),
-    "code": ("shell", "net", "sql", "data"), "language": (), "path": ("path", "data"), "url": ("net",), "host": ("net",), "port": ("net",), "address": ("net",),
+    "sql": ("sql",), "shell": ("shell", "net", "flow"), "argv": ("shell", "net", "flow"),
+    "code": ("shell", "net", "sql", "flow"), "language": (), "path": ("path", "flow"), "url": ("net",), "host": ("net",), "port": ("net",), "address": ("net",),
     "mail": ("mail",), "rows": ("data",), "bytes": ("data",), "attachment-bytes": ("mail",),
 }  # fmt: skip
 SCHEMES = {
-    "file": ("path", "data"), "mailto": ("mail",),
+    "file": ("path", "flow"), "mailto": ("mail",),
     **dict.fromkeys(("host", "http", "https", "ws", "wss", "ftp", "ssh"), ("net",)),
 }  # fmt: skip
 _EACH = "*"
@@ -46,7 +46,7 @@ def make_plan(action: Action) -> Plan:
     egress = not reads and flow.sink is Sink.EXTERNAL
     secrets = flow.source is not None and flow.source.confidentiality.weight >= Sensitivity.RESTRICTED.weight
     if egress or secrets:
-        families["data"] = None
+        families["flow"] = None
     return Plan(
         action=action,
         places=places,

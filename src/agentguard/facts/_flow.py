@@ -31,7 +31,7 @@ def is_sensitive(resource: Resource) -> bool:
 
 
 def reads_sensitive(plan: Plan, resource: Resource, merged: Mapping[str, Any]) -> bool:
-    """Return `data.sensitive`; `merged` are the facts that are known of the request."""
+    """Return `flow.sensitive`; `merged` are the facts that are known of the request."""
     if plan.gives_secrets or (plan.gives and is_sensitive(resource)):
         return True
     if not SENSITIVE_CLASSES.isdisjoint(merged.get("shell.read_classes", ())):
@@ -44,7 +44,7 @@ def reads_sensitive(plan: Plan, resource: Resource, merged: Mapping[str, Any]) -
 def leaves(
     plan: Plan, resource: Resource, parts: Iterable[Mapping[str, Any]], merged: Mapping[str, Any]
 ) -> bool:
-    """Return `data.egress`; `parts` are the facts by argument, `merged` all of them together.
+    """Return `flow.egress`; `parts` are the facts by argument, `merged` all of them together.
 
     Hosts and recipients say where it goes; where there are none, what the inventory lists is inside.
     """

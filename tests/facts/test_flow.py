@@ -20,7 +20,7 @@ def fact(name: str, source: str, value: Any, resource: Resource = OUTSIDE, **mor
     schema = {"properties": {"a": {"facts": source}} if source else {}}
     action = Action("act", 1, "", Risk.HIGH, schema, **more)
     view = extractor.view(action, {"a": value}, resource)
-    return view.get(name) if "data" in view.families else None
+    return view.get(name) if "flow" in view.families else None
 
 
 EGRESS = [
@@ -45,14 +45,14 @@ EGRESS = [
 def test_data_leaves_where_who_gets_it_is_not_known_to_be_inside(
     source: str, value: Any, resource: Resource, *, expected: bool
 ) -> None:
-    assert fact("data.egress", source, value, resource, flow=OUT) is expected
+    assert fact("flow.egress", source, value, resource, flow=OUT) is expected
 
 
 def test_what_only_reads_or_stays_inside_does_not_leave() -> None:
     url = "https://elsewhere.example/"
-    assert fact("data.egress", "url", url, flow=OUT, tags=("read-only",)) is None
-    assert fact("data.egress", "url", url, flow=Flow(sink=Sink.INTERNAL)) is None
-    assert fact("data.egress", "", "") is None
+    assert fact("flow.egress", "url", url, flow=OUT, tags=("read-only",)) is None
+    assert fact("flow.egress", "url", url, flow=Flow(sink=Sink.INTERNAL)) is None
+    assert fact("flow.egress", "", "") is None
 
 
 COMMANDS = [
@@ -67,7 +67,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("line", "expected"), COMMANDS)
 def test_program_that_sends_to_others_is_egress(line: str, *, expected: bool) -> None:
-    assert fact("data.egress", "shell", line) is expected
+    assert fact("flow.egress", "shell", line) is expected
 
 
 SENSITIVE = [
@@ -83,16 +83,16 @@ SENSITIVE = [
 
 @pytest.mark.parametrize(("source", "value", "expected"), SENSITIVE)
 def test_file_of_a_sensitive_class_is_sensitive_to_read(source: str, value: str, *, expected: bool) -> None:
-    assert fact("data.sensitive", source, value) is expected
+    assert fact("flow.sensitive", source, value) is expected
 
 
 def test_what_the_inventory_or_the_action_says_is_sensitive() -> None:
     gives = Flow(source=Label())
-    assert fact("data.sensitive", "", "", SECRET, flow=gives) is True
-    assert fact("data.sensitive", "", "", SECRET, tags=("read-only",)) is True
-    assert fact("data.sensitive", "", "", SECRET) is None
-    assert fact("data.sensitive", "", "", LISTED, flow=gives) is None
+    assert fact("flow.sensitive", "", "", SECRET, flow=gives) is True
+    assert fact("flow.sensitive", "", "", SECRET, tags=("read-only",)) is True
+    assert fact("flow.sensitive", "", "", SECRET) is None
+    assert fact("flow.sensitive", "", "", LISTED, flow=gives) is None
     unknown = Resource("thing/a", "thing", sensitivity=None)
-    assert fact("data.sensitive", "", "", unknown, flow=gives) is None
+    assert fact("flow.sensitive", "", "", unknown, flow=gives) is None
     critical = Flow(source=Label(Integrity.VERIFIED, Sensitivity.CRITICAL))
-    assert fact("data.sensitive", "", "", OUTSIDE, flow=critical) is True
+    assert fact("flow.sensitive", "", "", OUTSIDE, flow=critical) is True
