@@ -185,6 +185,12 @@ class Engine:
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
+    def warm(self) -> None:
+        """Load what reads arguments, where rules ask for facts, so that no first request waits for it."""
+        world = self.pdp.world
+        if world.policies.asks_facts:
+            world.facts.warm(world.registry)
+
     def _adopt(self, policies: PolicySet) -> None:
         # One assignment: a decision in progress keeps the world that it began with.
         self.pdp.world = msgspec.structs.replace(self.pdp.world, policies=policies)

@@ -9,7 +9,7 @@ import click
 
 from agentguard.cli._exit import ExitCode, of_effect
 from agentguard.cli._options import Asked, environ, output_options, project_option, request_options
-from agentguard.cli._output import Output, counted, effect_text, plain, table, to_json
+from agentguard.cli._output import Output, counted, effect_text, plain, size_of, table, to_json
 
 if TYPE_CHECKING:
     from agentguard.core import Decision, NearMiss
@@ -49,6 +49,7 @@ def validate(paths: tuple[Path, ...], *, strict: bool, folder: Path, output: Out
     data = {
         "version": policies.version,
         "rules": len(policies.rules),
+        "sequences": len(policies.sequences.entries),
         "conflicts": conflicts,
         "findings": [_finding_data(each) for each in findings],
     }
@@ -78,7 +79,7 @@ def _show_findings(policies: PolicySet, findings: list[LintFinding]) -> None:
         if finding.witness is not None:
             click.echo(f"  for example: {plain(_witness_text(finding.witness))}")
     count = counted(len(findings), "finding") if findings else "nothing to report"
-    click.echo(f"{counted(len(policies.rules), 'rule')}, {count}; {policies.version[:19]}")
+    click.echo(f"{size_of(policies)}, {count}; {policies.version[:19]}")
 
 
 def _witness_text(witness: Witness) -> str:

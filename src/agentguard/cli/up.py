@@ -11,7 +11,7 @@ import msgspec
 
 from agentguard.cli._logging import set_up
 from agentguard.cli._options import output_options, project_option
-from agentguard.cli._output import Output, counted, plain, to_json
+from agentguard.cli._output import Output, plain, size_of, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,7 @@ def command(
     with ExitStack() as open_parts:
         engine = Engine(project, keeps_sessions=True)
         open_parts.callback(engine.close)
+        engine.warm()
         events = Events(project.config)
         open_parts.callback(events.close)
         services = _services(engine, tokens, events, host=host, port=port)
@@ -68,7 +69,7 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
             click.echo(to_json(facts, indent=None))
         elif not output.quiet:
             click.echo(f"agentguard is up at {url}")
-            click.echo(f"  policy {policies.version[:19]} with {counted(len(policies.rules), 'rule')}")
+            click.echo(f"  policy {policies.version[:19]} with {size_of(policies)}")
             click.echo(f"  audit log in {plain(folder)}")
             how = f", once, with {login}" if login else " with what `agentguard token admin` prints"
             click.echo(f"  log in{how}")
@@ -113,15 +114,16 @@ def _describe_policies(engine: Engine) -> dict[str, Any]:
     return {
         "version": store.current.version,
         "problem": store.problem,
-        "rules": [
-            {
-                **msgspec.to_builtins(rule.rule),
-                "file": rule.location.file if rule.location else None,
-                "line": rule.location.line if rule.location else None,
-            }
-            for rule in store.current.rules
-        ],
+        "rules": list(map(_describe, store.current.rules)),
+        "sequences": list(map(_describe, store.current.sequences.entries)),
     }
+
+
+def _describe(entry: Any) -> dict[str, Any]:
+    """Return a rule of any kind as it was written, and where it stands."""
+    where = entry.location
+    place = {"file": where.file if where else None, "line": where.line if where else None}
+    return {**msgspec.to_builtins(entry.rule), **place}
 
 
 def _problems(engine: Engine) -> list[str]:

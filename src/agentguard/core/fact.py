@@ -153,6 +153,8 @@ _ALL: tuple[tuple[str, FactKind, str], ...] = (
     ("mail.attachment_bytes", _N, "size of all attachments"),
     ("data.rows", _N, "the greatest number of rows or items that was asked for"),
     ("data.bytes", _N, "the greatest number of bytes that was asked for or is moved"),
+    ("flow.egress", _B, "data leaves: the sink is external or a program sends, and who gets it is not known to be inside"),
+    ("flow.sensitive", _B, "what is read is known to be sensitive: by the class of a file, the resource's sensitivity or the label of what the action gives back"),
 )  # fmt: skip
 
 _MERGE = {
@@ -193,7 +195,10 @@ class ArgumentFacts:
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a fact, or `default` where nothing states it."""
-        return self.all().get(name, default)
+        found = self._found
+        if found is None:
+            found = self.all()
+        return found.get(name, default)
 
 
 NO_FACTS = ArgumentFacts((), dict)

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.core import Flow, Sensitivity, Sink
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agentguard.core import Action
 
 FAMILIES = {
-    "sql": ("sql",), "shell": ("shell", "net"), "argv": ("shell", "net"), "code": ("shell", "net", "sql"),
-    "language": (), "path": ("path",), "url": ("net",), "host": ("net",), "port": ("net",), "address": ("net",),
+    "sql": ("sql",), "shell": ("shell", "net", "flow"), "argv": ("shell", "net", "flow"),
+    "code": ("shell", "net", "sql", "flow"), "language": (), "path": ("path", "flow"), "url": ("net",), "host": ("net",), "port": ("net",), "address": ("net",),
     "mail": ("mail",), "rows": ("data",), "bytes": ("data",), "attachment-bytes": ("mail",),
 }  # fmt: skip
 SCHEMES = {
-    "file": ("path",), "mailto": ("mail",),
+    "file": ("path", "flow"), "mailto": ("mail",),
     **dict.fromkeys(("host", "http", "https", "ws", "wss", "ftp", "ssh"), ("net",)),
 }  # fmt: skip
 _EACH = "*"
@@ -31,6 +33,8 @@ class Plan(msgspec.Struct, frozen=True):
     families: tuple[str, ...]
     access: str
     egress: bool
+    gives: bool
+    gives_secrets: bool
 
 
 def make_plan(action: Action) -> Plan:
@@ -38,13 +42,19 @@ def make_plan(action: Action) -> Plan:
     places = tuple(_places(action.params, ()))
     families = dict.fromkeys(each for source, _ in places for each in FAMILIES[source.partition(":")[0]])
     reads = "read-only" in action.tags
-    sink = action.flow.sink if action.flow is not None else None
+    flow = action.flow or Flow()
+    egress = not reads and flow.sink is Sink.EXTERNAL
+    secrets = flow.source is not None and flow.source.confidentiality.weight >= Sensitivity.RESTRICTED.weight
+    if egress or secrets:
+        families["flow"] = None
     return Plan(
         action=action,
         places=places,
         families=tuple(families),
         access="read" if reads else "write",
-        egress=not reads and sink is not None and sink.value == "external",
+        egress=egress,
+        gives=reads or flow.source is not None,
+        gives_secrets=secrets,
     )
 
 

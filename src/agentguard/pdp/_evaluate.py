@@ -24,11 +24,12 @@ from agentguard.core import (
     RequestError,
     Resource,
     RiskScore,
+    Sink,
     snapshot,
 )
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
-from agentguard.flow import NOTHING_SEEN, FlowStore, flow_violation, trifecta
+from agentguard.flow import NOTHING_SEEN, FlowStore, can_violate, flow_violation, trifecta
 from agentguard.pdp._regrade import regrade_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
@@ -227,12 +228,16 @@ def _denied(verdict: Verdict, reason: str) -> Verdict:
 def _add_flow(verdict: Verdict, facts: Facts, past: Past) -> None:
     """Join what is built in about where values may go; no setting makes it milder."""
     action = facts.action
-    if action.flow is None or facts.provenance is None or facts.provenance is NOTHING_SEEN:
+    flow = action.flow
+    if flow is None or facts.provenance is None or facts.provenance is NOTHING_SEEN:
         return
-    problem = flow_violation(action, facts.provenance)
+    if flow.sink is not Sink.EXTERNAL and flow.clearance is None:
+        return
+    label = past.flow.label((facts.principal.id, facts.context.session))
+    problem = flow_violation(action, facts.provenance) if can_violate(flow, label) else None
     effect = Effect.DENY
     if problem is None:
-        problem = trifecta(past.flow.label((facts.principal.id, facts.context.session)), action.flow)
+        problem = trifecta(label, flow)
         effect = Effect.REQUIRE_APPROVAL
     if problem is not None and effect.rank > verdict.effect.rank:
         verdict.effect, verdict.stage, verdict.reason = effect, "flow", problem

@@ -56,7 +56,7 @@ _normalised = lru_cache(maxsize=8192)(normalise_resource_id)
 _set = msgspec.structs.force_setattr
 _NOBODY = Principal("")
 _NO_CONTEXT: Context = Request(_NOBODY, "", "").context
-_CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket")
+_NOTHING: dict[str, Any] = {}
 _UNCOUNTED = frozenset(("breaker", "error"))
 _ENOUGH = 200  # characters of a hostile name that are worth repeating
 
@@ -130,7 +130,8 @@ class PolicyDecisionPoint:
                 inside = world.facts_about(action, params, resource)
                 origins = self.flow.trace((principal.id, context.session), params, action.action.name)
                 facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
-                _set(decision, "near_misses", near_misses(world.policies, facts))
+                misses = near_misses(world.policies, facts, history=decision.effect is not Effect.DENY)
+                _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)
         except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
@@ -383,10 +384,23 @@ def _is_text(value: object) -> bool:
 
 def _checked(context: Context) -> Context:
     """Return the context with a copy of its facts, which the caller could change while we look at them."""
-    if type(context) is not Context or not all(_is_text(getattr(context, name)) for name in _CONTEXT_TEXTS):
+    if type(context) is not Context:
         raise RequestError("the request's context is malformed")
-    if context.time is not None and not isinstance(context.time, datetime):
+    session, correlation_id, time, task, ticket = (
+        context.session,
+        context.correlation_id,
+        context.time,
+        context.task,
+        context.ticket,
+    )
+    for text in (session, correlation_id, task, ticket):
+        # Asked here first: a call for each costs more than the look.
+        if type(text) is not str or not (text.isascii() or _is_text(text)):
+            raise RequestError("the request's context is malformed")
+    if time is not None and not isinstance(time, datetime):
         raise RequestError("the request's time is no time")
+    if context.attributes == _NOTHING and context.provenance == _NOTHING:
+        return Context(session, correlation_id, time, task, ticket)
     try:
         facts, origins = snapshot(context.attributes), snapshot(context.provenance)
     except RequestError:

@@ -10,15 +10,21 @@ from agentguard.policy._rule import Tier
 from agentguard.policy._selectors import action_vector, principal_keys, resource_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agentguard.policy._facts import Facts
     from agentguard.policy._set import PolicySet
 
 LIMIT = 20
 
 
-def near_misses(policies: PolicySet, facts: Facts, *, limit: int = LIMIT) -> tuple[NearMiss, ...]:
+def near_misses(
+    policies: PolicySet, facts: Facts, *, limit: int = LIMIT, history: bool = False
+) -> tuple[NearMiss, ...]:
     """Return the rules about this action that did not apply, those that came closest first.
 
+    With `history` also the sequences and limits whose last step this request is, whatever happened before: for a
+    request that came as far as them.
     Closest means that the first failing predicate comes latest: principal, resource, conditions, `unless`.
     Looks at every rule: for denials and explanations, not for the hot path.
     """
@@ -33,8 +39,17 @@ def near_misses(policies: PolicySet, facts: Facts, *, limit: int = LIMIT) -> tup
         if failed is not None:
             depth, predicate = failed
             found.append((depth, NearMiss(rule=rule.id, effect=rule.effect, predicate=predicate)))
+    if history:
+        found += _of_sequences(policies, facts)
     found.sort(key=lambda each: (-each[0], each[1].rule))
     return tuple(miss for _, miss in found[:limit])
+
+
+def _of_sequences(policies: PolicySet, facts: Facts) -> Iterator[tuple[int, NearMiss]]:
+    """Yield what would have stopped the request, had something else happened before."""
+    matched = policies.sequences.match(facts)
+    for entry, _ in matched.stops if matched is not None else ():
+        yield 900, NearMiss(rule=entry.id, effect=entry.effect, predicate=entry.told)
 
 
 def first_failure(rule: CompiledRule, facts: Facts) -> tuple[int, str] | None:

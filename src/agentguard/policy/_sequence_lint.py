@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from agentguard.policy._sequence_step import CompiledStep
 
 
+SHIPPED = "shipped."
+
+
 class Doubt(msgspec.Struct, frozen=True):
     """One thing to look at: `kind` is the name of a lint kind."""
 
@@ -32,6 +35,9 @@ def doubts(sequences: SequenceSet, actions: Sequence[Action]) -> Iterator[Doubt]
     """Yield what is doubtful, in the order of the rules; `actions` are all that are declared."""
     limits = [each for each in sequences.entries if isinstance(each, CompiledLimit)]
     for entry in sequences.entries:
+        if entry.id.startswith(SHIPPED):
+            # What ships names actions that a project need not have, and its bounds are no mistake of the project's.
+            continue
         for name, step in steps_of(entry):
             yield from _about_step(entry, name, step, actions)
         if isinstance(entry, CompiledLimit):

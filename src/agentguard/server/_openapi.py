@@ -208,6 +208,7 @@ def _admin_paths() -> dict[str, Any]:
     policies = {
         "version": "sha256:9f2c",
         "rules": [{"id": "prod-needs-approval", "effect": "require_approval"}],
+        "sequences": [{"id": "few-restarts", "effect": "deny", "count": 5, "per": "1h"}],
     }
     paths = {
         "/v1/actions": _get("List the actions that can be asked for", actions, {"actions": [_ACTION]}),
