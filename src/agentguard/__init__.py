@@ -3,7 +3,8 @@
     from agentguard import Guard, Effect, ActionDenied
 
 `Guard.open(folder, principal=...)` decides in this process, `Guard.connect(url, token)` in the sidecar. Names are
-loaded when they are first used, so importing the package costs next to nothing.
+loaded when they are first used, so importing the package costs next to nothing. An executor that acts on tickets
+needs `TicketVerifier` and `TicketStore`.
 """
 
 from typing import TYPE_CHECKING
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
         Obligation,
         PlanStep,
         Principal,
+        Ticket,
+        TicketError,
     )
-    from agentguard.enforcement import carry_out
+    from agentguard.enforcement import TicketStore, TicketVerifier, carry_out
 
 __all__ = [
     "ActionDenied",
@@ -34,11 +37,17 @@ __all__ = [
     "Obligation",
     "PlanStep",
     "Principal",
+    "Ticket",
+    "TicketError",
+    "TicketStore",
+    "TicketVerifier",
     "__version__",
     "carry_out",
 ]
 
 __version__ = "0.1.0"
+
+_ENFORCEMENT = frozenset(("TicketStore", "TicketVerifier", "carry_out"))
 
 
 def __getattr__(name: str) -> object:
@@ -46,10 +55,10 @@ def __getattr__(name: str) -> object:
         from agentguard import _front
 
         return _front.Guard
-    if name == "carry_out":
+    if name in _ENFORCEMENT:
         from agentguard import enforcement
 
-        return enforcement.carry_out
+        return getattr(enforcement, name)
     if name in __all__:
         from agentguard import core
 

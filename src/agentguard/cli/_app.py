@@ -30,6 +30,7 @@ COMMANDS = {
     "actions": ("actions", "Show the declared actions; verify their files."),
     "audit": ("audit", "Show, follow, export and verify the audit log."),
     "token": ("token", "Issue, verify and revoke tokens; rotate keys."),
+    "ticket": ("ticket", "Look at and revoke execution tickets; export their keys."),
     "agents": ("agents", "Show who asks, since when, and the last decision."),
     "doctor": ("doctor", "Say what is wrong here and how to mend it."),
 }

@@ -78,6 +78,7 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
 def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | None) -> Services:
     from importlib.metadata import version
 
+    from agentguard.assembly import open_ticket_store
     from agentguard.audit import Rejections
     from agentguard.identity import LoginCodes
     from agentguard.server import Services
@@ -99,6 +100,8 @@ def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | N
             settings, host=host or settings.host, port=settings.port if port is None else port
         ),
         blocking=engine.project.config.audit.durability != "os",
+        ticket_keys=engine.ticket_keys,
+        ticket_store=open_ticket_store(engine.state),
     )
 
 

@@ -9,12 +9,13 @@ caller's own objects in place of the decided ones.
 from typing import TYPE_CHECKING
 
 from agentguard.clients._point import AsyncDecider, EnforcementPoint
+from agentguard.clients._sandbox import Sandbox
 from agentguard.clients._session import Session
 
 if TYPE_CHECKING:
     from agentguard.clients._remote import RemoteDecider
 
-__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Session"]
+__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Sandbox", "Session"]
 
 
 def __getattr__(name: str) -> object:

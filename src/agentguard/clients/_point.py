@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
+    from agentguard.clients._sandbox import Sandbox
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -51,6 +53,7 @@ class EnforcementPoint:
 
     `principal` is who acts unless a call names another: one that the host program vouches for, or None where
     the decider knows it, as a sidecar does from the token. `find_principal` returns the principal with an id.
+    `sandboxes` are what this program can run an action in, by the names that rules call them.
     """
 
     def __init__(
@@ -59,9 +62,11 @@ class EnforcementPoint:
         *,
         principal: Principal | str | None,
         find_principal: Callable[[str], Principal] = Principal,
+        sandboxes: Mapping[str, Sandbox] | None = None,
     ) -> None:
         self._decider = decider
         self._find_principal = find_principal
+        self.sandboxes: Mapping[str, Sandbox] = dict(sandboxes or {})
         self._principal = find_principal(principal) if isinstance(principal, str) else principal
 
     def check(
@@ -76,18 +81,30 @@ class EnforcementPoint:
         correlation_id: str = "",
         task: str = "",
         ticket: str = "",
+        reason: str = "",
+        ticket_for: str = "",
         trace: bool = False,
     ) -> Decision:
         """Return the decision, recorded; whatever goes wrong is a deny that says why, never an exception.
 
         Do what `decision.action` and `decision.params` say, not what you asked for, and carry the obligations
-        out on the result. `session`, `correlation_id`, `task` and `ticket` stand over those of `context`. With
-        `trace` the decision lists its near misses even where it is no deny.
+        out on the result. `session`, `correlation_id`, `task`, `ticket` (that of a change) and `reason` stand over
+        those of `context`. `ticket_for` names an executor: what lets the action through then carries an execution
+        ticket for it as `decision.ticket`. With `trace` the decision lists its near misses even where it is no deny.
         """
         try:
-            about = _context(context, session, correlation_id, task, ticket)
-            request = self._request(action, resource, params, principal, about)
-            return self._judge(self._decider.decide(request, trace=trace))
+            about = _context(
+                context,
+                session=session,
+                correlation_id=correlation_id,
+                task=task,
+                ticket=ticket,
+                reason=reason,
+            )
+            request = self._request(
+                action, resource, params, principal=principal, context=about, ticket_for=ticket_for
+            )
+            return self._judge(self._decider.decide(request, trace=trace), about)
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through
             return _deny(error, action, resource, correlation_id)
 
@@ -103,17 +120,28 @@ class EnforcementPoint:
         correlation_id: str = "",
         task: str = "",
         ticket: str = "",
+        reason: str = "",
+        ticket_for: str = "",
         trace: bool = False,
     ) -> Decision:
         """Return the same as `check` without blocking the event loop."""
         try:
-            about = _context(context, session, correlation_id, task, ticket)
-            request = self._request(action, resource, params, principal, about)
+            about = _context(
+                context,
+                session=session,
+                correlation_id=correlation_id,
+                task=task,
+                ticket=ticket,
+                reason=reason,
+            )
+            request = self._request(
+                action, resource, params, principal=principal, context=about, ticket_for=ticket_for
+            )
             if isinstance(self._decider, AsyncDecider):
-                return self._judge(await self._decider.adecide(request, trace=trace))
+                return self._judge(await self._decider.adecide(request, trace=trace), about)
             import asyncio  # loads slowly, and who awaits has it loaded
 
-            return self._judge(await asyncio.to_thread(self._decider.decide, request, trace=trace))
+            return self._judge(await asyncio.to_thread(self._decider.decide, request, trace=trace), about)
         except Exception as error:  # noqa: BLE001 - as in `check`
             return _deny(error, action, resource, correlation_id)
 
@@ -135,11 +163,12 @@ class EnforcementPoint:
                 step if isinstance(step, PlanStep) else msgspec.convert(dict(step), PlanStep)
                 for step in given
             ]
-            about = _context(context, "", "", "", "")
+            about = _context(context)
             requests = [
-                self._request(step.action, step.resource, step.params, principal, about) for step in plan
+                self._request(step.action, step.resource, step.params, principal=principal, context=about)
+                for step in plan
             ]
-            return self._judge_all(self._decider.decide_plan(requests), len(plan))
+            return self._judge_all(self._decider.decide_plan(requests), about, len(plan))
         except Exception as error:  # noqa: BLE001 - as in `check`
             return [_deny(error, *_names(step), "") for step in given]
 
@@ -234,10 +263,19 @@ class EnforcementPoint:
         self.close()
 
     def _request(
-        self, action: str, resource: str, params: dict[str, Any] | None, principal: Any, context: Context
+        self,
+        action: str,
+        resource: str,
+        params: dict[str, Any] | None,
+        *,
+        principal: Any,
+        context: Context,
+        ticket_for: str = "",
     ) -> Request:
         if type(action) is not str or type(resource) is not str:
             raise RequestError("an action and a resource are texts")
+        if type(ticket_for) is not str:
+            raise RequestError("`ticket_for` is an executor's name")
         who = self._principal if principal is None else principal
         if isinstance(who, str):
             who = self._find_principal(who)
@@ -246,30 +284,28 @@ class EnforcementPoint:
         if not isinstance(who, Principal):
             raise RequestError("a principal is an id or a `Principal`")
         copies = {} if params is None else snapshot(params)
-        return Request(principal=who, action=action, resource=resource, params=copies, context=context)
+        return Request(who, action, resource, copies, context, ticket_for)
 
-    def _judge_all(self, decisions: list[Decision], count: int) -> list[Decision]:
+    def _judge_all(self, decisions: list[Decision], context: Context, count: int) -> list[Decision]:
         if len(decisions) != count:
             raise RequestError("the decider answered fewer or more decisions than the plan has steps")
-        return [self._judge(decision) for decision in decisions]
+        return [self._judge(decision, context) for decision in decisions]
 
-    def _judge(self, decision: Decision) -> Decision:
+    def _judge(self, decision: Decision, context: Context) -> Decision:
         if type(decision) is not Decision:
             raise RequestError("the decider answered something else than a decision")
-        known = require_known(decision)
+        known = require_known(decision, context, sandboxes=self.sandboxes)
         log_decision(known)
         return known
 
 
-def _context(context: Context | None, session: str, correlation_id: str, task: str, ticket: str) -> Context:
-    if context is None and not (session or correlation_id or task or ticket):
+def _context(context: Context | None, **texts: str) -> Context:
+    given = {name: value for name, value in texts.items() if value}
+    if context is None and not given:
         return _NO_CONTEXT
-    given = {"session": session, "correlation_id": correlation_id, "task": task, "ticket": ticket}
     if context is not None and not isinstance(context, Context):
         raise RequestError("a context is a `Context`")
-    return msgspec.structs.replace(
-        context or Context(), **{name: value for name, value in given.items() if value}
-    )
+    return msgspec.structs.replace(context or Context(), **given)
 
 
 def _names(step: PlanStep | Mapping[str, Any]) -> tuple[Any, Any]:

@@ -162,6 +162,7 @@ class RemoteDecider:
                 context=_context(request),
                 principal=request.principal.id or None,
                 trace=trace,
+                ticket_for=request.ticket_for,
             )
             return await self._ask("/v1/check", call, lambda answer: read_check(call, answer))
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through

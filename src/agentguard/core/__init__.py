@@ -6,6 +6,7 @@ files, no clock, no randomness, no network, and no library but msgspec.
 """
 
 from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.canonical_json import canonical_hash, canonical_json, read_json_object
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
 from agentguard.core.effect import Effect
 from agentguard.core.errors import (
@@ -22,6 +23,7 @@ from agentguard.core.errors import (
     PolicyError,
     RegistryError,
     RequestError,
+    TicketError,
 )
 from agentguard.core.event import Event, EventKind
 from agentguard.core.fact import (
@@ -55,6 +57,7 @@ from agentguard.core.provenance import Match, Provenance
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
+from agentguard.core.ticket import Ticket
 from agentguard.core.wire import (
     TOKEN_PRINCIPAL,
     CheckCall,
@@ -66,6 +69,9 @@ from agentguard.core.wire import (
     PlanReply,
     PlanStep,
     RequestId,
+    TicketCall,
+    TicketRevocation,
+    TicketRevocationReply,
 )
 
 __all__ = [
@@ -131,9 +137,17 @@ __all__ = [
     "Signer",
     "Sink",
     "SystemClock",
+    "Ticket",
+    "TicketCall",
+    "TicketError",
+    "TicketRevocation",
+    "TicketRevocationReply",
     "action_reference",
+    "canonical_hash",
+    "canonical_json",
     "normalise_action",
     "normalise_resource_id",
+    "read_json_object",
     "resource_type_of",
     "snapshot",
 ]
