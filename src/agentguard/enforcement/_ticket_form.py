@@ -22,8 +22,9 @@ TICKET_TYPE = "agentguard-ticket+jwt"
 ALGORITHM = "Ed25519"
 MAX_TICKET_BYTES = 8_192
 MAX_NAME = 256  # characters of a `jti` or an executor's name
+_SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.([A-Za-z0-9_-]*)", re.ASCII)
 # The last character of 64 bytes in base64url carries two bits; any other would be a second spelling.
-_SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.(?:[A-Za-z0-9_-]{85}[AQgw])?", re.ASCII)
+_SIGNATURE = re.compile(r"[A-Za-z0-9_-]{85}[AQgw]", re.ASCII)
 
 _Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 # Within these bounds arithmetic on times can neither overflow nor lose a second.
@@ -104,6 +105,8 @@ def authentic(text: str, find_key: Callable[[str], OKPKey | None]) -> Ticket:
             code="ticket_unknown_key",
             hint="if the keys were rotated, get the public keys again",
         )
+    if _SIGNATURE.fullmatch(match[2]) is None:
+        raise _wrong_signature()
     return _as_ticket(_payload(text, key))
 
 
@@ -111,7 +114,7 @@ def _payload(text: str, key: OKPKey) -> bytes:
     try:
         payload = deserialize_compact(text, key, algorithms=[ALGORITHM]).payload
     except BadSignatureError:
-        raise TicketError("the ticket's signature is wrong", code="ticket_signature") from None
+        raise _wrong_signature() from None
     except (JoseError, ValueError):
         raise malformed("is no signed ticket") from None
     assert payload is not None
@@ -136,6 +139,10 @@ def _as_ticket(payload: bytes) -> Ticket:
         issued_at=claims.iat,
         expires_at=claims.exp,
     )
+
+
+def _wrong_signature() -> TicketError:
+    return TicketError("the ticket's signature is wrong", code="ticket_signature")
 
 
 def malformed(what: str) -> TicketError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from joserfc.errors import JoseError
@@ -20,8 +20,8 @@ _HINT = "write it with `agentguard ticket keys`, or get it from the sidecar's `/
 class _Key(msgspec.Struct, frozen=True):
     """One public key (RFC 8037); unknown members are ignored, as RFC 7517 says. A private one is refused."""
 
-    kty: str
-    crv: str
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
     x: str
     kid: Annotated[str, Meta(min_length=1)]
     d: None = None
@@ -80,8 +80,8 @@ class KeyFile:
             raise self._invalid((error.strerror or str(error)).lower()) from None
         except (ValueError, RecursionError, JoseError):
             raise self._invalid("is no set of public keys with an issuer") from None
-        if any(key.curve_name != "Ed25519" or key.thumbprint() != key_id for key_id, key in keys.items()):
-            raise self._invalid("has a key that is not Ed25519, or whose `kid` is not its thumbprint")
+        if any(key.thumbprint() != key_id for key_id, key in keys.items()):
+            raise self._invalid("has a key whose `kid` is not its thumbprint")
         return found.issuer, keys
 
     def _invalid(self, what: str) -> ConfigError:

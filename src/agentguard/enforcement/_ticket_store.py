@@ -29,6 +29,7 @@ _BUSY_S = 2.0
 # A row outlives its ticket by this much, so that a clock that is set back a little finds it still.
 _GRACE_S = 60.0
 _MAX_PAGES = 65_536  # of 4 KiB
+_ASK_AGAIN = "ask for a new decision"
 _SCHEMA = (
     "CREATE TABLE spent (jti TEXT PRIMARY KEY, until REAL NOT NULL, revoked INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX spent_until ON spent (until)",
@@ -86,10 +87,11 @@ class TicketStore:
                 )
             if ticket.expires_at <= horizon:
                 raise TicketError("the ticket has expired", code="ticket_expired", hint="compare the clocks")
-            found = self._state_of(database, ticket.jti)
-            if found is not None:
-                what, code = ("revoked", "ticket_revoked") if found else ("used already", "ticket_used")
-                raise TicketError(f"the ticket was {what}", code=code, hint="ask for a new decision")
+            is_revoked = self._state_of(database, ticket.jti)
+            if is_revoked:
+                raise TicketError("the ticket was revoked", code="ticket_revoked", hint=_ASK_AGAIN)
+            if is_revoked is not None:
+                raise TicketError("the ticket was used already", code="ticket_used", hint=_ASK_AGAIN)
             database.execute("INSERT INTO spent VALUES (?, ?, 0)", (ticket.jti, ticket.expires_at))
             self._forget(database, horizon)
 

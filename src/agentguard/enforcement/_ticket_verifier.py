@@ -157,7 +157,9 @@ class TicketVerifier:
         self._store.consume(ticket)
 
     def _refuse(self, error: TicketError, ticket: Ticket | None) -> None:
-        _LOGGER.warning(
+        # Louder where the log is all that remembers it.
+        _LOGGER.log(
+            logging.INFO if self._on_refused is not None else logging.WARNING,
             "a ticket is refused: %s",
             error.code,
             extra={"code": error.code, "jti": ticket.jti if ticket is not None else ""},
