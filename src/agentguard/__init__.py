@@ -4,13 +4,14 @@
 
 `Guard.open(folder, principal=...)` decides in this process, `Guard.connect(url, token)` in the sidecar. Names are
 loaded when they are first used, so importing the package costs next to nothing. An executor that acts on tickets
-needs `TicketVerifier` and `TicketStore`.
+needs `TicketVerifier` and `TicketStore`, or `SidecarTickets`.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentguard._front import Guard
+    from agentguard.clients import SidecarTickets
     from agentguard.core import (
         ActionDenied,
         AgentGuardError,
@@ -37,6 +38,7 @@ __all__ = [
     "Obligation",
     "PlanStep",
     "Principal",
+    "SidecarTickets",
     "Ticket",
     "TicketError",
     "TicketStore",
@@ -55,6 +57,10 @@ def __getattr__(name: str) -> object:
         from agentguard import _front
 
         return _front.Guard
+    if name == "SidecarTickets":
+        from agentguard import clients
+
+        return clients.SidecarTickets
     if name in _ENFORCEMENT:
         from agentguard import enforcement
 

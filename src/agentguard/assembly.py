@@ -19,7 +19,7 @@ from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
 from agentguard.core import Clock, ConfigError, Location, Principal, SystemClock
 from agentguard.documents import find_documents
-from agentguard.enforcement import TicketIssuer, TicketStore
+from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
 from agentguard.identity import (
     AdminToken,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentguard.audit import Verification
+    from agentguard.enforcement import TicketStore
 
 _log = logging.getLogger("agentguard.policy")
 
@@ -221,6 +222,9 @@ def open_ticket_store(state: StateFolder) -> TicketStore:
     Raises:
         TicketError: it cannot be used (`ticket_store_unavailable`).
     """
+    # SQLite loads slowly, and only the sidecar needs it.
+    from agentguard.enforcement import TicketStore
+
     return TicketStore(state.path / "tickets.sqlite")
 
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentguard.clients import EnforcementPoint
-from agentguard.core import ActionDenied, Context, Effect, Obligation
+from agentguard.clients._sandbox import confined
+from agentguard.core import ActionDenied, Context, Effect, Obligation, Principal, Request, RequestError
 from scripted_decider import ScriptedDecider, decided
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentguard.core import Decision, Request
+    from agentguard.core import Decision
 
 
 def asking(*names: str) -> Callable[[Request], Decision]:
@@ -138,3 +139,9 @@ def test_a_ticket_is_asked_for_by_name() -> None:
     assert (decider.requests[0].ticket_for, decider.requests[0].context.ticket) == ("deployer", "CHG-7")
     asked: Any = 5
     assert point.check("act", resource="a/b", ticket_for=asked).effect is Effect.DENY
+
+
+def test_a_sandbox_that_is_gone_by_then_is_missed() -> None:
+    request = Request(Principal("agent"), "act", "a/b")
+    with pytest.raises(RequestError, match="no sandbox `jail`"):
+        confined(asking("jail")(request), lambda: None, {}, is_async=False)

@@ -23,6 +23,10 @@ TYPES = {
         "PlanReply",
         "ObserveCall",
         "Outcome",
+        "Ticket",
+        "TicketCall",
+        "TicketRevocation",
+        "TicketRevocationReply",
         "Action",
         "ErrorBody",
     )

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from agentguard.core import Ticket
+from agentguard import SidecarTickets
+from agentguard.core import Ticket, TicketError
 from agentguard.enforcement import KeyFile, read_ticket
 from sidecar import ADMIN, AGENT, World, running
 from tickets import ACTION, AUDIT_ID, PARAMS, RESOURCE, Desk, Moment
@@ -180,3 +182,49 @@ def test_a_check_hands_on_who_the_ticket_is_for_and_why_it_asks(world: TicketWor
     assert reply.status == 200
     (asked,) = world.decider.requests
     assert (asked.ticket_for, asked.context.reason) == ("deployer", "the index is full")
+
+
+def remote(world: TicketWorld, token: str = AGENT) -> SidecarTickets:
+    return SidecarTickets(f"http://127.0.0.1:{world.port}", token)
+
+
+def test_an_executor_has_the_sidecar_use_its_tickets_up(world: TicketWorld) -> None:
+    text = world.desk.issue(executor=EXECUTOR)
+    with remote(world) as tickets:
+        known = tickets.consume(text, principal="deploy-agent", **CALL)
+        assert (known.audit_id, known.audience) == (AUDIT_ID, EXECUTOR)
+        with pytest.raises(TicketError) as error:
+            tickets.consume(text, **CALL)
+        assert error.value.code == "ticket_used"
+        written = json.dumps(PARAMS, indent=2).encode()
+        assert tickets.consume(world.desk.issue(executor=EXECUTOR), **{**CALL, "params": written}).jti
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"action": "delete-deployment@1"}, "ticket_action"),
+        ({"params": {"n": 2**53}}, "ticket_params"),
+        ({"params": '{"n": 1, "n": 1}'}, "ticket_params"),
+    ],
+)
+def test_an_executor_is_told_why_not(world: TicketWorld, changes: dict[str, Any], code: str) -> None:
+    with remote(world) as tickets, pytest.raises(TicketError) as error:
+        tickets.consume(world.desk.issue(executor=EXECUTOR), **{**CALL, **changes})
+    assert error.value.code == code
+
+
+def test_an_executor_that_gets_no_answer_does_nothing(world: TicketWorld, tmp_path: Path) -> None:
+    text = world.desk.issue(executor=EXECUTOR)
+    with remote(world, "expired") as tickets, pytest.raises(TicketError, match="refused the token") as error:
+        tickets.consume(text, **CALL)
+    assert error.value.code == "ticket_store_unavailable"
+    for path in tmp_path.glob("tickets.sqlite*"):
+        path.unlink()
+    (tmp_path / "tickets.sqlite").mkdir()
+    tickets = remote(world)
+    with pytest.raises(TicketError, match="HTTP status 503"):
+        tickets.consume(text, **CALL)
+    tickets.close()
+    with pytest.raises(TicketError, match="was closed"):
+        tickets.consume(text, **CALL)

@@ -14,8 +14,9 @@ from agentguard.clients._session import Session
 
 if TYPE_CHECKING:
     from agentguard.clients._remote import RemoteDecider
+    from agentguard.clients._tickets import SidecarTickets
 
-__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Sandbox", "Session"]
+__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Sandbox", "Session", "SidecarTickets"]
 
 
 def __getattr__(name: str) -> object:
@@ -24,4 +25,8 @@ def __getattr__(name: str) -> object:
         from agentguard.clients._remote import RemoteDecider
 
         return RemoteDecider
+    if name == "SidecarTickets":
+        from agentguard.clients._tickets import SidecarTickets
+
+        return SidecarTickets
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

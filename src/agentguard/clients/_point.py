@@ -300,9 +300,9 @@ class EnforcementPoint:
 
 
 def _context(context: Context | None, **texts: str) -> Context:
-    given = {name: value for name, value in texts.items() if value}
-    if context is None and not given:
+    if context is None and not any(texts.values()):
         return _NO_CONTEXT
+    given = {name: value for name, value in texts.items() if value}
     if context is not None and not isinstance(context, Context):
         raise RequestError("a context is a `Context`")
     return msgspec.structs.replace(context or Context(), **given)

@@ -16,7 +16,14 @@ from agentguard.clients._breaker import Breaker
 from agentguard.clients._channel import Channel, ChannelError, late
 from agentguard.clients._deny import deny
 from agentguard.clients._loop import LoopThread
-from agentguard.clients._reply import ReplyError, read_check, read_nothing, read_plan
+from agentguard.clients._reply import (
+    ReplyError,
+    TicketRefusedError,
+    read_check,
+    read_consumed,
+    read_nothing,
+    read_plan,
+)
 from agentguard.core import (
     AuditError,
     CheckCall,
@@ -26,6 +33,7 @@ from agentguard.core import (
     PlanCall,
     PlanStep,
     RequestError,
+    TicketError,
     snapshot,
 )
 
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from agentguard.clients._channel import Answer
-    from agentguard.core import Decision, Observation, Outcome, Request
+    from agentguard.core import Decision, Observation, Outcome, Request, Ticket, TicketCall
 
 T = TypeVar("T")
 
@@ -131,6 +139,17 @@ class RemoteDecider:
         if problem:
             raise RequestError(f"the observation is not taken in: {problem}", code="observation_lost")
 
+    def consume_ticket(self, call: TicketCall, digest: str) -> Ticket:
+        """Have the sidecar use a ticket up; `digest` is the canonical hash of the call's parameters.
+
+        Raises:
+            TicketError: it did not say that it has; nothing may be done.
+        """
+        found = self._wait(self._consume(call, digest), _no_ticket)
+        if isinstance(found, TicketError):
+            raise found
+        return found
+
     def close(self) -> None:
         """Close the connections; a later `decide` denies. Idempotent."""
         self._finalizer()
@@ -192,6 +211,16 @@ class RemoteDecider:
             return _reason(error)
         return ""
 
+    async def _consume(self, call: TicketCall, digest: str) -> Ticket | TicketError:
+        try:
+            return await self._ask(
+                "/v1/tickets/consume", call, lambda answer: read_consumed(call, digest, answer)
+            )
+        except TicketRefusedError as error:
+            return error.error
+        except Exception as error:  # noqa: BLE001 - becomes the TicketError that the method promises
+            return _no_ticket(_reason(error))
+
     async def _ask(self, path: str, call: msgspec.Struct, read: Callable[[Answer], T]) -> T:
         """Return what `read` makes of the answer, telling the breaker how it went."""
         body = msgspec.json.encode(call)
@@ -238,6 +267,14 @@ def _reason(error: Exception) -> str:
     # Its text may quote a parameter.
     _LOGGER.error("asking the sidecar failed: %s", type(error).__name__)
     return f"asking the sidecar failed: {type(error).__name__}"
+
+
+def _no_ticket(reason: str) -> TicketError:
+    return TicketError(
+        f"the ticket is not known to be used up: {reason}",
+        code="ticket_store_unavailable",
+        hint="do nothing, and ask for a new decision",
+    )
 
 
 def _base(url: str) -> str:

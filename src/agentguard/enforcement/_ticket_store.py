@@ -79,7 +79,8 @@ class TicketStore:
         """
         with self._writing() as database:
             made_at, horizon = self._bounds(database)
-            if ticket.issued_at < made_at:
+            # Tickets carry their time in whole microseconds.
+            if ticket.issued_at + 1e-6 < made_at:
                 raise TicketError(
                     "the ticket is older than the store, which cannot know whether it was used",
                     code="ticket_older_than_store",
