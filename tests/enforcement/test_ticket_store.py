@@ -96,9 +96,30 @@ def test_what_expired_is_forgotten_and_counts_no_more_when_the_clock_goes_back(
 def test_a_clock_that_was_ahead_for_a_while_does_not_stop_the_store(store: TicketStore, now: Moment) -> None:
     store.consume(ticket("t-1"))
     now.at = NOW + 1e6
-    store.consume(ticket("t-2", issued_at=NOW + 30))
+    store.consume(ticket("t-2", issued_at=NOW + 1e6))
     now.at = NOW + 61
     store.consume(ticket("t-3", issued_at=NOW + 61))
+
+
+def test_a_ticket_that_expires_while_it_waits_is_refused(store: TicketStore, now: Moment) -> None:
+    now.at = NOW + 60
+    assert refused(store, ticket()) == "ticket_expired"
+
+
+def test_another_store_of_the_same_process_drops_no_lock(
+    store: TicketStore, tmp_path: Path, now: Moment
+) -> None:
+    # POSIX: who closes a file gives up all locks of his process on it. SQLite's last one out removes the log.
+    path, log = tmp_path / "tickets.sqlite", tmp_path / "tickets.sqlite-wal"
+    store.consume(ticket("t-1"))
+    other = TicketStore(path, now=now)
+    before = log.stat().st_ino
+    visit = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM spent').fetchall(); c.close()"
+    subprocess.run([sys.executable, "-c", visit, str(path)], timeout=30, check=True)
+    assert log.exists()
+    assert log.stat().st_ino == before
+    other.close()
+    assert refused(store, ticket("t-1")) == "ticket_used"
 
 
 def test_a_new_store_refuses_what_came_before_it(store: TicketStore, tmp_path: Path, now: Moment) -> None:

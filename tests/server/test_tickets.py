@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from agentguard import SidecarTickets
+from agentguard import Guard, SidecarTickets
 from agentguard.core import Ticket, TicketError
 from agentguard.enforcement import KeyFile, read_ticket
 from sidecar import ADMIN, AGENT, World, running
@@ -228,3 +228,10 @@ def test_an_executor_that_gets_no_answer_does_nothing(world: TicketWorld, tmp_pa
     tickets.close()
     with pytest.raises(TicketError, match="was closed"):
         tickets.consume(text, **CALL)
+
+
+def test_a_guard_at_the_sidecar_asks_for_a_ticket_and_says_why(world: TicketWorld) -> None:
+    with Guard.connect(f"http://127.0.0.1:{world.port}", AGENT) as guard:
+        guard.check("restart-deployment", resource="staging/api", ticket_for="deployer", reason="it is full")
+    (asked,) = world.decider.requests
+    assert (asked.ticket_for, asked.context.reason) == ("deployer", "it is full")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.assembly import Engine, Tokens
+    from agentguard.enforcement import TicketStore
     from agentguard.server import Services
 
 
@@ -41,7 +43,7 @@ def command(
     (`agentguard token admin`). Changed policy files are taken up while it runs. On Ctrl-C or SIGTERM requests
     in flight are finished and the log's head is signed. With --json one line says where it is.
     """
-    from agentguard.assembly import Engine, load_project, open_tokens
+    from agentguard.assembly import Engine, load_project, open_ticket_store, open_tokens
     from agentguard.server import serve
 
     project = load_project(folder)
@@ -49,9 +51,10 @@ def command(
     tokens = open_tokens(project)
     engine = Engine(project, keeps_sessions=True)
     try:
-        services = _services(engine, tokens, host=host, port=port)
-        link = sys.stdout.isatty() if login_link is None else login_link
-        return serve(services, on_started=_announcement(engine, services, output, link=link))
+        with contextlib.closing(open_ticket_store(engine.state)) as tickets:
+            services = _services(engine, tokens, tickets, host=host, port=port)
+            link = sys.stdout.isatty() if login_link is None else login_link
+            return serve(services, on_started=_announcement(engine, services, output, link=link))
     finally:
         engine.close()
 
@@ -75,10 +78,11 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
     return announce
 
 
-def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | None) -> Services:
+def _services(
+    engine: Engine, tokens: Tokens, tickets: TicketStore, *, host: str | None, port: int | None
+) -> Services:
     from importlib.metadata import version
 
-    from agentguard.assembly import open_ticket_store
     from agentguard.audit import Rejections
     from agentguard.identity import LoginCodes
     from agentguard.server import Services
@@ -101,7 +105,7 @@ def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | N
         ),
         blocking=engine.project.config.audit.durability != "os",
         ticket_keys=engine.ticket_keys,
-        ticket_store=open_ticket_store(engine.state),
+        ticket_store=tickets,
     )
 
 

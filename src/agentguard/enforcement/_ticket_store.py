@@ -6,8 +6,10 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +67,8 @@ class TicketStore:
         self._now = now
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._owner = self._inode = 0
+        self._inode = 0
+        _stores.add(self)
         with self._lock, self._failing_closed():
             self._connected()
 
@@ -86,7 +89,7 @@ class TicketStore:
                     code="ticket_older_than_store",
                     hint="ask for a new decision; a store that is new refuses what came before it",
                 )
-            if ticket.expires_at <= horizon:
+            if ticket.expires_at <= max(horizon, self._now()):
                 raise TicketError("the ticket has expired", code="ticket_expired", hint="compare the clocks")
             is_revoked = self._state_of(database, ticket.jti)
             if is_revoked:
@@ -141,8 +144,14 @@ class TicketStore:
         """Close the file; used again, the store opens it again. Idempotent."""
         with self._lock:
             connection, self._connection = self._connection, None
-            if connection is not None and self._owner == os.getpid():
+            if connection is not None:
                 connection.close()
+
+    def abandon(self) -> object:
+        """Let go of the file without closing it, and return what holds it: for the child after a fork."""
+        self._lock = threading.Lock()
+        connection, self._connection = self._connection, None
+        return connection
 
     def _forget(self, database: sqlite3.Connection, horizon: float) -> None:
         """Drop what has expired, and remember up to which time that is."""
@@ -183,20 +192,18 @@ class TicketStore:
             is_there = self._path.stat().st_ino == self._inode
         except FileNotFoundError:
             is_there = False
-        # SQLite's connections do not survive a fork; the parent's is left alone. And who kept writing to a file
-        # that was deleted would agree with nobody.
-        if self._connection is None or self._owner != os.getpid() or not is_there:
-            self._connection, self._owner = self._open(), os.getpid()
+        # Who kept writing to a file that was deleted would agree with nobody.
+        if self._connection is None or not is_there:
+            self._connection = self._open()
             self._inode = self._path.stat().st_ino
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        os.close(descriptor)
         lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             # Two that make the file at once: SQLite itself does not wait for the change to WAL.
             fcntl.flock(lock, fcntl.LOCK_EX)
+            _make(self._path)
             database = sqlite3.connect(
                 self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
@@ -240,6 +247,32 @@ class TicketStore:
                 code="ticket_store_unavailable",
                 hint=f"look at `{self._path}`, its permissions and the disk",
             ) from None
+
+
+_stores: weakref.WeakSet[TicketStore] = weakref.WeakSet()
+_inherited: list[object] = []
+
+
+def _after_fork_in_child() -> None:
+    # SQLite's connections do not survive a fork: the child neither uses nor closes its parent's. Another thread of
+    # the parent may have held the lock.
+    _inherited.extend(store.abandon() for store in _stores)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _make(path: Path) -> None:
+    """Make the file for its owner alone, unless it is there.
+
+    INVARIANT: a file that is there is never opened here. To close it again would drop the locks of every SQLite
+    connection that this process has to it.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise OSError("it is no plain file") from None
 
 
 def _pragma(database: sqlite3.Connection, text: str) -> Any:
