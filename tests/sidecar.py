@@ -87,9 +87,11 @@ class TableDecider:
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
     closed: int = 0
+    requests: list[Request] = field(default_factory=list)
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         del trace
+        self.requests.append(request)
         if request.resource == "boom":
             raise RuntimeError("a secret detail")
         if request.resource == "slow/thing":

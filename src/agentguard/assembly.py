@@ -19,10 +19,12 @@ from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
 from agentguard.core import Clock, ConfigError, Location, Principal, SystemClock
 from agentguard.documents import find_documents
+from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
 from agentguard.identity import (
     AdminToken,
     StateFolder,
+    TicketKeys,
     TokenIssuer,
     TokenKeys,
     TokenVerifier,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from agentguard.audit import Verification
     from agentguard.core import EventStore
+    from agentguard.enforcement import TicketStore
 
 _log = logging.getLogger("agentguard.policy")
 
@@ -174,6 +177,7 @@ class Engine:
             max_segment_bytes=config.audit.max_segment_bytes,
             reserve_bytes=config.audit.reserve_bytes,
         )
+        self.ticket_keys = TicketKeys(self.state)
         self._keeper = Keeper(self.state.path) if keeps_sessions else None
         self.pdp = PolicyDecisionPoint(
             project.world(),
@@ -182,6 +186,7 @@ class Engine:
             clock=clock,
             history=self._keeper.history if self._keeper else None,
             flow=self._keeper.flow if self._keeper else None,
+            tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
@@ -239,6 +244,30 @@ def read_events(config: Config) -> EventStore | None:
     from agentguard.backends import SqliteEventStore
 
     return SqliteEventStore(config.events_file) if config.events_file.exists() else None
+
+
+def open_tickets(
+    project: Project, environ: Mapping[str, str] | None = None
+) -> tuple[TicketKeys, StateFolder]:
+    """Return the keys of the project's execution tickets, made if there are none yet, and where they are.
+
+    Raises:
+        ConfigError: the state folder cannot be used.
+    """
+    state = StateFolder.open(project.config.project.id, os.environ if environ is None else environ)
+    return TicketKeys(state), state
+
+
+def open_ticket_store(state: StateFolder) -> TicketStore:
+    """Return the sidecar's store of used tickets, for executors that have none of their own.
+
+    Raises:
+        TicketError: it cannot be used (`ticket_store_unavailable`).
+    """
+    # SQLite loads slowly, and only the sidecar needs it.
+    from agentguard.enforcement import TicketStore
+
+    return TicketStore(state.path / "tickets.sqlite")
 
 
 def verify_audit(

@@ -152,7 +152,7 @@ class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Tokens."""
+    """Tokens and tickets."""
 
     token_ttl_s: Annotated[
         int,
@@ -164,6 +164,9 @@ class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audience: Annotated[_Text, Meta(description="the `aud` claim that tokens carry and must carry")] = (
         "agentguard"
     )
+    ticket_ttl_s: Annotated[
+        int, Meta(ge=1, le=60, description="how long an execution ticket lives, in seconds")
+    ] = 60
 
 
 class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,6 +25,10 @@ TYPES = {
         "RegradeCall",
         "VouchCall",
         "Outcome",
+        "Ticket",
+        "TicketCall",
+        "TicketRevocation",
+        "TicketRevocationReply",
         "Action",
         "ErrorBody",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from agentguard.cli._exit import of_effect
 from agentguard.cli._options import Asked, nearest_action, output_options, project_option, request_options
@@ -22,12 +23,16 @@ SHOWN_MISSES = 3
 @click.command("check", short_help="Decide one request, on record.")
 @request_options
 @click.option("--trace", is_flag=True, help="Show every rule about the action that did not apply, and why.")
+@click.option(
+    "--ticket-for", metavar="EXECUTOR", default="", help="Ask for an execution ticket for EXECUTOR."
+)
 @project_option
 @output_options
 def command(
     *,
     asked: Asked,
     trace: bool,
+    ticket_for: str,
     folder: Path,
     output: Output,
 ) -> int:
@@ -44,7 +49,7 @@ def command(
     from agentguard.assembly import Engine, load_project
 
     project = load_project(folder)
-    request = asked.request(project)
+    request = msgspec.structs.replace(asked.request(project), ticket_for=ticket_for)
     engine = Engine(project)
     try:
         # Near misses explain a denial, so they are always looked for here.
@@ -103,4 +108,6 @@ def _facts(decision: Decision) -> list[str]:
         lines.append("needs: " + ", ".join(decision.required_privileges))
     if decision.audit_id:
         lines.append(f"record {decision.audit_id}, policy {decision.policy_version[:19]}")
+    if decision.ticket:
+        lines.append(f"ticket {decision.ticket}")
     return lines

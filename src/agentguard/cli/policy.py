@@ -33,7 +33,7 @@ def validate(paths: tuple[Path, ...], *, strict: bool, folder: Path, output: Out
     """Say what is wrong, or probably not meant, in the rules.
 
     Without PATHS the project's own rule files are looked at. A conflict is shown with a request that both rules
-    apply to.
+    apply to. An obligation that nobody can keep ends with exit code 3, and with --strict a conflict too.
     """
     from agentguard.assembly import load_project
     from agentguard.documents import find_documents
@@ -54,7 +54,9 @@ def validate(paths: tuple[Path, ...], *, strict: bool, folder: Path, output: Out
         "findings": [_finding_data(each) for each in findings],
     }
     output.result(data, lambda: _show_findings(policies, findings))
-    refused = conflicts and (strict or project.config.policy.strict)
+    # A rule that asks for what nobody can do is never meant: it denies, whatever it says.
+    unkept = any(each.kind is LintKind.UNKNOWN_OBLIGATION for each in findings)
+    refused = unkept or (conflicts and (strict or project.config.policy.strict))
     return ExitCode.CONFIGURATION if refused else ExitCode.ALLOW
 
 

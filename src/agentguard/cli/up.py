@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.assembly import Engine, Events, Tokens
+    from agentguard.enforcement import TicketStore
     from agentguard.server import Services
 
 
@@ -42,7 +43,7 @@ def command(
     (`agentguard token admin`). Changed policy files are taken up while it runs. On Ctrl-C or SIGTERM requests
     in flight are finished and the log's head is signed. With --json one line says where it is.
     """
-    from agentguard.assembly import Engine, Events, load_project, open_tokens
+    from agentguard.assembly import Engine, Events, load_project, open_ticket_store, open_tokens
     from agentguard.server import serve
 
     project = load_project(folder)
@@ -54,7 +55,9 @@ def command(
         engine.warm()
         events = Events(project.config)
         open_parts.callback(events.close)
-        services = _services(engine, tokens, events, host=host, port=port)
+        tickets = open_ticket_store(engine.state)
+        open_parts.callback(tickets.close)
+        services = _services(engine, tokens, events, tickets, host=host, port=port)
         link = sys.stdout.isatty() if login_link is None else login_link
         return serve(services, on_started=_announcement(engine, services, output, link=link))
 
@@ -79,7 +82,13 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
 
 
 def _services(
-    engine: Engine, tokens: Tokens, events: Events, *, host: str | None, port: int | None
+    engine: Engine,
+    tokens: Tokens,
+    events: Events,
+    tickets: TicketStore,
+    *,
+    host: str | None,
+    port: int | None,
 ) -> Services:
     from importlib.metadata import version
 
@@ -106,6 +115,8 @@ def _services(
         ),
         blocking=engine.project.config.audit.durability != "os",
         events=events.store,
+        ticket_keys=engine.ticket_keys,
+        ticket_store=tickets,
     )
 
 

@@ -6,6 +6,7 @@ files, no clock, no randomness, no network, and no library but msgspec.
 """
 
 from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.canonical_json import canonical_hash, canonical_json, read_json_object
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
 from agentguard.core.effect import Effect
 from agentguard.core.errors import (
@@ -23,6 +24,7 @@ from agentguard.core.errors import (
     PolicyError,
     RegistryError,
     RequestError,
+    TicketError,
 )
 from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
 from agentguard.core.fact import (
@@ -61,6 +63,7 @@ from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouc
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
+from agentguard.core.ticket import Ticket
 from agentguard.core.wire import (
     TOKEN_PRINCIPAL,
     CheckCall,
@@ -73,6 +76,9 @@ from agentguard.core.wire import (
     PlanStep,
     RegradeCall,
     RequestId,
+    TicketCall,
+    TicketRevocation,
+    TicketRevocationReply,
     VouchCall,
 )
 
@@ -151,11 +157,19 @@ __all__ = [
     "StoredEvent",
     "Subscription",
     "SystemClock",
+    "Ticket",
+    "TicketCall",
+    "TicketError",
+    "TicketRevocation",
+    "TicketRevocationReply",
     "VouchCall",
     "Vouched",
     "action_reference",
+    "canonical_hash",
+    "canonical_json",
     "normalise_action",
     "normalise_resource_id",
+    "read_json_object",
     "resource_type_of",
     "snapshot",
 ]

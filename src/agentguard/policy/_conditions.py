@@ -34,7 +34,7 @@ MAX_PATTERN = 4096
 ABSENT: Any = object()
 _NUMBERS = (int, float)
 _CLOCK = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
-_CONTEXT_FIELDS = frozenset(("session", "correlation_id", "task", "ticket"))
+_CONTEXT_FIELDS = frozenset(("session", "correlation_id", "task", "ticket", "reason"))
 _ATOMS = (str, int, float, bool, type(None))
 
 

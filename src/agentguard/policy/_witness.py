@@ -284,7 +284,7 @@ def _contexts(one: CompiledRule, other: CompiledRule) -> Iterable[Context]:
 
 
 def _with(context: Context, name: str, value: Any) -> Context:
-    if name in ("session", "correlation_id", "task", "ticket"):
+    if name in ("session", "correlation_id", "task", "ticket", "reason"):
         return msgspec.structs.replace(context, **{name: str(value)})
     return msgspec.structs.replace(context, attributes={**context.attributes, name: value})
 

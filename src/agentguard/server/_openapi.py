@@ -16,6 +16,10 @@ from agentguard.core import (
     PlanCall,
     PlanReply,
     RegradeCall,
+    Ticket,
+    TicketCall,
+    TicketRevocation,
+    TicketRevocationReply,
     VouchCall,
 )
 from agentguard.server._agents import AgentSeen
@@ -116,8 +120,23 @@ _ALWAYS = ("400", "401", "403", "408", "413", "421")
 
 def openapi() -> dict[str, Any]:
     """Return the description as an OpenAPI 3.1 document."""
-    calls = (CheckCall, CheckReply, PlanCall, PlanReply, ObserveCall, Outcome, RegradeCall, VouchCall)
-    types = (*calls, Action, AgentSeen, ErrorBody)
+    types = (
+        CheckCall,
+        CheckReply,
+        PlanCall,
+        PlanReply,
+        ObserveCall,
+        Outcome,
+        RegradeCall,
+        VouchCall,
+        TicketCall,
+        Ticket,
+        TicketRevocation,
+        TicketRevocationReply,
+        Action,
+        AgentSeen,
+        ErrorBody,
+    )
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -128,7 +147,13 @@ def openapi() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "http://127.0.0.1:8787"}],
-        "paths": {**_agent_paths(), **_label_paths(), **_admin_paths(), **_watch_paths()},
+        "paths": {
+            **_agent_paths(),
+            **_label_paths(),
+            **_ticket_paths(),
+            **_admin_paths(),
+            **_watch_paths(),
+        },
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -195,6 +220,50 @@ def _label_paths() -> dict[str, Any]:
         path["post"]["security"] = [{"person": []}, {"admin": []}]
         path["post"]["responses"] |= _errors("404", "409", "503")
     return {"/v1/regrade": change, "/v1/vouch": vouch}
+
+
+def _ticket_paths() -> dict[str, Any]:
+    jti = "vKx3yZ1mQb8Jt0aWcRr9lA"
+    call = {
+        "ticket": "eyJ0eXAiOiJhZ2VudGd1YXJkLXRpY2tldCtqd3QiLC...",
+        **_STEP,
+        "action": "restart-deployment@1",
+    }
+    ticket = {
+        "jti": jti,
+        "issuer": "agentguard:my-project-1a2b3c",
+        "audience": "deployer",
+        "principal": "deploy-agent",
+        "on_behalf_of": [],
+        "action": "restart-deployment@1",
+        "resource": "prod/api",
+        "params_hash": "sha256:0c5e...",
+        "audit_id": _DECISION["audit_id"],
+        "issued_at": 1769860800.25,
+        "expires_at": 1769860860.25,
+    }
+    key = {"kty": "OKP", "crv": "Ed25519", "x": "11qY...", "kid": "kPrK...", "alg": "Ed25519", "use": "sig"}
+    keys = {"issuer": ticket["issuer"], "keys": [key]}
+    listed = _object({"issuer": {"type": "string"}, "keys": {"type": "array", "items": {"type": "object"}}})
+    paths = {
+        "/v1/tickets/consume": _post("Use a ticket up", "TicketCall", call, "Ticket", ticket),
+        "/v1/tickets/revoke": _post(
+            "Revoke a ticket that is not used yet",
+            "TicketRevocation",
+            {"jti": jti},
+            "TicketRevocationReply",
+            {"in_time": True},
+        ),
+        "/v1/tickets/keys": _get("Give the public keys of tickets (JWK Set)", listed, keys, admin=False),
+    }
+    paths["/v1/tickets/revoke"]["post"]["security"] = [{"admin": []}]
+    content = {"application/json": {"schema": _ref("ErrorBody")}}
+    for name in ("consume", "revoke"):
+        answers = paths[f"/v1/tickets/{name}"]["post"]["responses"]
+        answers["200"]["description"] = "Done"
+        answers["409"] = {"description": "The ticket is refused; the code says why", "content": content}
+        answers["503"] = {"description": "The store or the log does not work", "content": content}
+    return paths
 
 
 def _admin_paths() -> dict[str, Any]:

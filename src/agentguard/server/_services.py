@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from agentguard.audit import LogState, Rejections
     from agentguard.core import Action, Decider, LabelKeeper, Principal
-    from agentguard.identity import LoginCodes, VerifiedToken
+    from agentguard.enforcement import TicketStore
+    from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
 
 
 class ServedLog(AuditLog, Protocol):
@@ -30,7 +31,9 @@ class Services:
 
     `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
-    `ready` lists what is wrong; nothing wrong means ready. Without `events` there are none to show.
+    Without `events` there are none to show. With `ticket_keys` and `ticket_store` it keeps tickets for executors
+    that have no store of their own; without, those are refused. `ready` lists what is wrong; nothing wrong means
+    ready.
     """
 
     decider: Decider
@@ -48,3 +51,5 @@ class Services:
     settings: ServerSettings = field(default_factory=ServerSettings)
     blocking: bool = False
     events: EventStore | None = None
+    ticket_keys: TicketKeys | None = None
+    ticket_store: TicketStore | None = None
