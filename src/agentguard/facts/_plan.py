@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.core import FACTS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,6 +23,13 @@ SCHEMES = {
     **dict.fromkeys(("host", "http", "https", "ws", "wss", "ftp", "ssh"), ("net",)),
 }  # fmt: skip
 _EACH = "*"
+# What a source can state where that is not its whole family.
+_ONLY = {
+    "rows": ("data.rows",),
+    "bytes": ("data.bytes",),
+    "attachment-bytes": ("mail.attachment_bytes", "mail.unparsed"),
+    "port": ("net.port", "net.suspicious_port", "net.unparsed"),
+}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -68,3 +77,11 @@ def values_at(params: Any, path: tuple[str, ...]) -> Iterator[Any]:
                 yield from values_at(item, path[1:])
     elif isinstance(params, dict) and path[0] in params:
         yield from values_at(params[path[0]], path[1:])
+
+
+def stated_by(source: str) -> frozenset[str]:
+    """Return the names of the facts that an argument declared as `source` can state."""
+    kind = source.partition(":")[0]
+    if kind in _ONLY:
+        return frozenset(_ONLY[kind])
+    return frozenset(name for name, spec in FACTS.items() if spec.family in FAMILIES[kind])

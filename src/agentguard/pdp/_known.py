@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentguard.enforcement import obligation_problem
+from agentguard.facts import FactExtractor
 from agentguard.policy import LintFinding, PolicySet, lint
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class _Known:
     def __init__(self, registry: ActionRegistry, inventory: Inventory) -> None:
         self._registry = registry
         self._inventory = inventory
+        self._facts = FactExtractor()
         self.actions: Sequence[Action] = list(registry)
         self.principals: Mapping[str, Principal] = inventory.principals
         self.resources: Sequence[Resource] = [
@@ -42,3 +44,7 @@ class _Known:
         """Return what tells whether parameters pass the schema of `action`."""
         compiled = self._registry.resolve(action.reference)
         return lambda params: compiled is not None and compiled.check(params) is None
+
+    def facts_stated(self, action: Action, resource_id: str) -> frozenset[str]:
+        """Return the names of all facts that requests for `action` on that resource can state."""
+        return self._facts.stated(action, resource_id)

@@ -121,7 +121,8 @@ class PolicyDecisionPoint:
                 inside = world.facts_about(action, params, resource)
                 origins = self.flow.trace((principal.id, context.session), params, action.action.name)
                 facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
-                _set(decision, "near_misses", near_misses(world.policies, facts))
+                misses = near_misses(world.policies, facts, conceal=bool(action.secret_paths))
+                _set(decision, "near_misses", misses)
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)
         except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
