@@ -148,7 +148,7 @@ def _tests(condition: ProvenanceCondition, *, forbids: bool) -> Iterator[OriginT
         levels = _many(condition.integrity)
         yield lambda label, _: label.integrity in levels
     if condition.confidentiality is not None:
-        allowed = _sensitivities(condition.confidentiality)
+        allowed = levels_of(condition.confidentiality)
         yield lambda label, _: label.confidentiality in allowed
     if condition.category is not None:
         wanted = frozenset(_many(condition.category))
@@ -177,9 +177,12 @@ def _sources(patterns: tuple[str, ...], *, forbids: bool) -> OriginTest:
     return test
 
 
-def _sensitivities(
-    wanted: SensitivityRange | Sensitivity | tuple[Sensitivity, ...],
-) -> frozenset[Sensitivity]:
+def levels_of(wanted: SensitivityRange | Sensitivity | tuple[Sensitivity, ...]) -> frozenset[Sensitivity]:
+    """Return the levels of confidentiality that are wanted.
+
+    Raises:
+        PolicyError: there are none.
+    """
     if not isinstance(wanted, SensitivityRange):
         return frozenset(_many(wanted))
     low = wanted.min.weight if wanted.min else 1
