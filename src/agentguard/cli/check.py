@@ -9,6 +9,7 @@ import click
 from agentguard.cli._exit import of_effect
 from agentguard.cli._options import Asked, nearest_action, output_options, project_option, request_options
 from agentguard.cli._output import Output, effect_text, plain, to_json
+from agentguard.cli._why import show_concerns, show_findings
 from agentguard.core import Decision, Effect
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def command(
 def _show(decision: Decision, project: Project, *, trace: bool) -> None:
     click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
     click.echo(f"  {plain(decision.reason)}")
+    show_findings(decision)
     for line in _facts(decision):
         click.echo(click.style(f"  {plain(line)}", dim=True))
     if decision.effect is Effect.TRANSFORM:
@@ -65,6 +67,8 @@ def _show(decision: Decision, project: Project, *, trace: bool) -> None:
         click.echo(to_json({"action": decision.action, "params": decision.params}))
     if trace or decision.stage == "default":
         _show_misses(decision, trace=trace)
+        if trace:
+            _show_concerns(decision, project)
     elif decision.stage == "request" and project.registry.resolve(decision.action) is None:
         near = nearest_action(project.registry, decision.action)
         meant = f"did you mean `{near}`? " if near else ""
@@ -85,6 +89,14 @@ def _show_misses(decision: Decision, *, trace: bool) -> None:
         click.echo("  hint: add a rule, then try it with `agentguard policy explain`")
     else:
         click.echo("  no other rule speaks of this action")
+
+
+def _show_concerns(decision: Decision, project: Project) -> None:
+    from agentguard.policy import concerns
+
+    action = project.registry.resolve(decision.action)
+    if action is not None:
+        show_concerns(concerns(project.policies.current, action.action))
 
 
 def _facts(decision: Decision) -> list[str]:

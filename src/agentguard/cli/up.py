@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.assembly import Engine, Tokens
+    from agentguard.policy import PolicyDescription
     from agentguard.server import Services
 
 
@@ -102,20 +103,11 @@ def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | N
     )
 
 
-def _describe_policies(engine: Engine) -> dict[str, Any]:
+def _describe_policies(engine: Engine) -> PolicyDescription:
+    from agentguard.policy import describe
+
     store = engine.project.policies
-    return {
-        "version": store.current.version,
-        "problem": store.problem,
-        "rules": [
-            {
-                **msgspec.to_builtins(rule.rule),
-                "file": rule.location.file if rule.location else None,
-                "line": rule.location.line if rule.location else None,
-            }
-            for rule in store.current.rules
-        ],
-    }
+    return describe(store.current, problem=store.problem)
 
 
 def _problems(engine: Engine) -> list[str]:

@@ -1,18 +1,20 @@
-"""Lint with what this project declares: its actions, its inventory, the obligations that can be met."""
+"""What this project declares, for linting and explaining: actions, inventory, obligations that can be met."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agentguard.core import normalise_resource_id
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
-from agentguard.policy import LintFinding, PolicySet, lint
+from agentguard.policy import LintFinding, PolicySet, lint, shown_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from agentguard.core import Action, Principal, Resource
+    from agentguard.core import Action, Principal, Request, Resource
+    from agentguard.pdp._evaluate import World
     from agentguard.registry import ActionRegistry, Inventory
 
 
@@ -21,6 +23,20 @@ def lint_policies(
 ) -> list[LintFinding]:
     """Return what is wrong, or probably not meant, in `policies` for a project with these declarations."""
     return lint(policies, _Known(registry, inventory), now=now, obligation_problem=obligation_problem)
+
+
+def facts_of(world: World, request: Request) -> Mapping[str, Any]:
+    """Return what the arguments of a request state, fit to be shown: no text of an action that has secrets.
+
+    Raises:
+        RequestError: the request names no resource.
+    """
+    action = world.registry.resolve(request.action)
+    if action is None:
+        return {}
+    resource = world.inventory.resolve(normalise_resource_id(request.resource))
+    found = world.facts.extract(action.action, request.params, resource)
+    return shown_facts(found, conceal=bool(action.secret_paths))
 
 
 class _Known:

@@ -57,12 +57,7 @@ def decision_record(
         record["obligations"] = [{each.name: each.value} for each in decision.obligations]
     if decision.findings:
         record["findings"] = [
-            {
-                "detector": each.detector,
-                "score": each.score,
-                "severity": each.severity.value,
-                **({"explanation": each.explanation} if each.explanation != decision.reason else {}),
-            }
+            {"detector": each.detector, "score": each.score, "severity": each.severity.value}
             for each in decision.findings
         ]
     return record

@@ -272,7 +272,7 @@ def _params(rules: tuple[CompiledRule, ...], facts: Facts) -> Iterator[dict[str,
         # Only of what is given it is known where it came from, and of a list only if something is in it.
         declared = properties.get(pointer(name)[0])
         items = declared.get("items") if isinstance(declared, dict) else None
-        values.setdefault(name, []).extend(("a", [sample_schema(items)]))
+        values.setdefault(name, []).extend((*_at_pointer(base, name), "a", [sample_schema(items)]))
     names = list(values)
     choices: list[list[Any]] = []
     for name in names:
@@ -288,6 +288,15 @@ def _params(rules: tuple[CompiledRule, ...], facts: Facts) -> Iterator[dict[str,
         for name, value in zip(names, chosen, strict=True):
             _put(params, pointer(name), value)
         yield params
+
+
+def _at_pointer(params: Any, name: str) -> list[Any]:
+    """Return what stands at a parameter's name or pointer: one value or none."""
+    for step in pointer(name):
+        if not isinstance(params, dict) or step not in params:
+            return []
+        params = params[step]
+    return [params]
 
 
 def _distinct(values: list[Any]) -> list[Any]:

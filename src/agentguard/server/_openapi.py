@@ -16,6 +16,7 @@ from agentguard.core import (
     PlanCall,
     PlanReply,
 )
+from agentguard.policy import PolicyDescription
 from agentguard.server._agents import AgentSeen
 
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
@@ -66,6 +67,36 @@ _ACTION = {
     },
     "resource_types": ["deployment"],
 }
+_POLICIES = {
+    "version": "sha256:9f2c",
+    "problem": None,
+    "rules": [
+        {
+            "id": "prod-needs-approval",
+            "effect": "require_approval",
+            "resources": ["prod/**"],
+            "reason": "Production actions need a person",
+            "file": "policies/deploy.yaml",
+            "line": 3,
+        }
+    ],
+    "sequences": [],
+    "limits": [
+        {
+            "id": "few-restarts",
+            "effect": "deny",
+            "of": {"actions": ["restart-deployment"]},
+            "count": 5,
+            "per": "1h",
+            "scope": "agent",
+            "reason": "more than 5 times of restart-deployment in 1h",
+            "file": "policies/deploy.yaml",
+            "line": 12,
+        }
+    ],
+    "breaker": {"denials": 20, "within": "5m", "pause": "10m", "file": "policies/deploy.yaml", "line": 14},
+    "cumulative_risk": None,
+}
 _FILTERS = {
     "principal": "Only decisions on this principal; a glob",
     "action": "Only this action, as `name` or `name@version`; a glob",
@@ -88,7 +119,18 @@ _ERRORS = {
 
 def openapi() -> dict[str, Any]:
     """Return the description as an OpenAPI 3.1 document."""
-    types = (CheckCall, CheckReply, PlanCall, PlanReply, ObserveCall, Outcome, Action, AgentSeen, ErrorBody)
+    types = (
+        CheckCall,
+        CheckReply,
+        PlanCall,
+        PlanReply,
+        ObserveCall,
+        Outcome,
+        Action,
+        AgentSeen,
+        PolicyDescription,
+        ErrorBody,
+    )
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -135,13 +177,9 @@ def _admin_paths() -> dict[str, Any]:
     agents = _object({"agents": {"type": "array", "items": _ref("AgentSeen")}})
     records = {"type": "array", "items": {"type": "object"}}
     audit = _object({"records": records, "next": {"type": ["integer", "null"]}})
-    policies = {
-        "version": "sha256:9f2c",
-        "rules": [{"id": "prod-needs-approval", "effect": "require_approval"}],
-    }
     paths = {
         "/v1/actions": _get("List the actions that can be asked for", actions, {"actions": [_ACTION]}),
-        "/v1/policies": _get("Show the policy set in force", {"type": "object"}, policies),
+        "/v1/policies": _get("Show the policy set in force", _ref("PolicyDescription"), _POLICIES),
         "/v1/audit": _get("Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}),
         "/v1/agents": _get("List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agentguard.config import ServerSettings
 from agentguard.core import AuditLog
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agentguard.audit import LogState, Rejections
     from agentguard.core import Action, Decider, Principal
     from agentguard.identity import LoginCodes, VerifiedToken
+    from agentguard.policy import PolicyDescription
 
 
 class ServedLog(AuditLog, Protocol):
@@ -40,7 +41,7 @@ class Services:
     admin_matches: Callable[[str], bool]
     login_codes: LoginCodes
     principal_named: Callable[[str], Principal | None]
-    describe_policies: Callable[[], dict[str, Any]]
+    describe_policies: Callable[[], PolicyDescription]
     describe_actions: Callable[[], list[Action]]
     ready: Callable[[], list[str]]
     version: str
