@@ -23,6 +23,8 @@ TYPES = {
         "PlanCall",
         "PlanReply",
         "ObserveCall",
+        "RegradeCall",
+        "VouchCall",
         "Outcome",
         "Action",
         "ErrorBody",

@@ -15,6 +15,7 @@ from agentguard.core.errors import (
     AuditError,
     ConfigError,
     DocumentError,
+    EventError,
     ExecutionError,
     IdentityError,
     IntegrityError,
@@ -23,7 +24,7 @@ from agentguard.core.errors import (
     RegistryError,
     RequestError,
 )
-from agentguard.core.event import Event, EventKind
+from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
 from agentguard.core.fact import (
     FACT_SOURCES,
     FACTS,
@@ -47,11 +48,16 @@ from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
+    EventBus,
+    EventStore,
+    LabelKeeper,
     Signer,
+    Subscription,
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
 from agentguard.core.provenance import Match, Provenance
+from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouched
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
@@ -65,13 +71,18 @@ from agentguard.core.wire import (
     PlanCall,
     PlanReply,
     PlanStep,
+    RegradeCall,
     RequestId,
+    VouchCall,
 )
 
 __all__ = [
+    "DECLASSIFY",
+    "ENDORSE",
     "FACTS",
     "FACT_SOURCES",
     "NO_FACTS",
+    "REGRADES",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
     "Action",
@@ -93,7 +104,11 @@ __all__ = [
     "ErrorBody",
     "ErrorDetail",
     "Event",
+    "EventBus",
+    "EventError",
+    "EventFilter",
     "EventKind",
+    "EventStore",
     "ExecutionError",
     "FactKind",
     "FactMerge",
@@ -105,6 +120,7 @@ __all__ = [
     "Integrity",
     "IntegrityError",
     "Label",
+    "LabelKeeper",
     "Location",
     "Match",
     "NearMiss",
@@ -120,6 +136,8 @@ __all__ = [
     "PrincipalKind",
     "Provenance",
     "RegistryError",
+    "Regrade",
+    "RegradeCall",
     "Request",
     "RequestError",
     "RequestId",
@@ -130,7 +148,11 @@ __all__ = [
     "Severity",
     "Signer",
     "Sink",
+    "StoredEvent",
+    "Subscription",
     "SystemClock",
+    "VouchCall",
+    "Vouched",
     "action_reference",
     "normalise_action",
     "normalise_resource_id",

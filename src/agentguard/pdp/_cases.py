@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import (
+    REGRADES,
     Action,
     ConfigError,
     Context,
@@ -176,7 +177,7 @@ def _decide(case: Case, now: datetime, world: World) -> tuple[Decision, list[str
     for place, earlier in enumerate(case.history, start=1):
         clock.moment = now - timedelta(seconds=span(earlier.ago) if earlier.ago else 0)
         for _ in range(earlier.times):
-            problem = _happen(point, earlier, _request(earlier, world))
+            problem = _happen(point, earlier, _request(earlier, world), clock.moment)
             if problem is not None:
                 problems.append(f"request {place} of the history {problem}")
     clock.moment = now
@@ -197,12 +198,16 @@ def _own_rules(written: CaseFile | Case, file: CaseFile) -> PolicySet | None:
     return compile_policies(rules or (), written, shipped=shipped_rules() if file.shipped else ())
 
 
-def _happen(point: PolicyDecisionPoint, earlier: EarlierRequest, request: Request) -> str | None:
+def _happen(
+    point: PolicyDecisionPoint, earlier: EarlierRequest, request: Request, moment: datetime
+) -> str | None:
     """Let an earlier request happen; return why it cannot have given back what the case says it did."""
     if earlier.plan:
         point.decide_plan([request])
         return None
     decision = point.decide(request)
+    if decision.effect is Effect.ALLOW and decision.action.partition("@")[0] in REGRADES:
+        point.count_regrade(request.principal, decision, moment)
     if earlier.result is msgspec.UNSET:
         return None
     if decision.effect.rank > Effect.TRANSFORM.rank:
