@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.assembly import Project
+    from agentguard.policy import Concern
 
 SHOWN_MISSES = 3
 
@@ -43,6 +44,7 @@ def command(
       agentguard check file.read -r file:/etc/shadow -P path=/etc/shadow --trace
     """
     from agentguard.assembly import Engine, load_project
+    from agentguard.pdp import concerns_of
 
     project = load_project(folder)
     request = asked.request(project)
@@ -52,11 +54,12 @@ def command(
         decision = engine.pdp.decide(request, trace=True)
     finally:
         engine.close()
-    output.result(decision, lambda: _show(decision, project, trace=trace))
+    about = concerns_of(engine.pdp.world, request) if trace else ()
+    output.result(decision, lambda: _show(decision, project, about, trace=trace))
     return of_effect(decision.effect)
 
 
-def _show(decision: Decision, project: Project, *, trace: bool) -> None:
+def _show(decision: Decision, project: Project, about: tuple[Concern, ...], *, trace: bool) -> None:
     click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
     click.echo(f"  {plain(decision.reason)}")
     show_findings(decision)
@@ -68,7 +71,7 @@ def _show(decision: Decision, project: Project, *, trace: bool) -> None:
     if trace or decision.stage == "default":
         _show_misses(decision, trace=trace)
         if trace:
-            _show_concerns(decision, project)
+            show_concerns(about)
     elif decision.stage == "request" and project.registry.resolve(decision.action) is None:
         near = nearest_action(project.registry, decision.action)
         meant = f"did you mean `{near}`? " if near else ""
@@ -89,14 +92,6 @@ def _show_misses(decision: Decision, *, trace: bool) -> None:
         click.echo("  hint: add a rule, then try it with `agentguard policy explain`")
     else:
         click.echo("  no other rule speaks of this action")
-
-
-def _show_concerns(decision: Decision, project: Project) -> None:
-    from agentguard.policy import concerns
-
-    action = project.registry.resolve(decision.action)
-    if action is not None:
-        show_concerns(concerns(project.policies.current, action.action))
 
 
 def _facts(decision: Decision) -> list[str]:

@@ -173,15 +173,13 @@ def explain(
     at this action, and where they stand.
     """
     from agentguard.assembly import load_project
-    from agentguard.pdp import PolicyDecisionPoint, facts_of
-    from agentguard.policy import concerns
+    from agentguard.pdp import PolicyDecisionPoint, concerns_of, facts_of
 
     project = load_project(folder)
     request = asked.request(project)
     world = project.world()
     decision = PolicyDecisionPoint(world).decide(request, trace=True)
-    action = project.registry.resolve(request.action)
-    about = concerns(world.policies, action.action) if action is not None else ()
+    about = concerns_of(world, request)
     # Where the parameters do not have the declared shape, a secret can stand anywhere in them.
     facts = {} if decision.stage in ("request", "schema") else facts_of(world, request)
     data = {**msgspec.to_builtins(decision), "facts": facts, "concerns": about}

@@ -14,7 +14,7 @@ from agentguard.facts._mail import mail_facts
 from agentguard.facts._merge import merge_facts
 from agentguard.facts._net import address_facts, host_facts, port_facts, url_facts
 from agentguard.facts._path import path_facts
-from agentguard.facts._plan import FAMILIES, SCHEMES, Plan, make_plan, stated_by, values_at
+from agentguard.facts._plan import FAMILIES, PUT_TOGETHER, SCHEMES, Plan, make_plan, stated_by, values_at
 from agentguard.facts._sql_text import text_facts
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class FactExtractor:
 
     def stated(self, action: Action, resource_id: str = "") -> frozenset[str]:
         """Return the names of all facts that requests for `action` on that resource can state."""
-        found = frozenset[str]().union(*(stated_by(source) for source, _ in self._plan(action).places))
+        found = PUT_TOGETHER.union(*(stated_by(source) for source, _ in self._plan(action).places))
         kind = resource_id.partition(":")[0] if ":" in resource_id else ""
         families = SCHEMES.get(kind, ())
         return found.union(name for name, spec in FACTS.items() if spec.family in families)

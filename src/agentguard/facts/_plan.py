@@ -30,6 +30,9 @@ _ONLY = {
     "attachment-bytes": ("mail.attachment_bytes", "mail.unparsed"),
     "port": ("net.port", "net.suspicious_port", "net.unparsed"),
 }
+_MOVED = ("data.rows", "data.bytes")
+# What is put together from other facts, or known of the resource, whatever the arguments are.
+PUT_TOGETHER = frozenset(name for name, spec in FACTS.items() if spec.family == "data" and name not in _MOVED)
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentguard.core import normalise_resource_id
+from agentguard.core import RequestError, normalise_resource_id
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
-from agentguard.policy import LintFinding, PolicySet, lint, shown_facts
+from agentguard.policy import Concern, LintFinding, PolicySet, concerns, lint, shown_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +23,19 @@ def lint_policies(
 ) -> list[LintFinding]:
     """Return what is wrong, or probably not meant, in `policies` for a project with these declarations."""
     return lint(policies, _Known(registry, inventory), now=now, obligation_problem=obligation_problem)
+
+
+def concerns_of(world: World, request: Request) -> tuple[Concern, ...]:
+    """Return the rules about more than one request that a request concerns; none for an undeclared action."""
+    action = world.registry.resolve(request.action)
+    if action is None:
+        return ()
+    try:
+        resource = world.inventory.resolve(normalise_resource_id(request.resource))
+    except RequestError:
+        return ()
+    families = world.facts.view(action.action, request.params, resource).families
+    return concerns(world.policies, action.action, families)
 
 
 def facts_of(world: World, request: Request) -> Mapping[str, Any]:

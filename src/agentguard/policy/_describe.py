@@ -8,7 +8,7 @@ import msgspec
 
 from agentguard.core import Effect
 from agentguard.policy._compile import CompiledRule
-from agentguard.policy._rule import Rule
+from agentguard.policy._rule import ParamCondition, Rule
 from agentguard.policy._selectors import action_vector
 from agentguard.policy._sequence_compile import (
     CompiledBreaker,
@@ -21,9 +21,10 @@ from agentguard.policy._sequence_compile import (
 from agentguard.policy._sequence_rule import Breaker, CumulativeRisk, Limit, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from agentguard.core import Action
+    from agentguard.policy._sequence_rule import Step
     from agentguard.policy._set import PolicySet
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -130,12 +131,20 @@ class Concern(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None = None
 
 
-def concerns(policies: PolicySet, action: Action) -> tuple[Concern, ...]:
-    """Return the rules about more than one request that a request for `action` concerns."""
+def concerns(
+    policies: PolicySet, action: Action, families: Container[str] | None = None
+) -> tuple[Concern, ...]:
+    """Return the rules about more than one request that a request for `action` concerns.
+
+    Of steps that ask for the presence of a fact those are meant whose family is in `families`; None means all.
+    """
     found = []
     for entry in policies.sequences.entries:
         steps = tuple(
-            name for name, step in steps_of(entry) if action_vector(step.written.actions, action) is not None
+            name
+            for name, step in steps_of(entry)
+            if action_vector(step.written.actions, action) is not None
+            and (families is None or all(each in families for each in _needed(step.written)))
         )
         about_all = isinstance(entry, CompiledBreaker | CompiledRisk)
         if steps or about_all:
@@ -150,6 +159,12 @@ def concerns(policies: PolicySet, action: Action) -> tuple[Concern, ...]:
                 )
             )
     return tuple(found)
+
+
+def _needed(step: Step) -> Iterator[str]:
+    for name, condition in step.when.facts.items() if step.when is not None else ():
+        if isinstance(condition, ParamCondition) and condition.present:
+            yield name.partition(".")[0]
 
 
 def count_policies(policies: PolicySet, *, shipped: bool) -> PolicyCounts:

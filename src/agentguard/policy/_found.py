@@ -100,8 +100,6 @@ def _levels(wanted: SensitivityRange | Sensitivity | tuple[Sensitivity, ...]) ->
 
 def _wanted(condition: ParamCondition) -> str:
     parts = []
-    if condition.present is not None:
-        parts.append("it stated" if condition.present else "it not stated")
     if condition.min is not None:
         parts.append(f"at least {condition.min}")
     if condition.max is not None:
@@ -112,7 +110,8 @@ def _wanted(condition: ParamCondition) -> str:
         parts.append(_either(condition.any_of))
     if condition.pattern is not None:
         parts.append(f"{'text with' if condition.search else 'text like'} `{condition.pattern}`")
-    return " and ".join(parts)
+    # What is asked for more than its presence has to be there to be judged.
+    return " and ".join(parts) or ("it stated" if condition.present else "it not stated")
 
 
 def _either(wanted: Scalar | Integrity | Sensitivity | tuple[Any, ...]) -> str:
