@@ -15,6 +15,7 @@ from agentguard.core import FACTS, ArgumentFacts, FactKind, Integrity, Label, Ma
 from agentguard.policy._conditions import ABSENT
 from agentguard.policy._pointer import pointer
 from agentguard.policy._provenance import ANY_ARGUMENT, origin_test, path_of
+from agentguard.policy._rule import ProvenanceCondition
 from agentguard.policy._sample import sample_condition, sample_globs
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from agentguard.core import FactSpec
     from agentguard.policy._compile import CompiledRule
     from agentguard.policy._facts import Facts
-    from agentguard.policy._rule import ParamCondition, ProvenanceCondition, Scalar, Unless, When
+    from agentguard.policy._rule import ParamCondition, Scalar, Unless, When
 
     Written = ParamCondition | Scalar | tuple[Scalar, ...]
 
@@ -172,30 +173,54 @@ def _covers(one: str, other: str) -> bool:
 def all_origins(rules: Rules) -> list[Provenance]:
     """Return origins of which each differs from the others in what the conditions say of it."""
     conditions = [each for part in parts_of(rules) for each in part.provenance.values()]
-    tests = [
-        test
-        for each in conditions
-        for forbids in (True, False)
-        if (test := origin_test(each, forbids=forbids)) is not None
-    ]
     named = named_arguments(rules)
     # Where one is a part of the other their origins are joined, so that no origin stands for another one.
     nested = any(one != other and _covers(one, other) for one in named for other in named)
     found: dict[object, Provenance] = {}
-    for label, sources in islice(_labels(conditions), _MAX_ORIGINS):
-        answers = tuple(test(label, sources) for test in tests)
+    for label, sources in islice(_labels(conditions, nested=nested), _MAX_ORIGINS):
         how = Match.EXACT if sources else Match.SESSION
-        key = (label, sources) if nested else answers
-        found.setdefault(key, Provenance(label, how, sources, 1.0 if sources else 0.0))
+        origin = Provenance(label, how, sources, 1.0 if sources else 0.0)
+        found.setdefault(origin if nested else _answers(conditions, label, sources), origin)
     return list(found.values())
 
 
-def _labels(conditions: list[ProvenanceCondition]) -> Iterator[tuple[Label, tuple[str, ...]]]:
-    """Yield every combination of what the conditions look at, and something else."""
+def _answers(
+    conditions: list[ProvenanceCondition], label: Label, sources: tuple[str, ...]
+) -> tuple[bool, ...]:
+    """Return what the conditions say of an origin, of a ban and of a permit."""
+    return tuple(
+        test(label, sources)
+        for each in conditions
+        for forbids in (True, False)
+        if (test := origin_test(each, forbids=forbids)) is not None
+    )
+
+
+def _labels(
+    conditions: list[ProvenanceCondition], *, nested: bool
+) -> Iterator[tuple[Label, tuple[str, ...]]]:
+    """Yield every combination of what the conditions look at, and something else.
+
+    Each thing that they look at is sorted out by itself first, unless `nested`.
+    """
 
     def asked(name: str) -> list[Any]:
         given = [wanted for each in conditions if (wanted := getattr(each, name)) is not None]
         return [value for wanted in given for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
+
+    def telling(
+        name: str, values: list[Any], made: Callable[[Any], tuple[Label, tuple[str, ...]]]
+    ) -> list[Any]:
+        if nested or not values:
+            return values
+        alone = [
+            ProvenanceCondition(**{name: wanted})
+            for each in conditions
+            if (wanted := getattr(each, name)) is not None
+        ]
+        # The first of those that say the same stands for all.
+        by_answer = {_answers(alone, *made(value)): value for value in reversed(values)}
+        return list(reversed(by_answer.values()))
 
     globs: list[str] = list(dict.fromkeys(asked("source")))
     pairs = chain(((each,) for each in globs), combinations(globs, 2))
@@ -204,7 +229,10 @@ def _labels(conditions: list[ProvenanceCondition]) -> Iterator[tuple[Label, tupl
     levels = list(Integrity) if asked("integrity") else [Integrity.UNVERIFIED]
     worth = list(Sensitivity) if asked("confidentiality") else [Sensitivity.PUBLIC]
     for integrity, secrecy, names, came in product(
-        levels, worth, _some(categories), _some([*sources, "another"] if globs else [])
+        telling("integrity", levels, lambda each: (Label(integrity=each), ())),
+        telling("confidentiality", worth, lambda each: (Label(confidentiality=each), ())),
+        telling("category", _some(categories), lambda each: (Label(categories=each), ())),
+        telling("source", _some([*sources, "another"] if globs else []), lambda each: (Label(), each)),
     ):
         yield Label(integrity, secrecy, names), came
 

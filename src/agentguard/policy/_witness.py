@@ -99,7 +99,7 @@ def find_witness(
     what = [*resources, *(each for each in _invented_resources(one, other, world) if _what(rules, each))]
     if not what:
         return None
-    origins = all_origins(rules) if asks_origins(rules) else []
+    origins: list[Provenance] | None = None
     for action in actions:
         facts = Facts(who[0], action, what[0], {}, NO_CONTEXT, SOME_TIME)
         if not _hold(rules, "action_risk", facts):
@@ -110,6 +110,10 @@ def find_witness(
             for each in [each for each in what if _type_fits(action, each)][:MAX_EACH]
             if (known := assumed_facts(rules, facts, world.facts_stated(action, each.id)))
         ]
+        if not things:
+            continue
+        if origins is None:
+            origins = all_origins(rules) if asks_origins(rules) else []
         given = [
             (each, came)
             for each in islice(filter(check, _params(rules, facts)), MAX_EACH)
