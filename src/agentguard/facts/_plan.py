@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -82,6 +83,7 @@ def values_at(params: Any, path: tuple[str, ...]) -> Iterator[Any]:
         yield from values_at(params[path[0]], path[1:])
 
 
+@cache
 def stated_by(source: str) -> frozenset[str]:
     """Return the names of the facts that an argument declared as `source` can state."""
     kind = source.partition(":")[0]

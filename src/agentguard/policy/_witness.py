@@ -7,6 +7,7 @@ matcher itself is asked. So what comes out is true; what is not found may still 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -100,6 +101,10 @@ def find_witness(
     if not what:
         return None
     origins: list[Provenance] | None = None
+    asked = frozenset(name for part in parts_of(rules) for name in part.facts)
+    # What is assumed depends on what can be stated and on nothing else of a request.
+    nothing = Facts(_ANYBODY, _ANY_ACTION, _ANY_RESOURCE, {}, NO_CONTEXT, SOME_TIME)
+    inside = cache(lambda stated: assumed_facts(rules, nothing, stated))
     for action in actions:
         facts = Facts(who[0], action, what[0], {}, NO_CONTEXT, SOME_TIME)
         if not _hold(rules, "action_risk", facts):
@@ -108,7 +113,7 @@ def find_witness(
         things = [
             (each, known)
             for each in [each for each in what if _type_fits(action, each)][:MAX_EACH]
-            if (known := assumed_facts(rules, facts, world.facts_stated(action, each.id)))
+            if (known := inside(asked & world.facts_stated(action, each.id)))
         ]
         if not things:
             continue
