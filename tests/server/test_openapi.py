@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agentguard import core
+from agentguard.policy import PolicyDescription
 from agentguard.server import AgentSeen, openapi
 
 FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
@@ -32,7 +33,7 @@ TYPES = {
         "Action",
         "ErrorBody",
     )
-}
+} | {"PolicyDescription": PolicyDescription}
 
 
 def test_the_checked_in_description_is_up_to_date() -> None:

@@ -10,12 +10,14 @@ import msgspec
 from agentguard.cli._exit import of_effect
 from agentguard.cli._options import Asked, nearest_action, output_options, project_option, request_options
 from agentguard.cli._output import Output, effect_text, plain, to_json
+from agentguard.cli._why import show_concerns, show_findings
 from agentguard.core import Decision, Effect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.assembly import Project
+    from agentguard.policy import Concern
 
 SHOWN_MISSES = 3
 
@@ -47,6 +49,7 @@ def command(
       agentguard check file.read -r file:/etc/shadow -P path=/etc/shadow --trace
     """
     from agentguard.assembly import Engine, load_project
+    from agentguard.pdp import concerns_of
 
     project = load_project(folder)
     request = msgspec.structs.replace(asked.request(project), ticket_for=ticket_for)
@@ -56,13 +59,15 @@ def command(
         decision = engine.pdp.decide(request, trace=True)
     finally:
         engine.close()
-    output.result(decision, lambda: _show(decision, project, trace=trace))
+    about = concerns_of(engine.pdp.world, request) if trace else ()
+    output.result(decision, lambda: _show(decision, project, about, trace=trace))
     return of_effect(decision.effect)
 
 
-def _show(decision: Decision, project: Project, *, trace: bool) -> None:
+def _show(decision: Decision, project: Project, about: tuple[Concern, ...], *, trace: bool) -> None:
     click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
     click.echo(f"  {plain(decision.reason)}")
+    show_findings(decision)
     for line in _facts(decision):
         click.echo(click.style(f"  {plain(line)}", dim=True))
     if decision.effect is Effect.TRANSFORM:
@@ -70,6 +75,8 @@ def _show(decision: Decision, project: Project, *, trace: bool) -> None:
         click.echo(to_json({"action": decision.action, "params": decision.params}))
     if trace or decision.stage == "default":
         _show_misses(decision, trace=trace)
+        if trace:
+            show_concerns(about)
     elif decision.stage == "request" and project.registry.resolve(decision.action) is None:
         near = nearest_action(project.registry, decision.action)
         meant = f"did you mean `{near}`? " if near else ""

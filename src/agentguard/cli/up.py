@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from agentguard.assembly import Engine, Events, Tokens
     from agentguard.enforcement import TicketStore
+    from agentguard.policy import PolicyDescription
     from agentguard.server import Services
 
 
@@ -120,21 +121,11 @@ def _services(
     )
 
 
-def _describe_policies(engine: Engine) -> dict[str, Any]:
+def _describe_policies(engine: Engine) -> PolicyDescription:
+    from agentguard.policy import describe
+
     store = engine.project.policies
-    return {
-        "version": store.current.version,
-        "problem": store.problem,
-        "rules": list(map(_describe, store.current.rules)),
-        "sequences": list(map(_describe, store.current.sequences.entries)),
-    }
-
-
-def _describe(entry: Any) -> dict[str, Any]:
-    """Return a rule of any kind as it was written, and where it stands."""
-    where = entry.location
-    place = {"file": where.file if where else None, "line": where.line if where else None}
-    return {**msgspec.to_builtins(entry.rule), **place}
+    return describe(store.current, problem=store.problem)
 
 
 def _problems(engine: Engine) -> list[str]:

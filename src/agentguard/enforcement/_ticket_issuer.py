@@ -37,7 +37,7 @@ class TicketIssuer:
         # With its fraction, so that a store knows whether it is older than the ticket.
         now = round(self._keys.now(), 6)
         return Ticket(
-            jti=secrets.token_urlsafe(16),
+            jti=secrets.token_hex(16),
             issuer=self._keys.issuer,
             audience=executor,
             principal=principal.id,

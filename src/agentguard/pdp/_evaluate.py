@@ -259,7 +259,9 @@ def _add_history(world: World, verdict: Verdict, facts: Facts, past: Past) -> Ve
             if said is not None and said.effect.rank > verdict.effect.rank:
                 verdict.effect, verdict.stage, verdict.reason = said.effect, said.stage, said.reason
                 verdict.rule = said.rule
-                verdict.findings = (Finding(said.rule or said.stage, 1.0, said.severity, said.reason),)
+                verdict.findings = (
+                    Finding(said.rule or said.stage, 1.0, said.severity, said.explanation or said.reason),
+                )
     if risk.effect.rank > verdict.effect.rank:
         verdict.effect, verdict.stage = risk.effect, "risk"
         verdict.reason = risk_reason(risk, facts.resource)

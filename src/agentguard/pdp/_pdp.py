@@ -136,7 +136,12 @@ class PolicyDecisionPoint:
                 inside = world.facts_about(action, params, resource)
                 origins = self.flow.trace((principal.id, context.session), params, action.action.name)
                 facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
-                misses = near_misses(world.policies, facts, history=decision.effect is not Effect.DENY)
+                misses = near_misses(
+                    world.policies,
+                    facts,
+                    history=decision.effect is not Effect.DENY,
+                    conceal=bool(action.secret_paths),
+                )
                 _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
             if request.ticket_for:
                 decision, ticket = draft_ticket(self._tickets, decision, principal, request.ticket_for)

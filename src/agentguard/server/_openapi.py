@@ -22,6 +22,7 @@ from agentguard.core import (
     TicketRevocationReply,
     VouchCall,
 )
+from agentguard.policy import PolicyDescription
 from agentguard.server._agents import AgentSeen
 
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
@@ -71,6 +72,36 @@ _ACTION = {
         "required": ["namespace", "deployment"],
     },
     "resource_types": ["deployment"],
+}
+_POLICIES = {
+    "version": "sha256:9f2c",
+    "problem": None,
+    "rules": [
+        {
+            "id": "prod-needs-approval",
+            "effect": "require_approval",
+            "resources": ["prod/**"],
+            "reason": "Production actions need a person",
+            "file": "policies/deploy.yaml",
+            "line": 3,
+        }
+    ],
+    "sequences": [],
+    "limits": [
+        {
+            "id": "few-restarts",
+            "effect": "deny",
+            "of": {"actions": ["restart-deployment"]},
+            "count": 5,
+            "per": "1h",
+            "scope": "agent",
+            "reason": "more than 5 times of restart-deployment in 1h",
+            "file": "policies/deploy.yaml",
+            "line": 12,
+        }
+    ],
+    "breaker": {"denials": 20, "within": "5m", "pause": "10m", "file": "policies/deploy.yaml", "line": 14},
+    "cumulative_risk": None,
 }
 _EVENT = {
     "seq": 7,
@@ -135,6 +166,7 @@ def openapi() -> dict[str, Any]:
         TicketRevocationReply,
         Action,
         AgentSeen,
+        PolicyDescription,
         ErrorBody,
     )
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -274,14 +306,9 @@ def _admin_paths() -> dict[str, Any]:
     events = _object(
         {"events": {"type": "array", "items": {"type": "object"}}, "next": {"type": ["integer", "null"]}}
     )
-    policies = {
-        "version": "sha256:9f2c",
-        "rules": [{"id": "prod-needs-approval", "effect": "require_approval"}],
-        "sequences": [{"id": "few-restarts", "effect": "deny", "count": 5, "per": "1h"}],
-    }
     paths = {
         "/v1/actions": _get("List the actions that can be asked for", actions, {"actions": [_ACTION]}),
-        "/v1/policies": _get("Show the policy set in force", {"type": "object"}, policies),
+        "/v1/policies": _get("Show the policy set in force", _ref("PolicyDescription"), _POLICIES),
         "/v1/audit": _get("Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}),
         "/v1/agents": _get("List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}),
         "/v1/events": _get("Search the events, oldest first", events, {"events": [_EVENT], "next": None}),

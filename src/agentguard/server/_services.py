@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agentguard.config import ServerSettings
 from agentguard.core import AuditLog, EventStore
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agentguard.core import Action, Decider, LabelKeeper, Principal
     from agentguard.enforcement import TicketStore
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
+    from agentguard.policy import PolicyDescription
 
 
 class ServedLog(AuditLog, Protocol):
@@ -44,7 +45,7 @@ class Services:
     admin_matches: Callable[[str], bool]
     login_codes: LoginCodes
     principal_named: Callable[[str], Principal | None]
-    describe_policies: Callable[[], dict[str, Any]]
+    describe_policies: Callable[[], PolicyDescription]
     describe_actions: Callable[[], list[Action]]
     ready: Callable[[], list[str]]
     version: str
