@@ -55,6 +55,7 @@ from agentguard.core.provenance import Match, Provenance
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
+from agentguard.core.spelling import fold_spelling
 from agentguard.core.wire import (
     TOKEN_PRINCIPAL,
     CheckCall,
@@ -132,6 +133,7 @@ __all__ = [
     "Sink",
     "SystemClock",
     "action_reference",
+    "fold_spelling",
     "normalise_action",
     "normalise_resource_id",
     "resource_type_of",
