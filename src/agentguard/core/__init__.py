@@ -5,7 +5,7 @@ Enters: nothing. Leaves: immutable structs (`Principal`, `Action`, `Resource`, `
 files, no clock, no randomness, no network, and no library but msgspec.
 """
 
-from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.action import ARGUMENT_KINDS, Access, Action, Argument, Flow, Role, Sink
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
 from agentguard.core.effect import Effect
 from agentguard.core.errors import (
@@ -70,15 +70,18 @@ from agentguard.core.wire import (
 )
 
 __all__ = [
+    "ARGUMENT_KINDS",
     "FACTS",
     "FACT_SOURCES",
     "NO_FACTS",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
+    "Access",
     "Action",
     "ActionDenied",
     "AgentGuardError",
     "ApprovalRequired",
+    "Argument",
     "ArgumentFacts",
     "AuditError",
     "AuditLog",
@@ -127,6 +130,7 @@ __all__ = [
     "Resource",
     "Risk",
     "RiskScore",
+    "Role",
     "Sensitivity",
     "Severity",
     "Signer",
