@@ -35,6 +35,7 @@ from agentguard.core.fact import (
     FactSpec,
 )
 from agentguard.core.glob import Glob
+from agentguard.core.intent import ArgumentOrigin, Asked, CallOrigins, OriginKind, Reach
 from agentguard.core.label import Integrity, Label
 from agentguard.core.names import (
     action_reference,
@@ -83,8 +84,11 @@ __all__ = [
     "ApprovalRequired",
     "Argument",
     "ArgumentFacts",
+    "ArgumentOrigin",
+    "Asked",
     "AuditError",
     "AuditLog",
+    "CallOrigins",
     "CheckCall",
     "CheckReply",
     "Clock",
@@ -114,6 +118,7 @@ __all__ = [
     "NearMiss",
     "Obligation",
     "Observation",
+    "OriginKind",
     "ObserveCall",
     "Outcome",
     "PlanCall",
@@ -123,6 +128,7 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Provenance",
+    "Reach",
     "RegistryError",
     "Request",
     "RequestError",

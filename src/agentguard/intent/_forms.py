@@ -26,7 +26,9 @@ _ACCOUNT = re.compile(r"(?:[a-z]{2}[0-9]{2}[0-9a-z]{8,30}|\+?[0-9]{8,30}|0x[0-9a
 _PATH = re.compile(r"(?:~?/|[a-z]:\\|\.{1,2}/)\S.*|[^\s/]+(?:/[^\s/]+)+|[^\s/\\]+\.[a-z0-9]{1,5}")
 _AMOUNT = re.compile(r"[-+]?[€$£¥]?\s?(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?\s?(?:[€$£¥]|[a-z]{3}|%)?")
 _ISO_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[ t].*)?")
-_EXTENSION = re.compile(r".*\.(?:com|org|net|io|info|biz|co|uk|de|eu|edu|gov|us|app|dev|ai|me|ru|cn|xyz|test|example)(?:[:/].*)?")
+_EXTENSION = re.compile(
+    r".*\.(?:com|org|net|io|info|biz|co|uk|de|eu|edu|gov|us|app|dev|ai|me|ru|cn|xyz|test|example)(?:[:/].*)?"
+)
 
 MAIL, URL, ACCOUNT, PATH, ID, NAME, NUMBER = "mail", "url", "account", "path", "id", "name", "number"
 ENDPOINTS = frozenset((MAIL, URL, ACCOUNT))
@@ -36,7 +38,9 @@ def clean(text: str) -> str:
     """Return a text in NFKC and lower case, without what is invisible, one space where white space is."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-        text = "".join(char for char in text if unicodedata.category(char) not in ("Cf", "Cc") or char in "\n\t")
+        text = "".join(
+            char for char in text if unicodedata.category(char) not in ("Cf", "Cc") or char in "\n\t"
+        )
     return " ".join(text.casefold().split())
 
 

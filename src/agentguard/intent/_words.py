@@ -23,6 +23,8 @@ MAX_WORDS = 4_000
 _WINDOW = 8
 # Of less than this a look-alike says nothing.
 _MIN_SKELETON = 5
+# Numbers of so few digits stand everywhere.
+_FEW_DIGITS = 2
 
 _STOP = frozenset(
     "a an the this that these those i me my mine we us our you your he him his she her it its they them their who"
@@ -41,7 +43,9 @@ _PLAIN = frozenset(
     " flights product products issue issues repository repo project task tasks note notes contact contacts person"
     " people subject title body text link url website page address phone price amount true false none null".split()
 )
-_QUOTED = re.compile(r"\"([^\"\n]{1,400})\"|\u201c([^\u201d\n]{1,400})\u201d|(?<!\w)'([^'\n]{1,200})'(?!\w)|`([^`\n]{1,400})`")
+_QUOTED = re.compile(
+    r"\"([^\"\n]{1,400})\"|\u201c([^\u201d\n]{1,400})\u201d|(?<!\w)'([^'\n]{1,200})'(?!\w)|`([^`\n]{1,400})`"
+)
 _WHO_I_AM = re.compile(
     r"\b(?:my ([a-z ]{2,30}?)(?: address| number)? is|i am|i'm|this is|my name's|call me)\s+", re.IGNORECASE
 )
@@ -66,9 +70,7 @@ class Words:
         every = tokens_of(spelt)[: MAX_WORDS * 2]
         self.content = frozenset(each for each in every if is_telling(each)) | dates_of(text)
         self.names = _names(text)
-        self.endpoints = frozenset(
-            shape for shape in map(shape_of, self.phrases) if shape in ENDPOINTS
-        )
+        self.endpoints = frozenset(shape for shape in map(shape_of, self.phrases) if shape in ENDPOINTS)
         self.kinds = asked_kinds(text)
         self.hands_over = delegates(text)
         self.slots = slots(every)
@@ -144,7 +146,7 @@ class Words:
 
 def is_telling(token: str) -> bool:
     """Tell whether a word can pick a record out among others."""
-    return token not in _STOP and token not in _PLAIN and (len(token) > 1 or token.isdigit())
+    return token not in _STOP and token not in _PLAIN and len(token) > (_FEW_DIGITS if token.isdigit() else 1)
 
 
 def _is_distinct(key: str) -> bool:
@@ -158,10 +160,16 @@ def _names(text: str) -> frozenset[str]:
     for match in re.finditer(r"[^\W\d_][\w'-]*", text):
         word = match[0]
         token = clean(word).removesuffix("'s")
-        if word[0].isupper() and is_telling(token) and not _SENTENCE.search(text[max(0, match.start() - 4) : match.start()]):
+        if (
+            word[0].isupper()
+            and is_telling(token)
+            and not _SENTENCE.search(text[max(0, match.start() - 4) : match.start()])
+        ):
             found.update(tokens_of(token))
     for match in _QUOTED.finditer(text):
-        found.update(each for each in tokens_of(clean(next(filter(None, match.groups())))) if is_telling(each))
+        found.update(
+            each for each in tokens_of(clean(next(filter(None, match.groups())))) if is_telling(each)
+        )
     # An address is a name wherever it stands.
     for key in atoms_of(text):
         if shape_of(key) in ENDPOINTS:
