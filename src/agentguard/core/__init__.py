@@ -48,11 +48,13 @@ from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
+    LabelKeeper,
     Signer,
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
 from agentguard.core.provenance import Match, Provenance
+from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouched
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
@@ -67,14 +69,19 @@ from agentguard.core.wire import (
     PlanCall,
     PlanReply,
     PlanStep,
+    RegradeCall,
     RequestId,
+    VouchCall,
 )
 
 __all__ = [
     "ARGUMENT_KINDS",
+    "DECLASSIFY",
+    "ENDORSE",
     "FACTS",
     "FACT_SOURCES",
     "NO_FACTS",
+    "REGRADES",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
     "Access",
@@ -113,13 +120,14 @@ __all__ = [
     "Integrity",
     "IntegrityError",
     "Label",
+    "LabelKeeper",
     "Location",
     "Match",
     "NearMiss",
     "Obligation",
     "Observation",
-    "OriginKind",
     "ObserveCall",
+    "OriginKind",
     "Outcome",
     "PlanCall",
     "PlanReply",
@@ -130,6 +138,8 @@ __all__ = [
     "Provenance",
     "Reach",
     "RegistryError",
+    "Regrade",
+    "RegradeCall",
     "Request",
     "RequestError",
     "RequestId",
@@ -142,6 +152,8 @@ __all__ = [
     "Signer",
     "Sink",
     "SystemClock",
+    "VouchCall",
+    "Vouched",
     "action_reference",
     "fold_spelling",
     "normalise_action",

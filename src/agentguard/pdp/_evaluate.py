@@ -14,6 +14,7 @@ import msgspec
 
 from agentguard.core import (
     NO_FACTS,
+    REGRADES,
     ArgumentFacts,
     Context,
     Effect,
@@ -28,6 +29,7 @@ from agentguard.core import (
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
 from agentguard.flow import NOTHING_SEEN, FlowStore, flow_violation, trifecta
+from agentguard.pdp._regrade import regrade_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
@@ -94,6 +96,10 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     problem = _schema_problem(action, resource, params)
     if problem is not None:
         return Verdict(Effect.DENY, "schema", problem, action, params)
+    if action.action.name in REGRADES:
+        problem = regrade_problem(principal, params)
+        if problem is not None:
+            return Verdict(Effect.DENY, "flow", problem, action, params)
     inside = world.facts_about(action, params, resource)
     origins = past.flow.trace((principal.id, context.session), params, action.action.name)
     facts = Facts(principal, action.action, resource, params, context, now, inside, origins)

@@ -23,9 +23,11 @@ from agentguard.core import (
     Observation,
     Outcome,
     Principal,
+    Regrade,
     Request,
     RequestError,
     SystemClock,
+    Vouched,
     normalise_action,
     normalise_resource_id,
     snapshot,
@@ -33,6 +35,13 @@ from agentguard.core import (
 from agentguard.flow import FlowStore
 from agentguard.pdp._evaluate import Past, Verdict, World, evaluate
 from agentguard.pdp._record import decision_record, masked_params, outcome_record
+from agentguard.pdp._regrade import (
+    regrade_outcome,
+    regrade_problem,
+    regrade_request,
+    vouch_problem,
+    vouch_record,
+)
 from agentguard.policy import Facts, History, near_misses
 
 if TYPE_CHECKING:
@@ -57,7 +66,7 @@ def _no_commitment(_value: object) -> str:
 
 
 class PolicyDecisionPoint:
-    """Decides requests in this process (`core.Decider`). Safe to use from many threads.
+    """Decides requests in this process (`core.Decider`, `core.LabelKeeper`). Safe to use from many threads.
 
     `world` may be replaced at any time by another one; a decision uses the one that it began with. Without
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
@@ -163,6 +172,73 @@ class PolicyDecisionPoint:
         for value in (observation.result, observation.error or None):
             if value is not None:
                 self.flow.observe(key, value, label, f"tool:{name}", moment)
+
+    def regrade(self, regrade: Regrade) -> Decision:
+        """Decide on a change of a label, and carry it out if it is allowed.
+
+        Raises:
+            RequestError: there is no such session, source or action, or no room for another change.
+        """
+        by = regrade.by
+        request = regrade_request(regrade)
+        if regrade_problem(by, request.params) is None:
+            # Who may not ask is not told either what there is.
+            self._check_subject(regrade)
+        decision = self.decide(request)
+        if decision.effect is Effect.TRANSFORM:
+            self.record_outcome(Outcome(decision.audit_id, "refused", "rewritten", by.id))
+        if decision.effect is not Effect.ALLOW:
+            return decision
+        moment = self._clock.now()
+        try:
+            done = self.flow.regrade(regrade, moment.timestamp())
+        except RequestError as error:
+            self.record_outcome(Outcome(decision.audit_id, "failed", error.code, by.id))
+            raise
+        self.count_regrade(by, decision, moment)
+        try:
+            self.record_outcome(regrade_outcome(decision.audit_id, by, done))
+        except AuditError as error:
+            # That it was allowed is on record, with all of what it says.
+            _log_crash("the outcome of a changed label could not be recorded", error)
+        return decision
+
+    def vouch(self, words: Vouched) -> None:
+        """Count words as trusted in a session, once that is in the log.
+
+        Raises:
+            RequestError: the decision point is closed, or it is not for this one to say (`vouch_refused`).
+            AuditError: the log could not take it; the words do not count.
+        """
+        if self._closed:
+            raise RequestError("the decision point is closed", code="closed")
+        problem = vouch_problem(words)
+        if problem is not None:
+            raise RequestError(problem, code="vouch_refused")
+        if self._audit is not None:
+            self._audit.append(vouch_record(words, self._commit))
+        key = (words.principal, words.session)
+        self.flow.vouch(key, words.text, words.source, self._clock.now().timestamp())
+
+    def _check_subject(self, regrade: Regrade) -> None:
+        action = self.world.registry.resolve(regrade.action)
+        if action is None or action.action.name != regrade.action:
+            hint = "name it as `agentguard actions list` does, without a version"
+            raise RequestError(
+                f"no action is named `{_shown(regrade.action)}`", code="action_undeclared", hint=hint
+            )
+        self.flow.find_subject(regrade, self._clock.now().timestamp())
+
+    def count_regrade(self, by: Principal, decision: Decision, moment: datetime) -> None:
+        """Let a change that `by` was allowed count as `unless` and `requires` in the session whose label it is."""
+        world, params = self.world, decision.params
+        action = world.registry.resolve(decision.action)
+        if action is None or world.policies.sequences.empty:
+            return
+        resource = world.inventory.resolve(decision.resource)
+        facts = Facts(by, action.action, resource, params, _NO_CONTEXT, moment)
+        whose, context = Principal(params.get("principal", "")), Context(session=params.get("session", ""))
+        self.history.free(world.policies.sequences, facts, whose, context)
 
     def close(self) -> None:
         """Deny from now on, and close the log."""
