@@ -44,11 +44,13 @@ from agentguard.core.names import (
     resource_type_of,
 )
 from agentguard.core.observation import Observation
+from agentguard.core.opening import OpenedSession, SessionOpening
 from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
     LabelKeeper,
+    SessionOpener,
     Signer,
     SystemClock,
 )
@@ -126,6 +128,7 @@ __all__ = [
     "NearMiss",
     "Obligation",
     "Observation",
+    "OpenedSession",
     "ObserveCall",
     "OriginKind",
     "Outcome",
@@ -148,6 +151,8 @@ __all__ = [
     "RiskScore",
     "Role",
     "Sensitivity",
+    "SessionOpener",
+    "SessionOpening",
     "Severity",
     "Signer",
     "Sink",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from agentguard.intent._session import IntentSession
-
+S = TypeVar("S")
 Key = tuple[str, str]
 
 MAX_SESSIONS = 256
@@ -16,7 +14,7 @@ MAX_ENDED = 65_536
 TTL_S = 86_400.0
 
 
-class IntentStore:
+class IntentStore(Generic[S]):
     """Sessions by (principal id, session id). Safe to use from many threads.
 
     A session ends a day after it was last used, or when there are too many: the one unused for longest goes. What
@@ -27,10 +25,10 @@ class IntentStore:
         self.max_sessions = max_sessions
         self.ttl_s = ttl_s
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[Key, tuple[IntentSession, float]] = OrderedDict()
+        self._sessions: OrderedDict[Key, tuple[S, float]] = OrderedDict()
         self._ended: OrderedDict[Key, None] = OrderedDict()
 
-    def open(self, key: Key, session: IntentSession, now: float) -> bool:
+    def open(self, key: Key, session: S, now: float) -> bool:
         """Add a session; False if one with this name is or was there."""
         with self._lock:
             if key in self._sessions or key in self._ended:
@@ -40,7 +38,7 @@ class IntentStore:
                 self._end(next(iter(self._sessions)))
             return True
 
-    def find(self, key: Key, now: float) -> IntentSession | None:
+    def find(self, key: Key, now: float) -> S | None:
         """Return the session and mark it as used; None if there is none."""
         if not self._sessions:
             return None
@@ -55,6 +53,10 @@ class IntentStore:
             self._sessions[key] = (session, max(now, used))
             self._sessions.move_to_end(key)
             return session
+
+    def knows(self, key: Key) -> bool:
+        """Tell whether a session of this name is or was there."""
+        return key in self._sessions or key in self._ended
 
     def has_ended(self, key: Key) -> bool:
         """Tell whether a session of this name was there and is no more."""
