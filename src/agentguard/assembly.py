@@ -128,7 +128,9 @@ def default_project(environ: Mapping[str, str] | None = None) -> Project:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(
-            f"the default project cannot be made: {reason}", code="state_unavailable", location=Location(str(folder))
+            f"the default project cannot be made: {reason}",
+            code="state_unavailable",
+            location=Location(str(folder)),
         ) from None
     return load_project(folder, environ)
 

@@ -90,7 +90,10 @@ class ArgumentOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
 
 class CallOrigins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The origins of one call's arguments, the worst of each role, and what the user asked for."""
+    """The origins of one call's arguments, the worst of each role, and what the user asked for.
+
+    `carries` tells whether a text among the arguments could take along what was read.
+    """
 
     access: Access
     asked: Asked
@@ -99,3 +102,4 @@ class CallOrigins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amounts: OriginKind = OriginKind.NONE
     secrets: OriginKind = OriginKind.NONE
     arguments: tuple[ArgumentOrigin, ...] = ()
+    carries: bool = True

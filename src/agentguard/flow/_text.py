@@ -19,6 +19,7 @@ _TWO_NUMBERS = re.compile(r"\d[ .-][^\W_]*\d")
 _MAX_GROUPS = 10
 _PARTS = re.compile(r"[@/\\:=?&#]+")
 
+
 def words(normal: str) -> list[str]:
     """Return the words of a normalised text: runs of letters and digits."""
     return normal.translate(_TO_SPACE).split() if normal.isascii() else _WORD.findall(normal)

@@ -173,3 +173,20 @@ def dates_of(text: str) -> set[str]:
             number = _MONTHS.get(match[month]) or int(match[month])
             found.add(f"date:{number:02}-{int(match[day]):02}")
     return found
+
+
+_FIRST_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def measure_of(value: Any) -> float | None:
+    """Return the number that a short value is about: an amount, the first number of a text, a date as a number."""
+    if type(value) in (int, float):
+        return float(value)
+    if type(value) is not str or len(value) > 60:  # noqa: PLR2004 - longer is a text
+        return None
+    date = _ISO_DATE.match(value)
+    if date is not None:
+        digits = re.sub(r"\D", "", value)[:14]
+        return float(digits.ljust(14, "0"))
+    number = _FIRST_NUMBER.search(value.replace(",", ""))
+    return float(number[0]) if number is not None else None

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentguard.intent._forms import ENDPOINTS, MAIL, NUMBER, atoms_of, clean, key_of, shape_of, tokens_of
+from agentguard.intent._forms import (
+    ENDPOINTS,
+    MAIL,
+    NUMBER,
+    atoms_of,
+    clean,
+    key_of,
+    measure_of,
+    shape_of,
+    tokens_of,
+)
 from agentguard.intent._records import Call, Leaf, Reader, Record, is_text
 
 if TYPE_CHECKING:
@@ -13,7 +23,8 @@ if TYPE_CHECKING:
 MAX_KEYS = 50_000
 MAX_PLACES = 12
 MAX_TEXT_KEPT = 1_000_000
-MAX_CALLS = 2_000
+# Of one column so many values are compared with each other.
+MAX_MEMBERS = 300
 # Calls that were refused before doubts are no longer worth asking a person about.
 MAX_STRIKES = 4
 MAX_ASKS = 2
@@ -25,7 +36,8 @@ _OWNER = frozenset(
 _IDENTITY = frozenset(
     "id user username login email mail e name phone iban account customer member handle employee number".split()
 )
-_NO_HITS: frozenset[str] = frozenset()
+# The user's words in a record itself, and among the arguments of the call that gave it.
+Hits = tuple[frozenset[str], frozenset[str]]
 
 
 class Memory:
@@ -38,8 +50,9 @@ class Memory:
         self.values: dict[str, list[Leaf]] = {}
         self.atoms: dict[str, list[Record]] = {}
         # By column, the user's words that records have, and the values of the records that have just these.
-        self.columns: dict[tuple[str, str], dict[frozenset[str], set[str]]] = {}
-        self.sources: dict[tuple[str, str], dict[frozenset[str], set[int]]] = {}
+        self.columns: dict[tuple[str, str], dict[Hits, set[str]]] = {}
+        self.members: dict[tuple[str, str], list[Leaf]] = {}
+        self.sources: dict[tuple[str, str], dict[Hits, set[int]]] = {}
         self.texts: dict[int, str] = {}
         self.me: set[str] = {key for key in (*identities, *words.me) if key}
         self.my_fields: set[str] = set()
@@ -102,18 +115,40 @@ class Memory:
 
     def rivals(self, leaf: Leaf) -> bool:
         """Tell whether another record fits the user's words as well as the one of this value, with another value."""
-        hits = leaf.record.all_hits()
+        fits = leaf.record.is_beaten_by
         same = {each.key for each in leaf.record.leaves if each.column == leaf.column}
         groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
-        return any(hits <= other and not keys <= same for other, keys in groups.items())
+        return any(not keys <= same and fits(*hits) for hits, keys in groups.items())
+
+    def is_extreme(self, leaf: Leaf, end: int) -> bool:
+        """Tell whether the thing of this name is alone at one end of a scale: no text can put it there."""
+        rivals = {each.key for each in self.members.get((leaf.record.call.tool, leaf.column), ())}
+        mine = self._scales(leaf.key)
+        others = [self._scales(key) for key in rivals if key != leaf.key]
+        if not others:
+            return False
+        for scale, value in mine.items():
+            known = [each[scale] for each in others if scale in each]
+            if len(known) == len(others) and all(value * end > other * end for other in known):
+                return True
+        return False
+
+    def _scales(self, key: str) -> dict[tuple[str, str], float]:
+        found: dict[tuple[str, str], float] = {}
+        for leaf in self.values.get(key, ()):
+            for each in leaf.record.leaves:
+                number = measure_of(each.value) if each is not leaf else None
+                if number is not None:
+                    found[leaf.record.call.tool, each.column] = number
+        return found
 
     def is_source(self, record: Record) -> bool:
         """Tell whether the user's words pick this record out among those of its kind."""
-        hits = record.all_hits()
-        if not hits or (record.call.is_write and not record.call.is_guided):
+        if not record.all_hits() or (record.call.is_write and not record.call.is_guided):
             return False
         groups = self.sources.get((record.call.tool, record.column), {})
-        return not any(hits <= other and numbers != {record.number} for other, numbers in groups.items())
+        fits = record.is_beaten_by
+        return not any(numbers != {record.number} and fits(*hits) for hits, numbers in groups.items())
 
     def says(self, record: Record, key: str) -> bool:
         """Tell whether a value stands in the text of a record, as a whole."""
@@ -140,7 +175,10 @@ class Memory:
             # The first and the newest places: what is in between says nothing that these do not.
             places[-1] = leaf
         groups = self._bounded(self.columns).setdefault((leaf.record.call.tool, leaf.column), {})
-        groups.setdefault(leaf.record.all_hits(), set()).add(leaf.key)
+        groups.setdefault((leaf.record.own_hits(), leaf.record.call.words), set()).add(leaf.key)
+        members = self._bounded(self.members).setdefault((leaf.record.call.tool, leaf.column), [])
+        if len(members) < MAX_MEMBERS:
+            members.append(leaf)
         if (
             leaf.key in self.me
             and not leaf.column.endswith("*")
@@ -154,7 +192,7 @@ class Memory:
             if len(places) < MAX_PLACES:
                 places.append(record)
         groups = self._bounded(self.sources).setdefault((record.call.tool, record.column), {})
-        groups.setdefault(record.all_hits(), set()).add(record.number)
+        groups.setdefault((record.own_hits(), record.call.words), set()).add(record.number)
         if record.texts and self._kept < MAX_TEXT_KEPT:
             kept = self.texts[record.number] = clean("\n".join(record.texts))
             self._kept += len(kept)

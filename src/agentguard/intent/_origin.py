@@ -129,11 +129,14 @@ class Judge:
             return Found(K.SELECTED, leaf, hits)
         if call.is_write:
             return Found(K.SEEN if is_endpoint else K.CREATED, leaf)
+        guided = call.is_plain or call.is_guided
+        if guided and not is_endpoint and any(memory.is_extreme(leaf, end) for end in self.words.extremes):
+            return Found(K.SELECTED, leaf, hits)
         if not is_endpoint and memory.is_mine(record):
             return Found(K.OWNED, leaf, hits)
-        if hits and (has_rivals or weak) and not (call.is_guided or call.is_plain):
+        if hits and (has_rivals or weak) and not guided:
             return Found(K.AMBIGUOUS, leaf, hits)
-        if call.is_plain or call.is_guided:
+        if guided:
             if not is_endpoint or self.words.many:
                 return Found(K.LISTED, leaf, hits)
             return Found(K.AMBIGUOUS if hits and self._is_named(leaf) else K.SEEN, leaf, hits)

@@ -38,7 +38,7 @@ def parse_result(result: Any) -> Parsed:
     if type(result) is not str:
         return Parsed(result)
     text = result[:MAX_TEXT].strip()
-    for read in (_json, _yaml, _markdown, _csv, _lines):
+    for read in (_json, _yaml, _markdown, _csv, _lines, _list):
         found = read(text)
         if found is not None:
             return found
@@ -130,7 +130,7 @@ def _csv(text: str) -> Parsed | None:
 
 def _lines(text: str) -> Parsed | None:
     """Read blocks of `Key: value` lines, one record a block; any other line makes the whole a text."""
-    blocks: list[dict[str, str]] = [{}]
+    blocks: list[dict[str, Any]] = [{}]
     for line in text.splitlines()[:_MAX_ROWS]:
         if not line.strip(" -=*#"):
             if blocks[-1]:
@@ -139,8 +139,29 @@ def _lines(text: str) -> Parsed | None:
         match = _LINE.fullmatch(line)
         if match is None or match[1] in blocks[-1]:
             return None
-        blocks[-1][match[1]] = match[2].strip()
+        blocks[-1][match[1]] = _several(match[2].strip())
     found = [block for block in blocks if block]
     if not found or max(map(len, found)) < _MIN_LINES:
         return None
     return Parsed(found[0] if len(found) == 1 else found, is_loose=True)
+
+
+def _several(text: str) -> Any:
+    """Return the entries of a short enumeration, or the text itself."""
+    parts = [part.strip() for part in text.split(",")]
+    return parts if len(parts) > 1 and all(map(_is_entry, parts)) else text
+
+
+def _list(text: str) -> Parsed | None:
+    """Read lines that are short and no sentences as a list; the first may have a heading before a colon."""
+    lines = [line.strip(" \t-*\u2022") for line in text.splitlines()[:_MAX_ROWS] if line.strip()]
+    heading, found, first = lines[0].partition(":") if lines else ("", "", "")
+    if found and _is_entry(heading):
+        lines = [*(part.strip() for part in first.split(",") if part.strip()), *lines[1:]]
+    if len(lines) < _MIN_LINES or not all(map(_is_entry, lines)):
+        return None
+    return Parsed(lines, is_loose=True)
+
+
+def _is_entry(text: str) -> bool:
+    return 0 < len(text) <= 60 and len(text.split()) <= 6 and text[-1] not in ".!?:;"  # noqa: PLR2004 - longer is a sentence

@@ -86,17 +86,27 @@ class Record:
         self.names: frozenset[str] = frozenset()
         self._all: frozenset[str] | None = None
 
-    def all_hits(self) -> frozenset[str]:
-        """Return the user's words in this record, in those it stands in and those in it, and in the call."""
+    def own_hits(self) -> frozenset[str]:
+        """Return the user's words in this record, in those it stands in and those in it."""
         found = self._all
         if found is None:
-            found = self.call.words | self.hits
+            found = self.hits
             for each in self.above():
                 found |= each.hits
             for each in self.below():
                 found |= each.hits
             self._all = found
         return found
+
+    def all_hits(self) -> frozenset[str]:
+        """Return its own hits and the user's words among the arguments of its call."""
+        return self.own_hits() | self.call.words
+
+    def is_beaten_by(self, own: frozenset[str], asked: frozenset[str]) -> bool:
+        """Tell whether a record with these hits of its own, and these words in its call, fits as well as this one."""
+        mine = self.own_hits()
+        # Where a record has words of its own, those of the call are no help to one that has none.
+        return mine <= own if mine else self.call.words <= (own | asked)
 
     def above(self) -> Iterator[Record]:
         """Yield the records that this one stands in."""

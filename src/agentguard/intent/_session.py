@@ -92,6 +92,7 @@ class IntentSession:
                 told.append(_explained(each.pointer, role, found))
                 if found.kind.rank > worst[role].rank:
                     worst[role] = found.kind
+        carries = any(_carries(each, self.words) for each in values)
         return CallOrigins(
             Access.WRITE if shape.is_write else Access.READ,
             self._asked(shape),
@@ -100,6 +101,7 @@ class IntentSession:
             worst[AMOUNT],
             worst[SECRET],
             tuple(told),
+            carries,
         )
 
     def _judge_for(self, shape: Shape, *, is_external: bool) -> Judge:
@@ -234,6 +236,13 @@ def _role_of(value: Value, *, is_write: bool) -> str | None:
     if value.role is Role.PAYLOAD and is_write and not is_text(value.value):
         return TARGET if shape_of(key_of(value.value)) in (MAIL, ACCOUNT) and value.kind != "text" else None
     return None
+
+
+def _carries(value: Value, words: Words) -> bool:
+    """Tell whether an argument can take along what was read: a text that is not made of the user's words."""
+    if type(value.value) is not str or value.role in (Role.TARGET, Role.CONTROL) or value.kind in _NEUTRAL:
+        return False
+    return not all(each in words.every for each in tokens_of(key_of(value.value)))
 
 
 def _parts(value: Value, role: str) -> list[Any]:

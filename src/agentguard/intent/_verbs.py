@@ -125,6 +125,21 @@ _MANY = frozenset(
 )  # fmt: skip
 
 
+_EXTREMES = {
+    -1: "cheapest lowest least smallest earliest nearest closest shortest minimum fewest oldest youngest soonest",
+    1: "highest best top largest biggest latest longest maximum greatest newest priciest busiest strongest",
+}
+_MOST = re.compile(r"\bmost (?:expensive|recent|popular|frequent|valuable|stars|recently)\b")
+
+
+def extremes(words: list[str], prompt: str) -> frozenset[int]:
+    """Return which end of a scale a user asks for: -1 the low one ("cheapest"), 1 the high one."""
+    found = {end for end, known in _EXTREMES.items() if not set(known.split()).isdisjoint(words)}
+    if _MOST.search(prompt.casefold()) is not None:
+        found.add(1)
+    return frozenset(found)
+
+
 def slots(words: list[str]) -> frozenset[str]:
     """Return the shapes of values that a user speaks of without giving them: "the link in Bob's mail"."""
     return frozenset(shape for word in words for shape in _SHAPES.get(word, ()))

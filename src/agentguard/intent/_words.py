@@ -16,7 +16,7 @@ from agentguard.intent._forms import (
     skeleton,
     tokens_of,
 )
-from agentguard.intent._verbs import asked_kinds, delegates, slots, speaks_of_many
+from agentguard.intent._verbs import asked_kinds, delegates, extremes, slots, speaks_of_many
 
 MAX_PROMPT = 65_536
 MAX_WORDS = 4_000
@@ -76,6 +76,7 @@ class Words:
         self.slots = slots(every)
         self.many = speaks_of_many(every)
         self.every = frozenset(every)
+        self.extremes = extremes(every, text)
         self.me = frozenset(_identities(text))
         self._skeletons = {
             skeleton(key): key for key in self.phrases if len(key) >= _MIN_SKELETON and _is_distinct(key)

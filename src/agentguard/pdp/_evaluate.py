@@ -263,11 +263,24 @@ def _add_flow(verdict: Verdict, facts: Facts, past: Past) -> None:
 
 
 # The user is the source of these: nobody who wrote into what was read has picked the recipient.
-_CHOSEN = frozenset((OriginKind.USER, OriginKind.INVENTORY, OriginKind.SUBJECT, OriginKind.SELECTED))
+_CHOSEN = frozenset(
+    (
+        OriginKind.USER,
+        OriginKind.INVENTORY,
+        OriginKind.SUBJECT,
+        OriginKind.DERIVED,
+        OriginKind.SELECTED,
+        OriginKind.DELEGATED,
+    )
+)
+_GOOD = _CHOSEN | {OriginKind.OWNED, OriginKind.CREATED, OriginKind.LISTED, OriginKind.COMPOSED}
 
 
 def _is_chosen(origins: CallOrigins | None) -> bool:
-    return origins is not None and origins.targets in _CHOSEN
+    """Tell whether the user chose where a call sends things, or nothing that was read can go along with it."""
+    if origins is None:
+        return False
+    return origins.targets in _CHOSEN or (origins.targets in _GOOD and not origins.carries)
 
 
 def _add_history(world: World, verdict: Verdict, facts: Facts, past: Past) -> Verdict:

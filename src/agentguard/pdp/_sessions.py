@@ -134,7 +134,9 @@ def session_world(base: World, registry: ActionRegistry) -> World:
     )
 
 
-def opening_record(opening: SessionOpening, opened: OpenedSession, commit: Callable[[Any], Any]) -> dict[str, Any]:
+def opening_record(
+    opening: SessionOpening, opened: OpenedSession, commit: Callable[[Any], Any]
+) -> dict[str, Any]:
     """Return the record of an opened session: never the user's words, only a commitment to them."""
     record: dict[str, Any] = {
         "type": "session",
@@ -157,15 +159,23 @@ def _check(opening: SessionOpening) -> None:
     by = opening.by
     if by is not None and by.kind is PrincipalKind.AGENT:
         raise RequestError("an agent does not say what its user wants", code="session_refused")
-    for text, what in ((opening.intent, "intent"), (opening.session, "session id"), *((s, "subject") for s in opening.subject)):
+    for text, what in (
+        (opening.intent, "intent"),
+        (opening.session, "session id"),
+        *((s, "subject") for s in opening.subject),
+    ):
         if type(text) is not str or not _is_unicode(text):
             raise RequestError(f"the {what} is no text", code="session_invalid")
     if not opening.intent.strip():
         raise RequestError(
-            "a session needs the user's words", code="session_invalid", hint="give what the user asked for as `intent`"
+            "a session needs the user's words",
+            code="session_invalid",
+            hint="give what the user asked for as `intent`",
         )
     if len(opening.intent) > MAX_PROMPT:
-        raise RequestError(f"the user's words are longer than {MAX_PROMPT} characters", code="session_invalid")
+        raise RequestError(
+            f"the user's words are longer than {MAX_PROMPT} characters", code="session_invalid"
+        )
 
 
 def _is_unicode(text: str) -> bool:
