@@ -36,6 +36,10 @@ _ANY_FIELD = frozenset("email mail id name account address url link user number 
 _MAX_SUMS = 200
 
 
+def _never() -> bool:
+    return False
+
+
 class Found(NamedTuple):
     """The origin of one value: its kind, the place that gave it, and the user's words that led there."""
 
@@ -61,8 +65,10 @@ class Judge:
         self.is_external = is_external
         self.is_risky = is_risky
 
-    def origin(self, value: Any, *, is_endpoint: bool = False, is_traced: bool = False) -> Found:
-        """Return where a target comes from; `is_traced`: pieces of it stand in untrusted content."""
+    def origin(
+        self, value: Any, *, is_endpoint: bool = False, is_traced: Callable[[], bool] = _never
+    ) -> Found:
+        """Return where a target comes from; `is_traced` tells whether pieces of it stand in what was read."""
         key = key_of(value)
         memory = self.memory
         if key in memory.refused:
@@ -77,7 +83,7 @@ class Judge:
             twin = self.words.looks_like(key)
             if twin is not None:
                 return Found(K.LOOKALIKE, words=frozenset((twin,)))
-            if is_traced:
+            if is_traced():
                 return Found(K.TEXT)
         return found
 
