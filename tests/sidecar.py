@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agentguard.audit import LogState, Rejections
+from agentguard.backends import MemoryEventStore
 from agentguard.config import ServerSettings
 from agentguard.core import (
     Action,
@@ -36,6 +37,8 @@ from agentguard.server import Services, build_server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from agentguard.core import EventStore
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -159,7 +162,7 @@ TOKENS = {
     "anna-token": VerifiedToken(Principal("anna", PrincipalKind.HUMAN), False, "jti-3", 0.0, 2e9),
     "batch-token": VerifiedToken(Principal("batch", PrincipalKind.SERVICE), False, "jti-4", 0.0, 2e9),
     "agent-token": VerifiedToken(Principal("deploy-agent"), False, "jti-1", 0.0, 2e9),
-    "pep-token": VerifiedToken(Principal("gateway"), True, "jti-2", 0.0, 2e9),
+    "pep-token": VerifiedToken(Principal("gateway", on_behalf_of=("boss",)), True, "jti-2", 0.0, 2e9),
 }
 
 
@@ -199,6 +202,7 @@ class World:
     settings: ServerSettings = field(default_factory=lambda: ServerSettings(port=0))
     blocking: bool = False
     port: int = 0
+    events: EventStore = field(default_factory=MemoryEventStore)
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -221,6 +225,7 @@ class World:
             version="0.1.0",
             settings=self.settings,
             blocking=self.blocking,
+            events=self.events,
         )
 
     def ask(

@@ -15,6 +15,7 @@ from agentguard.core.errors import (
     AuditError,
     ConfigError,
     DocumentError,
+    EventError,
     ExecutionError,
     IdentityError,
     IntegrityError,
@@ -23,7 +24,7 @@ from agentguard.core.errors import (
     RegistryError,
     RequestError,
 )
-from agentguard.core.event import Event, EventKind
+from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
 from agentguard.core.fact import (
     FACT_SOURCES,
     FACTS,
@@ -49,9 +50,12 @@ from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
+    EventBus,
+    EventStore,
     LabelKeeper,
     SessionOpener,
     Signer,
+    Subscription,
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
@@ -110,7 +114,11 @@ __all__ = [
     "ErrorBody",
     "ErrorDetail",
     "Event",
+    "EventBus",
+    "EventError",
+    "EventFilter",
     "EventKind",
+    "EventStore",
     "ExecutionError",
     "FactKind",
     "FactMerge",
@@ -156,6 +164,8 @@ __all__ = [
     "Severity",
     "Signer",
     "Sink",
+    "StoredEvent",
+    "Subscription",
     "SystemClock",
     "VouchCall",
     "Vouched",

@@ -54,7 +54,7 @@ class LabelRoutes:
         call = parse_json(body, _regrade_decoder)
         wish = msgspec.structs.asdict(call)
         request_id = wish.pop("request_id")
-        wish["by"] = asks.named(call.by)
+        wish["by"] = asks.named(call.by, call.principal)
         regrade = _made(lambda: Regrade(**wish))
         decision = await self._carry_out(lambda: self._labels.regrade(regrade))
         self._check.note(decision)
@@ -103,26 +103,36 @@ class _Asking:
         self._find = find
         self._act_as = act_as
 
-    def named(self, name: str | None) -> Principal:
-        """Return who is to be asked as; an agent goes on to be denied, on record."""
+    def named(self, name: str | None, whose: str) -> Principal:
+        """Return who is to be asked as, about a session of `whose`; an agent goes on to be denied, on record."""
         by = self.own if name is None else self._find(name)
-        if by.kind is PrincipalKind.SERVICE and not self._act_as:
+        is_service = by.kind is PrincipalKind.SERVICE
+        if (is_service and not self._act_as) or (by is not self.own and self._is_own(whose)):
             raise HttpError(
-                403, "regrade_not_vouched", "a service's own token changes no labels", hint=_NOT_VOUCHED
+                403,
+                "regrade_not_vouched",
+                "this token may not change this session's labels",
+                hint=_NOT_VOUCHED,
             )
         return by
 
     def voucher(self, name: str | None, whose: str) -> Principal:
         """Return who vouches for words in a session of `whose`."""
         by = self.own if name is None else self._find(name)
-        if by.kind is PrincipalKind.HUMAN:
-            return by
-        if not self._act_as or (by.kind is PrincipalKind.AGENT and by.id == whose):
+        is_own = self._is_own(whose) or (by.kind is PrincipalKind.AGENT and by.id == whose)
+        if is_own or not (self._act_as or by.kind is PrincipalKind.HUMAN):
             raise HttpError(
                 403, "vouch_refused", "this token may not vouch for the user's words", hint=_NOT_VOUCHED
             )
-        # Whom the operator trusts to speak for others is an enforcement point, whatever it is listed as.
-        return msgspec.structs.replace(by, kind=PrincipalKind.SERVICE)
+        if by.kind is PrincipalKind.AGENT:
+            # Whom the operator trusts to speak for others is an enforcement point, whatever it is listed as.
+            return msgspec.structs.replace(by, kind=PrincipalKind.SERVICE)
+        return by
+
+    def _is_own(self, whose: str) -> bool:
+        """Tell whether this is an agent's token and the session its own, or that of one in its chain."""
+        own = self.own
+        return own.kind is PrincipalKind.AGENT and whose in (own.id, *own.on_behalf_of)
 
 
 def _made(make: Callable[[], T]) -> T:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentguard.config import ServerSettings
-from agentguard.core import AuditLog
+from agentguard.core import AuditLog, EventStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class Services:
 
     `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
-    `ready` lists what is wrong; nothing wrong means ready.
+    `ready` lists what is wrong; nothing wrong means ready. Without `events` there are none to show.
     """
 
     decider: Decider
@@ -47,3 +47,4 @@ class Services:
     version: str
     settings: ServerSettings = field(default_factory=ServerSettings)
     blocking: bool = False
+    events: EventStore | None = None
