@@ -56,7 +56,12 @@ def _results(chance: random.Random) -> list[tuple[str, list[dict[str, Any]]]]:
             body = " ".join(chance.choices(words, k=60))
             who = f"person{chance.randrange(10_000)}@example.org"
             mails.append(
-                {"id": f"m{number}-{len(mails)}", "sender": who, "subject": f"note {number}", "body": f"{body} {who}"}
+                {
+                    "id": f"m{number}-{len(mails)}",
+                    "sender": who,
+                    "subject": f"note {number}",
+                    "body": f"{body} {who}",
+                }
             )
         found.append((f"note {number}", mails))
     found[7][1][0]["subject"] = "parking lot"
@@ -75,12 +80,18 @@ def measure() -> dict[str, float]:
             for query, mails in results:
                 session.observe({"tool": "search_emails", "args": {"query": query}}, mails)
             observed = (time.process_time() - begin) * 1e6 / RESULTS
-            contacts = [{"name": "Bob Anders", "email": "bob@example.net"}, {"name": "Eve", "email": "eve@example.net"}]
+            contacts = [
+                {"name": "Bob Anders", "email": "bob@example.net"},
+                {"name": "Eve", "email": "eve@example.net"},
+            ]
             session.observe({"tool": "search_contacts", "args": {"query": "Bob Anders"}}, contacts)
             quoted = results[3][1][0]["body"][:300]
             calls: list[tuple[str, dict[str, Any]]] = [
                 ("send_email", {"recipients": ["carol@example.com"], "subject": "harbour", "body": quoted}),
-                ("send_email", {"recipients": ["bob@example.net"], "subject": "harbour", "body": "a short summary"}),
+                (
+                    "send_email",
+                    {"recipients": ["bob@example.net"], "subject": "harbour", "body": "a short summary"},
+                ),
                 ("search_emails", {"query": "harbour project"}),
                 ("delete_email", {"email_id": results[7][1][0]["id"]}),
             ]

@@ -77,6 +77,7 @@ from agentguard.core.wire import (
     PlanStep,
     RegradeCall,
     RequestId,
+    SessionCall,
     VouchCall,
 )
 
@@ -136,8 +137,8 @@ __all__ = [
     "NearMiss",
     "Obligation",
     "Observation",
-    "OpenedSession",
     "ObserveCall",
+    "OpenedSession",
     "OriginKind",
     "Outcome",
     "PlanCall",
@@ -159,6 +160,7 @@ __all__ = [
     "RiskScore",
     "Role",
     "Sensitivity",
+    "SessionCall",
     "SessionOpener",
     "SessionOpening",
     "Severity",

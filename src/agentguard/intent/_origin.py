@@ -31,9 +31,26 @@ GOOD = frozenset(
         K.COMPOSED,
     )
 )
-_REPLIES = frozenset("reply respond answer refund return repay reimburse back".split())
-_ANY_FIELD = frozenset("email mail id name account address url link user number key value text".split())
+_REPLIES = frozenset(["reply", "respond", "answer", "refund", "return", "repay", "reimburse", "back"])
+_ANY_FIELD = frozenset(
+    [
+        "email",
+        "mail",
+        "id",
+        "name",
+        "account",
+        "address",
+        "url",
+        "link",
+        "user",
+        "number",
+        "key",
+        "value",
+        "text",
+    ]
+)
 _MAX_SUMS = 200
+_HALF_A_CENT = 0.005
 
 
 def _never() -> bool:
@@ -256,7 +273,8 @@ class Judge:
         for one in map(float, said):
             for other in map(float, (*said, *known)):
                 if any(
-                    abs(value - each) < 0.005 for each in (other + one, other - one, one - other, one * other)
-                ):  # noqa: PLR2004 - half a cent
+                    abs(value - each) < _HALF_A_CENT
+                    for each in (other + one, other - one, one - other, one * other)
+                ):
                     return Found(K.COMPOSED, words=frozenset((key_of(one),)))
         return found

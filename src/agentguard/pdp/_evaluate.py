@@ -31,9 +31,9 @@ from agentguard.core import (
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
 from agentguard.flow import NOTHING_SEEN, FlowStore, Key, TracedLater, flow_violation, may_violate, trifecta
+from agentguard.intent import IntentSession
 from agentguard.pdp._regrade import regrade_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
-from agentguard.intent import IntentSession
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
 
@@ -63,8 +63,8 @@ class World(msgspec.Struct, frozen=True):
 
 class Past(msgspec.Struct, frozen=True):
     """What happened before a request: `history` of decisions, `flow` of values; `moment` is the guard's own time.
-    `session` is there where the session was opened with the user's words.
 
+    `session` is there where the session was opened with the user's words.
     The history counts by `moment`: who asks must not wait out a window by saying that it is tomorrow.
     """
 

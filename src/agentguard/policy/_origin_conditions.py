@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agentguard.policy._facts import Facts
     from agentguard.policy._rule import Unless, When
 
-_KEYS = ("access", "asked", "reach", "targets", "amounts", "secrets")
+_KEYS = ("targets", "amounts", "secrets", "asked", "reach", "access")
 
 
 def compile_origin(part: When | Unless) -> Iterator[Predicate]:

@@ -71,6 +71,7 @@ class App:
             "/v1/observe": self._check.observe,
             "/v1/regrade": labels.regrade,
             "/v1/vouch": labels.vouch,
+            "/v1/sessions": labels.open_session,
         }
         routes = [*api_routes(services, self._metrics, admin), *pages.routes()]
         self._known = frozenset(route.path for route in routes)

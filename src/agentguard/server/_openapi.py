@@ -12,10 +12,12 @@ from agentguard.core import (
     CheckReply,
     ErrorBody,
     ObserveCall,
+    OpenedSession,
     Outcome,
     PlanCall,
     PlanReply,
     RegradeCall,
+    SessionCall,
     VouchCall,
 )
 from agentguard.server._agents import AgentSeen
@@ -105,7 +107,7 @@ _ERRORS = {
     "403": "The token is valid and may not do this",
     "404": "There is no such session, source or action",
     "408": "The request arrived too slowly",
-    "409": "The session has too many changed labels",
+    "409": "The session has too many changed labels, or its name is taken",
     "413": "The body is too large",
     "421": "The `Host` is not this server's",
     "503": "The audit log takes no records",
@@ -117,7 +119,7 @@ _ALWAYS = ("400", "401", "403", "408", "413", "421")
 def openapi() -> dict[str, Any]:
     """Return the description as an OpenAPI 3.1 document."""
     calls = (CheckCall, CheckReply, PlanCall, PlanReply, ObserveCall, Outcome, RegradeCall, VouchCall)
-    types = (*calls, Action, AgentSeen, ErrorBody)
+    types = (*calls, SessionCall, OpenedSession, Action, AgentSeen, ErrorBody)
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -191,10 +193,24 @@ def _label_paths() -> dict[str, Any]:
     words = {**session, "text": "send the plan to bob@corp.example"}
     change = _post("Change a label of a session", "RegradeCall", regrade, "CheckReply", reply)
     vouch = _post("Vouch for the user's words", "VouchCall", words, None, None)
-    for path in (change, vouch):
+    tool = {
+        "name": "send_email",
+        "description": "Send an email",
+        "inputSchema": {"type": "object", "properties": {"to": {"type": "string"}}},
+    }
+    opening = {"intent": "Send the plan to Bob", "tools": {"tools": [tool]}, "principal": "helper"}
+    opened = {
+        "session": "s-1",
+        "principal": "helper",
+        "actions": {"send_email": "send-email"},
+        "tools": "sha256:51a0",
+        "policy_version": "sha256:9f2c",
+    }
+    begin = _post("Open a session with the user's words", "SessionCall", opening, "OpenedSession", opened)
+    for path in (change, vouch, begin):
         path["post"]["security"] = [{"person": []}, {"admin": []}]
         path["post"]["responses"] |= _errors("404", "409", "503")
-    return {"/v1/regrade": change, "/v1/vouch": vouch}
+    return {"/v1/regrade": change, "/v1/vouch": vouch, "/v1/sessions": begin}
 
 
 def _admin_paths() -> dict[str, Any]:
