@@ -77,8 +77,8 @@ class Score:
     def line(self, title: str) -> str:
         """Return one row of the report."""
         return (
-            f"{title:34} {self.tools:5} {self.access / self.tools:8.1%} {self.writes_as_reads:6}"
-            f" {self.arguments:6} {self.roles / self.arguments:8.1%} {self.unsafe:7}"
+            f"{title:27} {self.tools:5} {self.access / self.tools:7.1%} {self.writes_as_reads:12}"
+            f" {self.arguments:10} {self.roles / self.arguments:7.1%} {self.unsafe:7}"
         )
 
 
@@ -112,7 +112,9 @@ def score(tools: list[Labelled], *, described: bool = True, named: bool = True) 
         result.access += said == each.access
         result.writes_as_reads += each.access == "write" and said == "read"
         if said != each.access:
-            result.errors.append(f"{each.domain} {each.name}: {each.access} said {said} ({imported.because['access']})")
+            result.errors.append(
+                f"{each.domain} {each.name}: {each.access} said {said} ({imported.because['access']})"
+            )
         wanted = [role for _, _, role, _ in each.arguments.values()]
         pairs = zip(each.arguments, wanted, action.arguments.items(), strict=True)
         for name, want, (pointer, argument) in pairs:
@@ -122,14 +124,18 @@ def score(tools: list[Labelled], *, described: bool = True, named: bool = True) 
             result.unsafe += want == "target" != got and each.access == "write"
             result.confusion[want, got] += 1
             if got != want:
-                result.errors.append(f"{each.domain} {each.name}.{name}: {want} said {got} ({imported.because[pointer]})")
+                result.errors.append(
+                    f"{each.domain} {each.name}.{name}: {want} said {got} ({imported.because[pointer]})"
+                )
     return result
 
 
 def main() -> None:
     """Print the report."""
     tools = table()
-    print(f"{'':34} {'tools':>5} {'access':>8} {'w as r':>6} {'args':>6} {'roles':>8} {'missed':>7}")
+    print(
+        f"{'':27} {'tools':>5} {'access':>7} {'writes read':>12} {'arguments':>10} {'roles':>7} {'missed':>7}"
+    )
     for split, held in (("tuned on", False), ("held out", True)):
         part = [each for each in tools if each.held_out is held]
         for slice_, options in (
@@ -139,13 +145,13 @@ def main() -> None:
             (", neither", {"named": False, "described": False}),
         ):
             print(score(part, **options).line(split + slice_))
-        domains = dict.fromkeys(each.domain for each in part)
-        for domain in domains:
-            print(score([each for each in part if each.domain == domain]).line(f"  {domain}"))
         if "--errors" in sys.argv:
             for options in ({}, {"described": False}):
                 print(*score(part, **options).errors, sep="\n")
-        print(dict(score(part).confusion))
+        print(
+            "  confusion of roles:",
+            ", ".join(f"{want} as {got} {n}" for (want, got), n in score(part).confusion.items()),
+        )
 
 
 if __name__ == "__main__":
