@@ -124,7 +124,7 @@ def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = Fal
         or (craft.verb in wish.words and craft.verb not in NOUNS and not craft.is_generic)
     ):
         is_this = has_object or not craft.is_generic
-    elif not craft.kinds.isdisjoint(wish.kinds):
+    elif not craft.kinds.isdisjoint(wish.kinds):  # noqa: SIM114 - two reasons, each with its own words
         is_this = has_object or not craft.is_generic
     else:
         is_this = has_object and not craft.kinds.isdisjoint(wish.loose)
