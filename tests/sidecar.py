@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agentguard.audit import LogState, Rejections
+from agentguard.backends import MemoryEventStore
 from agentguard.config import ServerSettings
 from agentguard.core import (
     Action,
@@ -22,16 +23,25 @@ from agentguard.core import (
     Effect,
     IdentityError,
     Observation,
+    OpenedSession,
     Outcome,
     Principal,
+    PrincipalKind,
+    RegistryError,
+    Regrade,
     Request,
+    RequestError,
     Risk,
+    SessionOpening,
+    Vouched,
 )
 from agentguard.identity import LoginCodes, VerifiedToken
 from agentguard.server import Services, build_server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from agentguard.core import EventStore
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -130,9 +140,54 @@ class TableDecider:
         self.closed += 1
 
 
+@dataclass
+class TableSessions:
+    """Opens sessions for whoever asks, except `taken`, and remembers with what."""
+
+    opened: list[SessionOpening] = field(default_factory=list)
+
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        if opening.session == "taken":
+            raise RequestError("there is a session of this name already", code="session_taken")
+        if not opening.tools:
+            raise RegistryError("there are no tools")
+        self.opened.append(opening)
+        name = opening.session or "s-9"
+        return OpenedSession(name, opening.principal.id, {"send_email": "send-email"}, "sha256:1", "sha256:2")
+
+
+@dataclass
+class TableLabels:
+    """Allows changes of labels in session `s-1`, knows no other, and remembers what it is told."""
+
+    decider: TableDecider
+    regrades: list[Regrade] = field(default_factory=list)
+    vouched: list[Vouched] = field(default_factory=list)
+
+    def regrade(self, regrade: Regrade) -> Decision:
+        if regrade.session != "s-1":
+            raise RequestError("no such session", code="session_unknown")
+        self.regrades.append(regrade)
+        kind = "prod" if regrade.by.kind is PrincipalKind.AGENT else "staging"
+        return self.decider.decide(Request(regrade.by, regrade.kind, f"{kind}/flow"))
+
+    def vouch(self, words: Vouched) -> None:
+        if not self.decider.log.healthy:
+            raise AuditError("the disk is full")
+        self.vouched.append(words)
+
+
 TOKENS = {
+    "anna-token": VerifiedToken(Principal("anna", PrincipalKind.HUMAN), False, "jti-3", 0.0, 2e9),
+    "batch-token": VerifiedToken(Principal("batch", PrincipalKind.SERVICE), False, "jti-4", 0.0, 2e9),
     "agent-token": VerifiedToken(Principal("deploy-agent"), False, "jti-1", 0.0, 2e9),
-    "pep-token": VerifiedToken(Principal("gateway"), True, "jti-2", 0.0, 2e9),
+    "pep-token": VerifiedToken(Principal("gateway", on_behalf_of=("boss",)), True, "jti-2", 0.0, 2e9),
+}
+
+
+KNOWN = {
+    "known-agent": Principal("known-agent"),
+    "berta": Principal("berta", PrincipalKind.HUMAN),
 }
 
 
@@ -166,26 +221,32 @@ class World:
     settings: ServerSettings = field(default_factory=lambda: ServerSettings(port=0))
     blocking: bool = False
     port: int = 0
+    events: EventStore = field(default_factory=MemoryEventStore)
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
+        self.labels = TableLabels(self.decider)
+        self.sessions = TableSessions()
         self.rejected = Rejected(self.log)
 
     def services(self) -> Services:
         return Services(
             decider=self.decider,
+            labels=self.labels,
+            sessions=self.sessions,
             audit=self.log,
             rejections=self.rejected,
             verify_token=verify_token,
             admin_matches=lambda token: token == ADMIN,
             login_codes=self.codes,
-            principal_named=lambda name: Principal(name) if name == "known-agent" else None,
+            principal_named=KNOWN.get,
             describe_policies=lambda: {"version": "sha256:1", "rules": [{"id": "table"}]},
             describe_actions=lambda: [Action("restart-deployment", 1, "Restart", Risk.MEDIUM)],
             ready=lambda: list(self.problems),
             version="0.1.0",
             settings=self.settings,
             blocking=self.blocking,
+            events=self.events,
         )
 
     def ask(

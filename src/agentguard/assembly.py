@@ -7,6 +7,7 @@ its own: it reads, builds and wires.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentguard.audit import Verification
+    from agentguard.core import EventStore
 
 _log = logging.getLogger("agentguard.policy")
 
@@ -100,6 +102,38 @@ def load_project(folder: Path | str, environ: Mapping[str, str] | None = None) -
         shipped=shipped_rules(without=config.policy.without) if config.policy.shipped else (),
     )
     return Project(config, registry, inventory, policies, _facts(config))
+
+
+DEFAULT_PROJECT = "default"
+_DEFAULT_FILES = {
+    "inventory.yaml": "resources: []\nprincipals: []\n",
+    FILE_NAME: f"project: {{id: {DEFAULT_PROJECT}, name: default}}\n",
+}
+
+
+def default_project(environ: Mapping[str, str] | None = None) -> Project:
+    """Return the project of whoever named none: `project` in the state folder `default`, made if it is not there.
+
+    It has no rules of its own, so only sessions with an intent allow anything. Its audit log is in its `audit`.
+
+    Raises:
+        ConfigError: it cannot be made, or something in it cannot be used.
+    """
+    state = StateFolder.open(DEFAULT_PROJECT, os.environ if environ is None else environ)
+    folder = state.path / "project"
+    try:
+        (folder / "policies").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, text in _DEFAULT_FILES.items():
+            with contextlib.suppress(FileExistsError), (folder / name).open("x", encoding="utf-8") as stream:
+                stream.write(text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"the default project cannot be made: {reason}",
+            code="state_unavailable",
+            location=Location(str(folder)),
+        ) from None
+    return load_project(folder, environ)
 
 
 def _facts(config: Config) -> FactExtractor:
@@ -197,6 +231,41 @@ class Engine:
         self.pdp.close()
         if self._keeper is not None:
             self._keeper.close()
+
+
+class Events:
+    """A project's events: what is published on `bus` is written to `store`.
+
+    Raises:
+        EventError: the store cannot be opened.
+    """
+
+    def __init__(self, config: Config) -> None:
+        # A cold `check` needs none of this.
+        from agentguard.backends import SqliteEventStore
+        from agentguard.events import EventRecorder, InProcessBus, Retention
+
+        self.bus = InProcessBus()
+        self.store = SqliteEventStore(config.events_file)
+        keep = Retention(config.events.retention_days, config.events.max_events)
+        self.recorder = EventRecorder(self.bus, self.store, keep)
+
+    def close(self) -> int:
+        """Write what was published; return how many events could not be written. Idempotent."""
+        lost = self.recorder.close()
+        self.store.close()
+        return lost
+
+
+def read_events(config: Config) -> EventStore | None:
+    """Return the project's event store, to be closed; None if nothing was ever stored.
+
+    Raises:
+        EventError: the store cannot be opened.
+    """
+    from agentguard.backends import SqliteEventStore
+
+    return SqliteEventStore(config.events_file) if config.events_file.exists() else None
 
 
 def verify_audit(

@@ -15,6 +15,7 @@ from agentguard.core.errors import (
     AuditError,
     ConfigError,
     DocumentError,
+    EventError,
     ExecutionError,
     IdentityError,
     IntegrityError,
@@ -23,7 +24,7 @@ from agentguard.core.errors import (
     RegistryError,
     RequestError,
 )
-from agentguard.core.event import Event, EventKind
+from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
 from agentguard.core.fact import (
     FACT_SOURCES,
     FACTS,
@@ -35,6 +36,7 @@ from agentguard.core.fact import (
     FactSpec,
 )
 from agentguard.core.glob import Glob
+from agentguard.core.intent import ArgumentOrigin, Asked, CallOrigins, OriginKind, Reach
 from agentguard.core.label import Integrity, Label
 from agentguard.core.names import (
     action_reference,
@@ -43,18 +45,26 @@ from agentguard.core.names import (
     resource_type_of,
 )
 from agentguard.core.observation import Observation
+from agentguard.core.opening import OpenedSession, SessionOpening
 from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
+    EventBus,
+    EventStore,
+    LabelKeeper,
+    SessionOpener,
     Signer,
+    Subscription,
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
 from agentguard.core.provenance import Match, Provenance
+from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouched
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
+from agentguard.core.spelling import fold_spelling
 from agentguard.core.wire import (
     TOKEN_PRINCIPAL,
     CheckCall,
@@ -65,14 +75,20 @@ from agentguard.core.wire import (
     PlanCall,
     PlanReply,
     PlanStep,
+    RegradeCall,
     RequestId,
+    SessionCall,
+    VouchCall,
 )
 
 __all__ = [
     "ARGUMENT_KINDS",
+    "DECLASSIFY",
+    "ENDORSE",
     "FACTS",
     "FACT_SOURCES",
     "NO_FACTS",
+    "REGRADES",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
     "Access",
@@ -82,8 +98,11 @@ __all__ = [
     "ApprovalRequired",
     "Argument",
     "ArgumentFacts",
+    "ArgumentOrigin",
+    "Asked",
     "AuditError",
     "AuditLog",
+    "CallOrigins",
     "CheckCall",
     "CheckReply",
     "Clock",
@@ -96,7 +115,11 @@ __all__ = [
     "ErrorBody",
     "ErrorDetail",
     "Event",
+    "EventBus",
+    "EventError",
+    "EventFilter",
     "EventKind",
+    "EventStore",
     "ExecutionError",
     "FactKind",
     "FactMerge",
@@ -108,12 +131,15 @@ __all__ = [
     "Integrity",
     "IntegrityError",
     "Label",
+    "LabelKeeper",
     "Location",
     "Match",
     "NearMiss",
     "Obligation",
     "Observation",
     "ObserveCall",
+    "OpenedSession",
+    "OriginKind",
     "Outcome",
     "PlanCall",
     "PlanReply",
@@ -122,7 +148,10 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Provenance",
+    "Reach",
     "RegistryError",
+    "Regrade",
+    "RegradeCall",
     "Request",
     "RequestError",
     "RequestId",
@@ -131,11 +160,19 @@ __all__ = [
     "RiskScore",
     "Role",
     "Sensitivity",
+    "SessionCall",
+    "SessionOpener",
+    "SessionOpening",
     "Severity",
     "Signer",
     "Sink",
+    "StoredEvent",
+    "Subscription",
     "SystemClock",
+    "VouchCall",
+    "Vouched",
     "action_reference",
+    "fold_spelling",
     "normalise_action",
     "normalise_resource_id",
     "resource_type_of",

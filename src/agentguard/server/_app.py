@@ -26,6 +26,7 @@ from agentguard.server._http import (
     respond,
     respond_error,
 )
+from agentguard.server._labels import LabelRoutes
 from agentguard.server._metrics import Metrics
 from agentguard.server._pages import PageRoutes
 from agentguard.server._routes import api_routes
@@ -58,15 +59,19 @@ class App:
         self._metrics = Metrics(services.audit)
         self._hosts = HostGuard(services.settings.allowed_hosts)
         agents, sessions = AgentsSeen(), Sessions()
-        self._feed = Feed(services.audit, agents)
+        self._feed = Feed(services.audit, agents, services.events)
         self._check = CheckRoutes(services, self._metrics, agents)
         admin = AdminRoutes(services, sessions, self._feed, agents)
         pages = PageRoutes(services, sessions, self._feed, admin, self.reject)
+        labels = LabelRoutes(services, self._check)
         self._hot: dict[str, HotRoute] = {
             "/v1/check": self._check.check,
             "/v1/check/plan": self._check.plan,
             "/v1/outcome": self._check.outcome,
             "/v1/observe": self._check.observe,
+            "/v1/regrade": labels.regrade,
+            "/v1/vouch": labels.vouch,
+            "/v1/sessions": labels.open_session,
         }
         routes = [*api_routes(services, self._metrics, admin), *pages.routes()]
         self._known = frozenset(route.path for route in routes)
