@@ -210,3 +210,13 @@ def measure_of(value: Any) -> float | None:
     whole = key_of(value)
     number = _FIRST_NUMBER.fullmatch(whole) or _FIRST_NUMBER.search(value.replace(",", ""))
     return float(number[0]) if number is not None else None
+
+
+def is_moment(value: Any) -> bool:
+    """Tell whether a value is a date or a time as programs write them."""
+    return type(value) is str and (
+        _ISO_DATE.fullmatch(clean(value)) is not None or _CLOCK.fullmatch(value) is not None
+    )
+
+
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")

@@ -12,6 +12,7 @@ import msgspec
 
 from agentguard.core import Asked
 from agentguard.intent._vocabulary import (
+    ASKED_DEEDS,
     BEFORE_A_VERB,
     COMPUTING,
     DEEDS,
@@ -79,13 +80,16 @@ def read_wish(prompt: str) -> Wish:
                 continue
             verbs.add(word)
             (loose if word in GENERIC else kinds).update(found)
-    for deed in DEEDS.keys() & every:
-        loose.update(KINDS[DEEDS[deed]])
     for match in _PASSIVE.finditer(text):
         verb = _base(match[1])
         if verb in KINDS:
             verbs.add(verb)
             (loose if verb in GENERIC else kinds).update(KINDS[verb])
+    if not verbs:
+        # "I would like a refund" has no verb of a change.
+        for deed in ASKED_DEEDS & every:
+            loose.update(KINDS[DEEDS[deed]])
+            verbs.add(DEEDS[deed])
     return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every))
 
 
@@ -110,7 +114,10 @@ def read_craft(name: str, description: str) -> Craft:
 def is_asked(craft: Craft, wish: Wish, *, hands_over: bool) -> Asked:
     """Tell whether a wish asks for what a tool does."""
     has_object = not craft.objects.isdisjoint(wish.words)
-    if craft.verb and (craft.verb in wish.verbs or (craft.verb in wish.words and not craft.is_generic)):
+    if craft.verb and (
+        craft.verb in wish.verbs
+        or (craft.verb in wish.words and craft.verb not in NOUNS and not craft.is_generic)
+    ):
         is_this = has_object or not craft.is_generic
     elif not craft.kinds.isdisjoint(wish.kinds):
         is_this = has_object or not craft.is_generic
