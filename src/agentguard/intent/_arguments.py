@@ -39,7 +39,9 @@ class Shape:
         self.action = action
         self.name = action.name
         # What nothing is known of may change something.
-        self.is_write = action.access is not Access.READ
+        self.is_write = action.access is not Access.READ and not (
+            "access" in self._unsure and action.description.casefold().startswith(_GIVES_BACK)
+        )
         self.craft = read_craft(action.name, action.description)
         self._tree: dict[str, Any] = {}
         for pointer, argument in action.arguments.items():
@@ -76,6 +78,8 @@ class Shape:
 
 
 _HERE = "\0"
+# What a description of a function begins with that only gives something back; the verb alone is also one of shops.
+_GIVES_BACK = "returns "
 
 
 def _escaped(step: Any) -> str:

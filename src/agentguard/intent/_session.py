@@ -112,6 +112,8 @@ class IntentSession:
                 told.append(_explained(each.pointer, role, found))
                 if found.kind.rank > worst[role].rank:
                     worst[role] = found.kind
+        if asked is Asked.OTHER and K.NONE.rank < worst[TARGET].rank <= K.SELECTED.rank:
+            asked = self._asked(shape, is_named=True)
         if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
             asked = Asked.THIS
         carries = any(_carries(each, self.words) for each in values)
@@ -186,8 +188,8 @@ class IntentSession:
             return Found(K.REFUSED)
         return found
 
-    def _asked(self, shape: Shape) -> Asked:
-        return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over)
+    def _asked(self, shape: Shape, *, is_named: bool = False) -> Asked:
+        return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over, is_named=is_named)
 
     def decided(self, name: str, params: dict[str, Any], origins: CallOrigins, effect: Effect) -> None:
         """Remember what was decided: what was refused once is not asked about again."""
