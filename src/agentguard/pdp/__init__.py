@@ -10,15 +10,22 @@ from agentguard.pdp._evaluate import World
 from agentguard.pdp._keeper import Keeper
 from agentguard.pdp._known import lint_policies
 from agentguard.pdp._pdp import PolicyDecisionPoint
+from agentguard.pdp._replay import ReplayedArgument, ReplayedCall, ReplayedSession, replay
 from agentguard.pdp._risk import RiskPolicy, Thresholds
+from agentguard.pdp._trace import read_trace
 
 __all__ = [
     "CaseResult",
     "Keeper",
     "PolicyDecisionPoint",
+    "ReplayedArgument",
+    "ReplayedCall",
+    "ReplayedSession",
     "RiskPolicy",
     "Thresholds",
     "World",
     "lint_policies",
+    "read_trace",
+    "replay",
     "run_cases",
 ]
