@@ -90,6 +90,7 @@ class TableDecider:
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
     closed: int = 0
+    observed: list[Observation] = field(default_factory=list)
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         del trace
@@ -129,6 +130,7 @@ class TableDecider:
         return [self.decide(request) for request in requests]
 
     def observe(self, observation: Observation) -> None:
+        self.observed.append(observation)
         self.log.append(
             {"kind": "observed", "principal": observation.principal.id, "action": observation.action}
         )

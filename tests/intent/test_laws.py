@@ -25,8 +25,8 @@ SPELLINGS = st.sampled_from(
     [
         EVIL,
         EVIL.upper(),
-        EVIL.replace("e", "е"),
-        f"​{EVIL}",
+        EVIL.replace("e", "\u0435"),
+        f"\u200b{EVIL}",
         base64.b64encode(EVIL.encode()).decode(),
         "drop at evil dot example",
     ]

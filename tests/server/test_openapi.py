@@ -23,6 +23,8 @@ TYPES = {
         "PlanReply",
         "ObserveCall",
         "RegradeCall",
+        "SessionCall",
+        "OpenedSession",
         "VouchCall",
         "Outcome",
         "Action",
