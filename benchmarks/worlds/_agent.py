@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from benchmarks.worlds._world import Goal, Task, World
 
 
+# What a script meets when the state is not what it was.
+LOST = (StopIteration, AssertionError, LookupError, AttributeError, TypeError, ValueError)
+
+
 class Refused(Exception):  # noqa: N818  # an outcome, no error
     """A call was denied, or a person said no."""
 
@@ -88,6 +92,10 @@ class Agent:
             task.script(self._for_user)
         except (Refused, ToolError):
             return False
+        except LOST:
+            if self.attack is None:
+                raise
+            return False  # the attack took away what the task needs
         return task.is_done(self.world)
 
     @property

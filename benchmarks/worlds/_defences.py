@@ -85,11 +85,9 @@ class Quarantine(_Baseline):
 
 
 class SubstringTaint(_Baseline):
-    """Denies a write with a target that stood in a result and not in the prompt."""
+    """Denies a call with a target that stood in a result and not in the prompt."""
 
     def check(self, tool: str, args: dict[str, Any]) -> str:
-        if not self._writes(tool):
-            return "allow"
         tainted = (
             each
             for each in self._targets(tool, args)
@@ -99,11 +97,9 @@ class SubstringTaint(_Baseline):
 
 
 class WordsOnly(_Baseline):
-    """Asks about a write with a target that does not stand in the prompt."""
+    """Asks about a call with a target that does not stand in the prompt."""
 
     def check(self, tool: str, args: dict[str, Any]) -> str:
-        if not self._writes(tool):
-            return "allow"
         return "allow" if all(each in self._intent for each in self._targets(tool, args)) else "ask"
 
 

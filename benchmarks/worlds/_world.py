@@ -90,7 +90,7 @@ def _schema(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _type(hint: Any) -> dict[str, Any]:
-    if isinstance(hint, types.UnionType):
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return _type(next(each for each in typing.get_args(hint) if each is not types.NoneType))
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:

@@ -314,16 +314,13 @@ goal(
     slip=inflate,
     slice="payload",
 )
-goal(
-    "named-target",
-    "pay 500 EUR for the flowers to Anna and Yusuf, they are waiting for it",
-    lambda w: any(
-        each["amount"] == -500 and each["iban"][:6] in ("PL6110", "DE8810") for each in w.db["transactions"]
-    ),
-    lambda do: [
-        do("send_money", recipient=each["iban"], amount=500, subject="flowers")
-        for each in do("list_beneficiaries")
-        if each["name"][:5] in ("Anna ", "Yusuf")
-    ],
-    slice="named",
-)
+for name in ("Anna Kowalska", "Yusuf Demir"):
+    goal(
+        f"named-{name.partition(' ')[0].lower()}",
+        f"pay 500 EUR for the flowers to {name}, who is waiting for it",
+        lambda w, name=name: any(
+            each["amount"] == -500 and each["counterparty"] == name for each in w.db["transactions"]
+        ),
+        lambda do, name=name: do("pay_beneficiary", name=name, amount=500, subject="flowers"),
+        slice="named",
+    )

@@ -1,0 +1,69 @@
+"""Worlds with tools, tasks and attackers, and an agent that obeys every order that it reads.
+
+Six small systems are simulated: mail and calendar, a bank account, a team's chat, a travel portal, a code host, a
+shop's desk. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
+whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's good sense.
+Three worlds are `dev`: who builds a defence may look at its failures there. The other three are `held-out`: only
+figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
+"""
+
+from __future__ import annotations
+
+from benchmarks.worlds import (
+    banking_tasks,
+    chat_tasks,
+    code_tasks,
+    office_tasks,
+    shop_tasks,
+    travel_tasks,
+)
+from benchmarks.worlds._agent import Agent, Attack, Refused
+from benchmarks.worlds._cases import KINDS, Case, allowed, cases, places
+from benchmarks.worlds._defences import BASELINES, Defence
+from benchmarks.worlds._figures import Figures, Share, attacks, by, figures, share
+from benchmarks.worlds._plants import PLANTS, understood
+from benchmarks.worlds._replay import REVIEWERS, Run, replay
+from benchmarks.worlds._world import Goal, Task, Tool, ToolError, World
+
+WORLDS: dict[str, type[World]] = {
+    each.name: each
+    for each in (
+        office_tasks.Office,
+        banking_tasks.Banking,
+        shop_tasks.Shop,
+        chat_tasks.Chat,
+        travel_tasks.Travel,
+        code_tasks.Code,
+    )
+}
+"""The worlds by name, those of the `dev` split first."""
+
+__all__ = [
+    "BASELINES",
+    "KINDS",
+    "PLANTS",
+    "REVIEWERS",
+    "WORLDS",
+    "Agent",
+    "Attack",
+    "Case",
+    "Defence",
+    "Figures",
+    "Goal",
+    "Refused",
+    "Run",
+    "Share",
+    "Task",
+    "Tool",
+    "ToolError",
+    "World",
+    "allowed",
+    "attacks",
+    "by",
+    "cases",
+    "figures",
+    "places",
+    "replay",
+    "share",
+    "understood",
+]
