@@ -18,9 +18,11 @@ from benchmarks.worlds import (
     travel_tasks,
 )
 from benchmarks.worlds._agent import Agent, Attack, Refused
-from benchmarks.worlds._cases import KINDS, Case, allowed, cases, places
+from benchmarks.worlds._cases import KINDS, Case, allowed, carries, cases, places, writes
 from benchmarks.worlds._defences import BASELINES, Defence
 from benchmarks.worlds._figures import Figures, Share, attacks, by, figures, share
+from benchmarks.worlds._opaque import Opaque
+from benchmarks.worlds._ours import AgentGuard, is_built
 from benchmarks.worlds._plants import PLANTS, understood
 from benchmarks.worlds._replay import REVIEWERS, Run, replay
 from benchmarks.worlds._world import Goal, Task, Tool, ToolError, World
@@ -45,11 +47,13 @@ __all__ = [
     "REVIEWERS",
     "WORLDS",
     "Agent",
+    "AgentGuard",
     "Attack",
     "Case",
     "Defence",
     "Figures",
     "Goal",
+    "Opaque",
     "Refused",
     "Run",
     "Share",
@@ -60,10 +64,13 @@ __all__ = [
     "allowed",
     "attacks",
     "by",
+    "carries",
     "cases",
     "figures",
+    "is_built",
     "places",
     "replay",
     "share",
     "understood",
+    "writes",
 ]

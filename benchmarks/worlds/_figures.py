@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 _Z = 1.959964
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """So many of so many; `low` and `high` bound it with 95 % confidence (Wilson 1927)."""
 
     count: int
@@ -38,10 +40,14 @@ class Share(NamedTuple):
         spread = _Z * math.sqrt(p * (1 - p) / n + _Z * _Z / (4 * n * n))
         return min(1.0, max(0.0, (p + _Z * _Z / (2 * n) + sign * spread) / (1 + _Z * _Z / n)))
 
+    def figures(self) -> dict[str, float]:
+        """Return all of it for a program."""
+        return {"value": self.value, "low": self.low, "high": self.high, "count": self.count, "total": self.total}
+
     def __str__(self) -> str:
         if not self.total:
             return "-"
-        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+        return f"{self.value:.1%} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
 def share(runs: Iterable[Run], holds: Callable[[Run], bool]) -> Share:

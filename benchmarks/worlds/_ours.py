@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agentguard import Effect, Guard
+from agentguard import Effect, Guard, Principal
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from agentguard import Decision
 
 _ANSWERS = {Effect.ALLOW: "allow", Effect.REQUIRE_APPROVAL: "ask", Effect.DENY: "deny", Effect.TRANSFORM: "deny"}
-PROJECT = """\
-version: 1
-"""
 
 
 def is_built() -> bool:
@@ -31,7 +28,11 @@ class AgentGuard:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.reason = ""
-        self._guard = _open(Path(self._folder.name))
+        folder = Path(self._folder.name)
+        for name in ("policies", "actions"):
+            (folder / name).mkdir()
+        (folder / "agentguard.yaml").write_text("project:\n  id: worlds\n  name: worlds\n", encoding="utf-8")
+        self._guard = Guard.open(folder, principal=Principal("assistant"))
         self._last: Decision | None = None
         self._session: Any = None
 
@@ -45,8 +46,9 @@ class AgentGuard:
         self._folder.cleanup()
 
     def start(self, intent: str, tools: list[dict[str, Any]], subject: dict[str, str]) -> None:
-        """Open a session for the subject."""
-        self._session = self._guard.session(intent=intent, tools=tools, principal=subject["id"])
+        """Open a session of an assistant that acts for the subject."""
+        who = Principal("assistant", on_behalf_of=(subject["id"],))
+        self._session = self._guard.session(intent=intent, tools=tools, principal=who)
 
     def check(self, tool: str, args: dict[str, Any]) -> str:
         """Return what the session decides."""
