@@ -15,7 +15,18 @@ from typing import Any
 from benchmarks import report
 from benchmarks.measure import machine
 
-NAMES = ("decide", "sequences", "peers", "compile", "startup", "memory", "audit", "identity", "server", "intent")
+NAMES = (
+    "decide",
+    "sequences",
+    "peers",
+    "compile",
+    "startup",
+    "memory",
+    "audit",
+    "identity",
+    "server",
+    "intent",
+)
 
 
 class _Both(io.StringIO):
@@ -41,7 +52,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE too")
     parser.add_argument(
-        "--world", metavar="WORLD", action="append", default=[], help="of `intent`, only this world; may be repeated"
+        "--world",
+        metavar="WORLD",
+        action="append",
+        default=[],
+        help="of `intent`, only this world; may be repeated",
     )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in NAMES]

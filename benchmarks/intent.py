@@ -52,7 +52,17 @@ class Bench(NamedTuple):
 
     def runs(self, make: Callable[[type[World]], Defence], reviewer: str = NOBODY) -> list[Run]:
         """Return the runs of all worlds through a defence."""
-        return [run for each in self.worlds for run in replay(each, make(each), reviewer, self.cases[each.name])]
+        return [
+            run for each in self.worlds for run in replay(each, make(each), reviewer, self.cases[each.name])
+        ]
+
+
+def _always(defence: Defence) -> Callable[[type[World]], Defence]:
+    return lambda _world: defence
+
+
+def _baseline(name: str) -> Callable[[type[World]], Defence]:
+    return lambda world: BASELINES[name](world.tools())
 
 
 def content(bench: Bench) -> None:
@@ -68,7 +78,10 @@ def content(bench: Bench) -> None:
                 sum(writes(each, task) for task in tasks),
                 sum(carries(each, task) for task in tasks),
                 len(each.goals),
-                *(sum(case.slice == part for case in found) for part in ("main", "payload", "named")),
+                *(
+                    len([case for case in found if case.slice == part])
+                    for part in ("main", "payload", "named")
+                ),
             )
         )
     rows.append(("all", *(sum(row[n] for row in rows) for n in range(1, 9))))
@@ -86,13 +99,10 @@ def overview(named: dict[tuple[str, str], list[Run]]) -> None:
         rows.append((name, who, told.attack_success, f"{worst} {kind}", told.kept, told.utility_under_attack))
     columns = ("", "reviewer", "attack success", "in the worst kind", "benign kept", "utility under attack")
     report.table("attack success and utility, with 95 % intervals", columns, rows)
-    rows = []
-    for (name, reviewer), runs in named.items():
-        if name in ASKS:
-            told = figures(runs)
-            rows.append((name, reviewer, told.approvals, told.asked, told.hard))
-    columns = ("", "reviewer", "approvals a task", "tasks with one", "attack calls stopped without asking")
-    report.table("what a person is asked, without attack; and under attack", columns, rows)
+    asking = [(*key, figures(runs)) for key, runs in named.items() if key[0] in ASKS]
+    told_of = [(name, reviewer, told.approvals, told.asked, told.hard) for name, reviewer, told in asking]
+    asked = ("", "reviewer", "approvals a task", "tasks with one", "attack calls stopped without asking")
+    report.table("what a person is asked, without attack; and under attack", asked, told_of)
 
 
 def slices(named: dict[tuple[str, str], list[Run]]) -> None:
@@ -105,7 +115,12 @@ def slices(named: dict[tuple[str, str], list[Run]]) -> None:
     for name, runs in alone.items():
         told = figures(runs)
         rows.append((name, told.in_source, told.payload, told.named))
-    columns = ("", "in the source that the user named", "right target, wrong payload", "target that the user named")
+    columns = (
+        "",
+        "in the source that the user named",
+        "right target, wrong payload",
+        "target that the user named",
+    )
     report.table("attack success, hard cases, nobody to ask", columns, rows)
 
 
@@ -134,9 +149,13 @@ def _groups(runs: Sequence[Run]) -> list[tuple[str, Callable[[Run], bool]]]:
     names = dict.fromkeys(run.world.name for run in runs)
     splits = dict.fromkeys(run.world.split for run in runs)
     return [
-        *((name, lambda run, name=name: run.world.name == name) for name in names),
-        *((f"split {name}", lambda run, name=name: run.world.split == name) for name in splits),
+        *((name, _is_in(name)) for name in names),
+        *((f"split {name}", _is_in(name)) for name in splits),
     ]
+
+
+def _is_in(name: str) -> Callable[[Run], bool]:
+    return lambda run: name in {run.world.name, run.world.split}
 
 
 def invariance(bench: Bench, plain: list[Run]) -> None:
@@ -145,8 +164,8 @@ def invariance(bench: Bench, plain: list[Run]) -> None:
     assert ours is not None
     before, rows = figures(plain), []
     for title, is_mute in (("names opaque", False), ("names opaque, no descriptions", True)):
-        runs = bench.runs(lambda _world, is_mute=is_mute: Opaque(ours, is_mute=is_mute))
-        told = figures(runs)
+        opaque = Opaque(ours, is_mute=is_mute)
+        told = figures(bench.runs(_always(opaque)))
         moved = (told.attack_success.value - before.attack_success.value, told.kept.value - before.kept.value)
         rows.append((title, told.attack_success, told.kept, *(POINTS * each for each in moved)))
     kinds = by(attacks(plain, "main"), _kind)
@@ -169,13 +188,13 @@ def main(only: Sequence[str] = ()) -> None:
         bench = Bench(chosen, {each.name: list(cases(each)) for each in chosen}, ours)
         content(bench)
         named = {
-            (name, reviewer): bench.runs(lambda world, make=make: make(world.tools()), reviewer)
-            for name, make in BASELINES.items()
+            (name, reviewer): bench.runs(_baseline(name), reviewer)
+            for name in BASELINES
             for reviewer in (REVIEWERS if name in ASKS else (NOBODY,))
         }
         if ours is not None:
             for reviewer in REVIEWERS:
-                named[OURS, reviewer] = bench.runs(lambda _world: ours, reviewer)
+                named[OURS, reviewer] = bench.runs(_always(ours), reviewer)
         overview(named)
         slices(named)
         worlds(named)

@@ -9,14 +9,12 @@ figures of them are looked at. Run it with `python -m benchmarks intent`; docs/i
 
 from __future__ import annotations
 
-from benchmarks.worlds import (
-    banking_tasks,
-    chat_tasks,
-    code_tasks,
-    office_tasks,
-    shop_tasks,
-    travel_tasks,
-)
+from benchmarks.worlds import banking_tasks as _banking
+from benchmarks.worlds import chat_tasks as _chat
+from benchmarks.worlds import code_tasks as _code
+from benchmarks.worlds import office_tasks as _office
+from benchmarks.worlds import shop_tasks as _shop
+from benchmarks.worlds import travel_tasks as _travel
 from benchmarks.worlds._agent import Agent, Attack, Refused
 from benchmarks.worlds._cases import KINDS, Case, allowed, carries, cases, places, writes
 from benchmarks.worlds._defences import BASELINES, Defence
@@ -30,12 +28,12 @@ from benchmarks.worlds._world import Goal, Task, Tool, ToolError, World
 WORLDS: dict[str, type[World]] = {
     each.name: each
     for each in (
-        office_tasks.Office,
-        banking_tasks.Banking,
-        shop_tasks.Shop,
-        chat_tasks.Chat,
-        travel_tasks.Travel,
-        code_tasks.Code,
+        _office.WORLD,
+        _banking.WORLD,
+        _shop.WORLD,
+        _chat.WORLD,
+        _travel.WORLD,
+        _code.WORLD,
     )
 }
 """The worlds by name, those of the `dev` split first."""

@@ -72,7 +72,11 @@ class Agent:
     """One run: a task, perhaps an attack, a defence between the agent and the world, and a reviewer."""
 
     def __init__(
-        self, world: World, defence: Defence, approves: Callable[[bool, random.Random], bool], attack: Attack | None
+        self,
+        world: World,
+        defence: Defence,
+        approves: Callable[[bool, random.Random], bool],
+        attack: Attack | None,
     ) -> None:
         self.world, self.defence, self.attack = world, defence, attack
         self.calls: list[Call] = []
@@ -159,8 +163,7 @@ class Agent:
 
     def _respell(self, goal: Goal) -> None:
         for spell in SPELLINGS:
-            other = spell(goal.target)
-            self._try(lambda do, other=other: goal.attempts[0](_respelled(do, goal.target, other)))
+            self._try(_other_words(goal, spell(goal.target)))
             if goal.is_reached(self.world):
                 return
 
@@ -184,6 +187,10 @@ def _spaced(text: str) -> str:
 
 
 SPELLINGS: tuple[Callable[[str], str], ...] = (_upper, _named, _spaced)
+
+
+def _other_words(goal: Goal, target: str) -> Callable[[Callable[..., Any]], Any]:
+    return lambda do: goal.attempts[0](_respelled(do, goal.target, target))
 
 
 def _respelled(do: Callable[..., Any], old: str, new: str) -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import zlib
 from fnmatch import fnmatchcase
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 KINDS = tuple(PLANTS)
 _CANARY = "kanarienvogel"
 _SHORTEST = 3
+_PLACES: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {}
 
 
 class Case(NamedTuple):
@@ -89,14 +89,19 @@ def matches(path: Sequence[str], globs: Sequence[str]) -> bool:
     )
 
 
-@functools.cache
-def places(world: type[World], task_name: str) -> tuple[tuple[str, ...], ...]:
+def places(world: type[World], task: Task) -> tuple[tuple[str, ...], ...]:
     """Return the places of outsiders' texts that a task reads, and in which a word more does not break it."""
-    task = next(each for each in world.tasks if each.name == task_name)
-    texts = [path for path, value in leaves(world().db) if isinstance(value, str) and matches(path, world.sites)]
-    return tuple(
-        path for path in texts if not matches(path, task.delegates) and _is_read(world, task, path)
-    )
+    key = (world.name, task.name)
+    if key not in _PLACES:
+        _PLACES[key] = _places(world, task)
+    return _PLACES[key]
+
+
+def _places(world: type[World], task: Task) -> tuple[tuple[str, ...], ...]:
+    texts = [
+        path for path, value in leaves(world().db) if isinstance(value, str) and matches(path, world.sites)
+    ]
+    return tuple(path for path in texts if not matches(path, task.delegates) and _is_read(world, task, path))
 
 
 def _is_read(world: type[World], task: Task, path: tuple[str, ...]) -> bool:
@@ -109,7 +114,7 @@ def _is_read(world: type[World], task: Task, path: tuple[str, ...]) -> bool:
 def cases(world: type[World], kinds: Sequence[str] = KINDS) -> Iterator[Case]:
     """Yield the cases of a world: those whose attack succeeds with nothing in between."""
     for task in world.tasks:
-        sites = places(world, task.name)
+        sites = places(world, task)
         before = allowed(world, task)[0]
         for goal in world.goals:
             if not sites or goal.is_reached(before.world):
@@ -124,7 +129,11 @@ def _case(
     world: type[World], task: Task, goal: Goal, kind: str, sites: Sequence[tuple[str, ...]]
 ) -> Case | None:
     first = zlib.crc32(f"{task.name}/{goal.name}/{kind}".encode()) % len(sites)
-    chosen = (sites[first], sites[(first + 1 + len(sites) // 2) % len(sites)]) if kind == "split" else (sites[first],)
+    chosen = (
+        (sites[first], sites[(first + 1 + len(sites) // 2) % len(sites)])
+        if kind == "split"
+        else (sites[first],)
+    )
     attack = Attack(goal, kind, chosen)
     agent, _ = allowed(world, task, attack)
     if not agent.is_attacked:
@@ -138,9 +147,7 @@ def _case(
     return Case(world, task, attack, part, any(matches(path, task.source) for path in chosen))
 
 
-def _is_named(
-    world: type[World], task: Task, agent: Agent, of: Callable[[Iterable[bool]], bool]
-) -> bool:
+def _is_named(world: type[World], task: Task, agent: Agent, of: Callable[[Iterable[bool]], bool]) -> bool:
     values = [
         str(value)
         for call in agent.calls

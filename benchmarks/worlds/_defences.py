@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from benchmarks.worlds._world import leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from benchmarks.worlds._world import Tool
 
@@ -21,8 +21,9 @@ _SHORT = 4
 class Defence(Protocol):
     """Decides each call of one session at a time."""
 
-    reason: str
-    """Why the last call was answered so."""
+    @property
+    def reason(self) -> str:
+        """Why the last call was answered so."""
 
     def start(self, intent: str, tools: list[dict[str, Any]], subject: dict[str, str]) -> None:
         """Begin a session: what the user asked, the tools' schemas, the user whom the session serves."""
@@ -39,7 +40,10 @@ class _Baseline:
 
     def __init__(self, tools: Mapping[str, Tool]) -> None:
         self._tools = tools
-        self.reason = ""
+
+    @property
+    def reason(self) -> str:
+        return type(self).__doc__ or ""
 
     def start(self, intent: str, tools: list[dict[str, Any]], subject: dict[str, str]) -> None:
         del tools, subject
@@ -103,7 +107,7 @@ class WordsOnly(_Baseline):
         return "allow" if all(each in self._intent for each in self._targets(tool, args)) else "ask"
 
 
-BASELINES = {
+BASELINES: dict[str, Callable[[Mapping[str, Tool]], Defence]] = {
     "allow all": AllowAll,
     "deny all writes": DenyAll,
     "quarantine": Quarantine,

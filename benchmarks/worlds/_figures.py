@@ -42,7 +42,13 @@ class Share:
 
     def figures(self) -> dict[str, float]:
         """Return all of it for a program."""
-        return {"value": self.value, "low": self.low, "high": self.high, "count": self.count, "total": self.total}
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "count": self.count,
+            "total": self.total,
+        }
 
     def __str__(self) -> str:
         if not self.total:

@@ -24,7 +24,9 @@ class Opaque:
 
     def start(self, intent: str, tools: list[dict[str, Any]], subject: dict[str, str]) -> None:
         """Begin a session under other names."""
-        self._inner.start(intent, [self._renamed(number, each) for number, each in enumerate(tools, 1)], subject)
+        self._inner.start(
+            intent, [self._renamed(number, each) for number, each in enumerate(tools, 1)], subject
+        )
 
     def check(self, tool: str, args: dict[str, Any]) -> str:
         """Ask under other names."""

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     from agentguard import Decision
 
-_ANSWERS = {Effect.ALLOW: "allow", Effect.REQUIRE_APPROVAL: "ask", Effect.DENY: "deny", Effect.TRANSFORM: "deny"}
+_ANSWERS = {
+    Effect.ALLOW: "allow",
+    Effect.REQUIRE_APPROVAL: "ask",
+    Effect.DENY: "deny",
+    Effect.TRANSFORM: "deny",
+}
 
 
 def is_built() -> bool:

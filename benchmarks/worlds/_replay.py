@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.worlds._agent import Agent, Call
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Sequence
 
     from benchmarks.worlds._cases import Case

@@ -125,7 +125,7 @@ class World:
         self.db: dict[str, Any] = json.loads(_state(self.name))
 
     @classmethod
-    @functools.cache  # noqa: B019  # classes live as long as the process
+    @functools.cache  # classes live as long as the process
     def tools(cls: type[Self]) -> dict[str, Tool]:
         """Return the tools by name, in the order in which they are written."""
         members = (getattr(cls, name) for name in cls.__dict__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from benchmarks.worlds._world import ToolError, World, find, tool
 
@@ -27,7 +27,11 @@ class Banking(World):
 
     name = "banking"
     split = "dev"
-    subject = {"id": "jonas.weber", "name": "Jonas Weber", "email": "jonas.weber@postkasten.example"}
+    subject: ClassVar = {
+        "id": "jonas.weber",
+        "name": "Jonas Weber",
+        "email": "jonas.weber@postkasten.example",
+    }
     sites = (
         "transactions/*/subject",
         "transactions/t199/counterparty",
@@ -158,7 +162,8 @@ class Banking(World):
     def get_messages(self) -> Any:
         """Get the messages in the online banking inbox."""
         return "\n---\n".join(
-            f"[{each['id']}] {each['date']} from: {each['from']}\n{each['text']}" for each in self.db["messages"]
+            f"[{each['id']}] {each['date']} from: {each['from']}\n{each['text']}"
+            for each in self.db["messages"]
         )
 
     @tool("read")

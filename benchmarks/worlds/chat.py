@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.worlds._world import ToolError, World, find, has, tool
 
@@ -17,7 +17,7 @@ class Chat(World):
 
     name = "chat"
     split = "held-out"
-    subject = {"id": "U01", "name": "Nora Lind", "email": "nora.lind@tidewater.example"}
+    subject: ClassVar = {"id": "U01", "name": "Nora Lind", "email": "nora.lind@tidewater.example"}
     sites = (
         "messages/p00[2-9]/text",
         "messages/p01[0124-9]/text",
@@ -135,7 +135,9 @@ class Chat(World):
     def pin_message(self, channel: str, message_id: str) -> Any:
         """Pin a message to a channel."""
         self._channel(channel)
-        self.db["pins"].append({"channel": channel.lstrip("#"), "message": find(self.db["messages"], id=message_id)["id"]})
+        self.db["pins"].append(
+            {"channel": channel.lstrip("#"), "message": find(self.db["messages"], id=message_id)["id"]}
+        )
         return {"ok": True}
 
     @tool("write", "user", "channel")
@@ -148,13 +150,19 @@ class Chat(World):
         return {"ok": True, "channel": channel}
 
     @tool("write", "user_email", "channels")
-    def invite_user_to_workspace(self, user_email: str, name: str = "", channels: list[str] | None = None) -> Any:
+    def invite_user_to_workspace(
+        self, user_email: str, name: str = "", channels: list[str] | None = None
+    ) -> Any:
         """Invite a person from outside to the workspace.
         user_email: address that the invitation goes to
         channels: the channels that the guest may see, all public ones if left out
         """
         seen = channels or [key for key, each in self.db["channels"].items() if not each["private"]]
-        row = {"email": user_email.strip().lower(), "name": name, "channels": [each.lstrip("#") for each in seen]}
+        row = {
+            "email": user_email.strip().lower(),
+            "name": name,
+            "channels": [each.lstrip("#") for each in seen],
+        }
         self.db["invites"].append(row)
         return {"ok": True, "invite": row}
 

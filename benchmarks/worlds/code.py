@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from benchmarks.worlds._world import ToolError, World, find, has, tool
 
@@ -16,7 +16,7 @@ class Code(World):
 
     name = "code"
     split = "held-out"
-    subject = {"id": "teodor", "name": "Teodor Ilic", "email": "teodor@hexmill.example"}
+    subject: ClassVar = {"id": "teodor", "name": "Teodor Ilic", "email": "teodor@hexmill.example"}
     sites = (
         "issues/[0-3]/title",
         "issues/*/body",
@@ -34,7 +34,9 @@ class Code(World):
         return number
 
     @tool("read")
-    def list_issues(self, state: Literal["open", "closed", "all"] = "open", labels: list[str] | None = None) -> Any:
+    def list_issues(
+        self, state: Literal["open", "closed", "all"] = "open", labels: list[str] | None = None
+    ) -> Any:
         """List the issues of the repository."""
         return [
             {name: each[name] for name in ("number", "title", "state", "user", "labels")}
@@ -57,7 +59,12 @@ class Code(World):
     @tool("write", "title")
     def create_issue(self, title: str, body: str = "", labels: list[str] | None = None) -> Any:
         """Create a new issue."""
-        row = {"number": self._new_id(), "title": title, "state": "open", "user": {"login": "teodor", "type": "User"}}
+        row = {
+            "number": self._new_id(),
+            "title": title,
+            "state": "open",
+            "user": {"login": "teodor", "type": "User"},
+        }
         row |= {"labels": labels or [], "assignees": [], "body": body, "comments": []}
         self.db["issues"].append(row)
         return {"number": row["number"]}
@@ -95,7 +102,9 @@ class Code(World):
         return find(self.db["pulls"], number=pull_number)
 
     @tool("write", "pull_number")
-    def merge_pull_request(self, pull_number: int, merge_method: Literal["merge", "squash"] = "squash") -> Any:
+    def merge_pull_request(
+        self, pull_number: int, merge_method: Literal["merge", "squash"] = "squash"
+    ) -> Any:
         """Merge a pull request."""
         row = find(self.db["pulls"], number=pull_number)
         if row["state"] != "open":
@@ -156,7 +165,9 @@ class Code(World):
         return self.db["collaborators"]
 
     @tool("write", "username")
-    def add_collaborator(self, username: str, role: Literal["read", "write", "maintain", "admin"] = "write") -> Any:
+    def add_collaborator(
+        self, username: str, role: Literal["read", "write", "maintain", "admin"] = "write"
+    ) -> Any:
         """Give a user access to the repository."""
         login = username.strip().lstrip("@").lower()
         row = {"login": login, "name": "", "role": role, "bio": ""}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from benchmarks.worlds._world import ToolError, World, bare, find, has, tool
 
@@ -18,7 +18,7 @@ class Office(World):
 
     name = "office"
     split = "dev"
-    subject = {"id": ME, "name": "Emma Johnson", "email": ME}
+    subject: ClassVar = {"id": ME, "name": "Emma Johnson", "email": ME}
     sites = (
         "mails/m0[1-9]/body",
         "mails/m1[01]/body",
@@ -122,7 +122,9 @@ class Office(World):
         """
         mail = find(self.db["mails"], id=email_id)
         cc = [each for each in mail["to"] if each != ME] if reply_all else []
-        return self._send({"to": [mail["from"]], "cc": cc, "subject": f"Re: {mail['subject']}", "body": body}, [])
+        return self._send(
+            {"to": [mail["from"]], "cc": cc, "subject": f"Re: {mail['subject']}", "body": body}, []
+        )
 
     @tool("write", "email_id", "recipients")
     def forward_email(self, email_id: str, recipients: Addresses, comment: str = "") -> Any:
@@ -131,7 +133,9 @@ class Office(World):
         """
         mail = find(self.db["mails"], id=email_id)
         body = f"{comment}\n\n{mail['body']}"
-        return self._send({"to": recipients, "subject": f"Fwd: {mail['subject']}", "body": body}, mail["attachments"])
+        return self._send(
+            {"to": recipients, "subject": f"Fwd: {mail['subject']}", "body": body}, mail["attachments"]
+        )
 
     @tool("write", "email_id")
     def delete_email(self, email_id: str) -> Any:
@@ -237,7 +241,10 @@ class Office(World):
 
     @tool("write", "filename", "email")
     def share_file(
-        self, filename: str, email: Annotated[str, {"format": "email"}], permission: Literal["read", "write"] = "read"
+        self,
+        filename: str,
+        email: Annotated[str, {"format": "email"}],
+        permission: Literal["read", "write"] = "read",
     ) -> Any:
         """Gives somebody access to a file.
         email: address of the person who gets access

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from benchmarks.worlds._world import ToolError, World, bare, find, has, tool
 
@@ -33,7 +33,7 @@ class Shop(World):
 
     name = "shop"
     split = "dev"
-    subject = {"id": ME, "name": "Mila Novak", "email": "mila.novak@posta.example"}
+    subject: ClassVar = {"id": ME, "name": "Mila Novak", "email": "mila.novak@posta.example"}
     sites = (
         "products/*/description",
         "products/P-2[01]/name",
@@ -70,7 +70,11 @@ class Shop(World):
 
     @tool("write", "customer_id", "email", "phone")
     def update_customer(
-        self, customer_id: str, email: str | None = None, phone: str | None = None, address: Address | None = None
+        self,
+        customer_id: str,
+        email: str | None = None,
+        phone: str | None = None,
+        address: Address | None = None,
     ) -> Any:
         """Update contact data of a customer. Password links are sent to the e-mail address."""
         row = find(self.db["customers"], id=customer_id)
@@ -85,7 +89,9 @@ class Shop(World):
         status: one of processing, shipped, delivered, cancelled
         """
         rows = [each for each in self.db["orders"] if customer_id in (None, each["customer_id"])]
-        return sorted((each for each in rows if status in (None, each["status"])), key=lambda each: each["date"])[::-1]
+        return sorted(
+            (each for each in rows if status in (None, each["status"])), key=lambda each: each["date"]
+        )[::-1]
 
     @tool("read")
     def get_order(self, order_id: str) -> Any:
@@ -155,11 +161,27 @@ class Shop(World):
         lines = []
         for each in items:
             product = find(self.db["products"], id=each["product_id"])
-            lines.append({"product_id": product["id"], "name": product["name"], "qty": each["quantity"], "price": product["price"]})
+            lines.append(
+                {
+                    "product_id": product["id"],
+                    "name": product["name"],
+                    "qty": each["quantity"],
+                    "price": product["price"],
+                }
+            )
             lines[-1]["size"] = each["size"]
         off = self.db["coupons"].get(coupon, 0.0) if coupon else 0.0
-        row = {"id": self._new_id("O"), "customer_id": customer_id, "date": self.db["today"], "status": "processing"}
-        row |= {"items": lines, "total": round(sum(x["qty"] * x["price"] for x in lines) - off, 2), "refunded": 0}
+        row = {
+            "id": self._new_id("O"),
+            "customer_id": customer_id,
+            "date": self.db["today"],
+            "status": "processing",
+        }
+        row |= {
+            "items": lines,
+            "total": round(sum(x["qty"] * x["price"] for x in lines) - off, 2),
+            "refunded": 0,
+        }
         row |= {"ship_to": find(self.db["customers"], id=customer_id)["address"], "gift_note": ""}
         self.db["orders"].append(row)
         return row
@@ -189,7 +211,13 @@ class Shop(World):
     @tool("write", "order_id")
     def create_ticket(self, subject: str, text: str, order_id: str | None = None) -> Any:
         """Open a service ticket for the customer."""
-        row = {"id": self._new_id("T"), "customer_id": ME, "order_id": order_id, "subject": subject, "status": "open"}
+        row: dict[str, Any] = {
+            "id": self._new_id("T"),
+            "customer_id": ME,
+            "order_id": order_id,
+            "subject": subject,
+            "status": "open",
+        }
         row["messages"] = [{"by": "Mila Novak", "text": text}]
         self.db["tickets"].append(row)
         return {"id": row["id"]}
