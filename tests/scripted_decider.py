@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agentguard.core import AuditError, Decision, Effect, snapshot
+from agentguard.core import Decision, Effect, Request, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentguard.core import Observation, Outcome, Request
+    from agentguard.core import Observation, Outcome, Regrade, Vouched
 
 
 def decided(request: Request, **changes: Any) -> Decision:
@@ -35,9 +35,12 @@ class ScriptedDecider:
     answer: Callable[[Request], Any] = decided
     plan_answer: Callable[[Sequence[Request]], Any] | None = None
     on_outcome: Callable[[Outcome], Any] | None = None
+    on_observe: Callable[[Observation], Any] | None = None
     requests: list[Request] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
+    regrades: list[Regrade] = field(default_factory=list)
+    vouched: list[Vouched] = field(default_factory=list)
     is_closed: bool = False
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
@@ -59,9 +62,16 @@ class ScriptedDecider:
         self.outcomes.append(outcome)
 
     def observe(self, observation: Observation) -> None:
-        if self.on_outcome is not None:
-            raise AuditError("not taken in")
+        if self.on_observe is not None:
+            self.on_observe(observation)
         self.observations.append(observation)
+
+    def regrade(self, regrade: Regrade) -> Decision:
+        self.regrades.append(regrade)
+        return self.answer(Request(regrade.by, regrade.kind, f"flow/{regrade.principal}/{regrade.session}"))  # type: ignore[no-any-return]  # a script answers anything
+
+    def vouch(self, words: Vouched) -> None:
+        self.vouched.append(words)
 
     def close(self) -> None:
         self.is_closed = True

@@ -24,8 +24,12 @@ from agentguard.core import (
     Observation,
     Outcome,
     Principal,
+    PrincipalKind,
+    Regrade,
     Request,
+    RequestError,
     Risk,
+    Vouched,
 )
 from agentguard.identity import LoginCodes, VerifiedToken
 from agentguard.server import Services, build_server, listen
@@ -130,9 +134,38 @@ class TableDecider:
         self.closed += 1
 
 
+@dataclass
+class TableLabels:
+    """Allows changes of labels in session `s-1`, knows no other, and remembers what it is told."""
+
+    decider: TableDecider
+    regrades: list[Regrade] = field(default_factory=list)
+    vouched: list[Vouched] = field(default_factory=list)
+
+    def regrade(self, regrade: Regrade) -> Decision:
+        if regrade.session != "s-1":
+            raise RequestError("no such session", code="session_unknown")
+        self.regrades.append(regrade)
+        kind = "prod" if regrade.by.kind is PrincipalKind.AGENT else "staging"
+        return self.decider.decide(Request(regrade.by, regrade.kind, f"{kind}/flow"))
+
+    def vouch(self, words: Vouched) -> None:
+        if not self.decider.log.healthy:
+            raise AuditError("the disk is full")
+        self.vouched.append(words)
+
+
 TOKENS = {
+    "anna-token": VerifiedToken(Principal("anna", PrincipalKind.HUMAN), False, "jti-3", 0.0, 2e9),
+    "batch-token": VerifiedToken(Principal("batch", PrincipalKind.SERVICE), False, "jti-4", 0.0, 2e9),
     "agent-token": VerifiedToken(Principal("deploy-agent"), False, "jti-1", 0.0, 2e9),
     "pep-token": VerifiedToken(Principal("gateway"), True, "jti-2", 0.0, 2e9),
+}
+
+
+KNOWN = {
+    "known-agent": Principal("known-agent"),
+    "berta": Principal("berta", PrincipalKind.HUMAN),
 }
 
 
@@ -169,17 +202,19 @@ class World:
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
+        self.labels = TableLabels(self.decider)
         self.rejected = Rejected(self.log)
 
     def services(self) -> Services:
         return Services(
             decider=self.decider,
+            labels=self.labels,
             audit=self.log,
             rejections=self.rejected,
             verify_token=verify_token,
             admin_matches=lambda token: token == ADMIN,
             login_codes=self.codes,
-            principal_named=lambda name: Principal(name) if name == "known-agent" else None,
+            principal_named=KNOWN.get,
             describe_policies=lambda: {"version": "sha256:1", "rules": [{"id": "table"}]},
             describe_actions=lambda: [Action("restart-deployment", 1, "Restart", Risk.MEDIUM)],
             ready=lambda: list(self.problems),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from agentguard.clients import EnforcementPoint
 from agentguard.clients._session import MAX_RESULT_BYTES
-from agentguard.core import Effect
+from agentguard.core import Effect, Observation, RequestError
 from scripted_decider import ScriptedDecider
 
 
@@ -48,7 +48,10 @@ def test_result_that_is_no_json_or_too_large_is_reported_as_bounded_text() -> No
 
 
 def test_session_denies_once_a_report_was_lost() -> None:
-    decider = ScriptedDecider(on_outcome=lambda _outcome: None)
+    def lose(_seen: Observation) -> None:
+        raise RequestError("not taken in")
+
+    decider = ScriptedDecider(on_observe=lose)
     session = a_point(decider).session()
     decision = session.check("a", resource="b/c")
     assert decision.effect is Effect.ALLOW

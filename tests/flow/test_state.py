@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentguard.core import Flow as ActionFlow
-from agentguard.core import Integrity, Label, Match, Sensitivity, Sink
+from agentguard.core import Integrity, Label, Match, Principal, Regrade, Sensitivity, Sink
 from agentguard.flow import FlowStore, load, restore, save, snapshot, trifecta
 from agentguard.flow import _state as module
 
@@ -29,9 +29,17 @@ def filled() -> FlowStore:
     store.observe(KEY, "ask eve@shop.example about it", WEB, "tool:http.get", 1.0)
     store.observe(KEY, {"memo": PARAMS["body"]}, FILE, "tool:file.read", 2.0)
     store.vouch(KEY, "tell bob 3 times", "user", 3.0)
-    store.endorse(
-        KEY, Integrity.VERIFIED, by="a", action="mail.send", param="/to", source="tool:http.get", now=3.0
+    wish = Regrade(
+        by=Principal("anna"),
+        principal=KEY[0],
+        session=KEY[1],
+        action="mail.send",
+        param="/to",
+        source="tool:http.get",
+        integrity=Integrity.VERIFIED,
+        reason="known",
     )
+    store.regrade(wish, 3.0)
     store.observe(("other", "gone"), "x", FILE, "tool:x", 3.0)
     store.end(("other", "gone"))
     store.floors["third"] = store.table.pack(WEB)

@@ -5,18 +5,29 @@ from __future__ import annotations
 import math
 import threading
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentguard.core import Integrity, Label, Match, RequestError, Sensitivity
+from agentguard.core import (
+    Integrity,
+    Label,
+    Match,
+    Principal,
+    PrincipalKind,
+    Regrade,
+    RequestError,
+    Sensitivity,
+)
 from agentguard.flow import NOTHING_SEEN, FlowStore
 from agentguard.flow import _store as module
 from agentguard.flow._prints import BUDGET
 from agentguard.flow._session import MAX_ORIGINS, MAX_VOUCHED
 
 KEY = ("agent", "session")
+ANNA = Principal("anna", PrincipalKind.HUMAN)
 WEB = Label(Integrity.UNTRUSTED, Sensitivity.PUBLIC)
 FILE = Label(Integrity.VERIFIED, Sensitivity.RESTRICTED)
 TAINTED = Label(Integrity.UNTRUSTED, Sensitivity.RESTRICTED)
@@ -251,20 +262,18 @@ def test_many_threads_at_once_lose_nothing() -> None:
     assert all(store.label(("agent", f"s{number}")).integrity is Integrity.UNTRUSTED for number in range(5))
 
 
+def change(action: str = "x.y", param: str = "*", source: str = "tool:x", **more: Any) -> Regrade:
+    fields: dict[str, Any] = {"principal": KEY[0], "session": KEY[1], "by": ANNA, "reason": "it was read"}
+    return Regrade(action=action, param=param, source=source, **(fields | more))
+
+
 def test_endorsed_source_is_trusted_for_one_argument_of_one_action() -> None:
     store = FlowStore()
     store.observe(KEY, "pay to DE89370400440532013000", WEB, "tool:mail.read", 1.0)
-    record = store.endorse(
-        KEY,
-        Integrity.VERIFIED,
-        by="anna",
-        action="payment.transfer",
-        param="/to",
-        source="tool:mail.read",
-        now=2.0,
+    done = store.regrade(
+        change("payment.transfer", "/to", "tool:mail.read", integrity=Integrity.VERIFIED), 2.0
     )
-    assert (record.kind, record.principal, record.session) == ("flow.endorse", *KEY)
-    assert (record.before.integrity, record.after.integrity) == (Integrity.UNTRUSTED, Integrity.VERIFIED)
+    assert (done.before.integrity, done.after.integrity) == (Integrity.UNTRUSTED, Integrity.VERIFIED)
     params = {"to": "DE89370400440532013000", "memo": "DE89370400440532013000"}
     found = store.trace(KEY, params, "payment.transfer")
     assert found["/to"].label.integrity is Integrity.VERIFIED
@@ -281,44 +290,116 @@ def test_declassified_value_may_go_out_and_nothing_else() -> None:
     store.observe(
         KEY, {"memo": memo, "rest": "The plan is to sell the northern plant in spring."}, FILE, "tool:x", 1.0
     )
-    record = store.declassify(
-        KEY, Sensitivity.PUBLIC, by="anna", action="mail.send", param="*", value=memo, now=2.0
-    )
-    assert (record.subject, record.after.confidentiality) == ("value", Sensitivity.PUBLIC)
+    done = store.regrade(change("mail.send", source="", value=memo, confidentiality=Sensitivity.PUBLIC), 2.0)
+    assert done.after.confidentiality is Sensitivity.PUBLIC
     trace = store.trace(
         KEY, {"body": memo, "other": "The plan is to sell the northern plant in spring."}, "mail.send"
     )
     assert trace["/body"].label.confidentiality is Sensitivity.PUBLIC
     assert trace["/other"].label.confidentiality is Sensitivity.RESTRICTED
-    unseen = store.declassify(
-        KEY, Sensitivity.PUBLIC, by="a", action="x.y", param="/z", value="new text", now=2.0
-    )
-    assert unseen.before.confidentiality is Sensitivity.RESTRICTED
-    store.declassify(KEY, Sensitivity.INTERNAL, by="a", action="x.y", param="*", source="tool:x", now=2.0)
-    store.declassify(KEY, Sensitivity.PUBLIC, by="a", action="x.y", param="*", source="tool:x", now=2.0)
-    store.endorse(KEY, Integrity.TRUSTED, by="a", action="x.y", param="*", source="tool:x", now=2.0)
+    unseen = change(param="/z", source="", value="new text", confidentiality=Sensitivity.PUBLIC)
+    assert store.regrade(unseen, 2.0).before.confidentiality is Sensitivity.RESTRICTED
+    for level in (Sensitivity.INTERNAL, Sensitivity.PUBLIC):
+        store.regrade(change(confidentiality=level), 2.0)
+    store.regrade(change(integrity=Integrity.TRUSTED), 2.0)
     found = store.trace(KEY, {"q": "sell the northern plant in spring"}, "x.y")["/q"]
     assert found.label == Label(Integrity.TRUSTED, Sensitivity.PUBLIC)
 
 
 BAD = [
-    ({"action": "a", "param": "*"}, "a source or a value"),
-    ({"action": "a", "param": "*", "source": "s", "value": "v"}, "a source or a value"),
-    ({"action": "", "param": "*", "source": "s"}, "one action"),
-    ({"action": "a", "param": "to", "source": "s"}, "JSON pointer"),
+    ({"session": "other"}, "session_unknown"),
+    ({"principal": "other"}, "session_unknown"),
+    ({"source": "tool:y"}, "source_unknown"),
+    ({"action": ""}, "flow_invalid"),
+    ({"param": "to"}, "flow_invalid"),
 ]
 
 
-@pytest.mark.parametrize(("what", "message"), BAD)
-def test_change_of_a_label_names_what_it_is_for(what: dict[str, str], message: str) -> None:
+@pytest.mark.parametrize(("what", "code"), BAD)
+def test_change_of_a_label_that_speaks_of_nothing_is_refused(what: dict[str, str], code: str) -> None:
     store = FlowStore()
-    with pytest.raises(RequestError, match=message):
-        store.endorse(KEY, Integrity.TRUSTED, by="anna", now=1.0, **what)
+    store.observe(KEY, "text", WEB, "tool:x", 1.0)
+    regrade = change(integrity=Integrity.TRUSTED, **what)
+    for refused in (store.regrade, store.find_subject):
+        with pytest.raises(RequestError) as caught:
+            refused(regrade, 1.0)
+        assert caught.value.code == code
+    assert store.sessions[KEY].grants == ()
 
 
-def test_changes_of_labels_are_bounded() -> None:
+def test_change_of_a_label_in_a_session_that_ended_is_refused() -> None:
+    store = FlowStore(ttl_s=10)
+    store.observe(KEY, "text", WEB, "tool:x", 1.0)
+    store.find_subject(change(integrity=Integrity.TRUSTED), 10.0)
+    with pytest.raises(RequestError, match="no session"):
+        store.regrade(change(integrity=Integrity.TRUSTED), 12.0)
+
+
+def test_changes_of_labels_are_bounded_and_one_said_again_takes_no_room() -> None:
     store = FlowStore()
-    for _ in range(256):
-        store.endorse(KEY, Integrity.TRUSTED, by="a", action="a", param="*", source="s", now=1.0)
+    store.observe(KEY, "text", WEB, "tool:x", 1.0)
+    for number in range(256):
+        store.regrade(change(param=f"/{number}", integrity=Integrity.TRUSTED), 1.0)
+    store.regrade(change(param="/7", integrity=Integrity.TRUSTED), 1.0)
     with pytest.raises(RequestError, match="256 changed labels"):
-        store.endorse(KEY, Integrity.TRUSTED, by="a", action="a", param="*", source="s", now=1.0)
+        store.regrade(change(param="/256", integrity=Integrity.TRUSTED), 1.0)
+
+
+def test_value_with_more_sources_than_are_named_is_not_endorsed() -> None:
+    store = FlowStore()
+    for number in range(12):
+        store.observe(KEY, "DE89370400440532013000", WEB, f"tool:t{number}", 1.0)
+    for number in range(8):
+        store.regrade(change(source=f"tool:t{number}", integrity=Integrity.TRUSTED), 1.0)
+    found = store.trace(KEY, {"to": "DE89370400440532013000"}, "x.y")["/to"]
+    assert found.label.integrity is Integrity.UNTRUSTED
+
+
+ACTIONS, PARAMS, SOURCES = ("mail.send", "x.y"), ("/to", "/to/0", "/other", "*"), ("tool:x", "tool:y")
+TEXTS = ("eve@shop.example", "bob@corp.example and eve@shop.example", "a memo of the third quarter says so")
+REGRADES = st.builds(
+    change,
+    st.sampled_from(ACTIONS),
+    st.sampled_from(PARAMS),
+    st.sampled_from(SOURCES),
+    integrity=st.sampled_from(Integrity),
+) | st.builds(
+    change,
+    st.sampled_from(ACTIONS),
+    st.sampled_from(PARAMS),
+    st.just(""),
+    value=st.sampled_from(TEXTS),
+    confidentiality=st.sampled_from(Sensitivity),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(TEXTS), st.sampled_from(SOURCES), st.sampled_from([WEB, FILE]))),
+    st.lists(REGRADES, max_size=4),
+    st.sampled_from(TEXTS),
+)
+def test_regrade_makes_nothing_stricter_and_what_it_did_not_name_stays(
+    seen: list[tuple[str, str, Label]], regrades: list[Regrade], text: str
+) -> None:
+    store = FlowStore()
+    store.observe(KEY, "first", WEB, "tool:x", 1.0)
+    store.observe(KEY, "second", FILE, "tool:y", 1.0)
+    for value, source, label in seen:
+        store.observe(KEY, value, label, source, 1.0)
+    params = {"to": [text, "eve@shop.example"], "other": text}
+    for regrade in regrades:
+        before = {action: dict(store.trace(KEY, params, action)) for action in ACTIONS}
+        ambient = store.label(KEY)
+        store.regrade(regrade, 2.0)
+        assert store.label(KEY) == ambient
+        for action in ACTIONS:
+            for path, now in store.trace(KEY, params, action).items():
+                old = before[action][path].label
+                assert old.join(now.label) == old, "a regrade made something stricter"
+                inside = regrade.param in ("*", path) or path.startswith(f"{regrade.param}/")
+                if action != regrade.action or not inside:
+                    assert now == before[action][path]
+                if regrade.integrity is None:
+                    assert now.label.integrity is old.integrity
+                else:
+                    assert now.label.confidentiality is old.confidentiality

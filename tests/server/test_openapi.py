@@ -22,6 +22,8 @@ TYPES = {
         "PlanCall",
         "PlanReply",
         "ObserveCall",
+        "RegradeCall",
+        "VouchCall",
         "Outcome",
         "Action",
         "ErrorBody",

@@ -30,6 +30,7 @@ COMMANDS = {
     "actions": ("actions", "Show the declared actions; verify their files."),
     "audit": ("audit", "Show, follow, export and verify the audit log."),
     "token": ("token", "Issue, verify and revoke tokens; rotate keys."),
+    "flow": ("flow", "Endorse, declassify and vouch for what an agent has seen."),
     "agents": ("agents", "Show who asks, since when, and the last decision."),
     "doctor": ("doctor", "Say what is wrong here and how to mend it."),
 }

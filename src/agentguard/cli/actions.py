@@ -68,6 +68,7 @@ def _show(action: Action) -> None:
     click.echo(f"{click.style(action.reference, bold=True)}  {plain(action.description)}")
     facts = {
         "risk": action.risk.value,
+        "access": action.access.value if action.access else "",
         "resource types": ", ".join(action.resource_types) or "any",
         "reversible": f"yes, by {action.compensating_action}"
         if action.compensating_action
@@ -82,6 +83,11 @@ def _show(action: Action) -> None:
     for name, value in facts.items():
         if value:
             click.echo(f"  {name}: {plain(value)}")
+    if action.arguments:
+        click.echo("  arguments:")
+        for pointer, argument in action.arguments.items():
+            kind = f", {argument.kind}" if argument.kind else ""
+            click.echo(f"    {plain(pointer)}: {argument.role.value}{kind}")
     click.echo("  params:")
     click.echo(to_json(action.params))
 

@@ -85,6 +85,7 @@ def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | N
     settings = engine.project.config.server
     return Services(
         decider=engine.pdp,
+        labels=engine.pdp,
         audit=engine.audit,
         rejections=Rejections(engine.audit),
         verify_token=tokens.verifier.verify,

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from agentguard.clients._point import AsyncDecider, EnforcementPoint
 from agentguard.clients._session import Session
+from agentguard.clients._tool_session import ToolSession
 
 if TYPE_CHECKING:
     from agentguard.clients._remote import RemoteDecider
 
-__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Session"]
+__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Session", "ToolSession"]
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from msgspec.structs import replace
 
@@ -14,8 +15,10 @@ from agentguard.clients._reply import is_same_action
 from agentguard.clients._template import ResourceTemplate
 from agentguard.core import (
     ActionDenied,
+    AgentGuardError,
     ApprovalRequired,
     ConfigError,
+    Decision,
     Effect,
     ExecutionError,
     RequestError,
@@ -24,14 +27,45 @@ from agentguard.core import (
 from agentguard.enforcement import carry_out, log_decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from typing import Literal
 
-    from agentguard.clients._point import EnforcementPoint
-    from agentguard.core import Context, Decision, Principal
+    from agentguard.clients._asking import About
+    from agentguard.core import Context, Principal
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Asker(Protocol):
+    """Whom a guarded function asks: an enforcement point, or one session of it."""
+
+    def check(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
+        """Return the decision."""
+
+    async def acheck(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
+        """Return the same without blocking the event loop."""
+
+    def report(
+        self, decision: Decision, status: Literal["succeeded", "failed", "refused"], detail: str = ""
+    ) -> None:
+        """Have it recorded what came of a decision."""
+
+
+Observe = Callable[[Decision, Any, BaseException | None], None]
+
+
+def guard_with(asker: Asker, observe: Observe, action: str, **declared: Any) -> Callable[[F], F]:
+    """Return a decorator that guards a function as `declared`; see `Guarded`."""
+
+    def decorate(function: F) -> F:
+        wrapper: F = Guarded(asker, observe, function, action, **declared).wrapper()
+        return wrapper
+
+    return decorate
 
 
 class Guarded:
-    """A function and what it is declared to do.
+    """A function and what it is declared to do; `observe` takes what the agent sees of each call.
 
     Raises:
         ConfigError: the function or the declaration cannot be used.
@@ -39,7 +73,8 @@ class Guarded:
 
     def __init__(
         self,
-        point: EnforcementPoint,
+        asker: Asker,
+        observe: Observe,
         function: Callable[..., Any],
         action: str,
         *,
@@ -57,7 +92,8 @@ class Guarded:
                 "only a function that returns its result can be guarded, no generator",
                 hint="guard the function that does one step",
             )
-        self._point = point
+        self._asker = asker
+        self._observe = observe
         self._function = function
         self._binding = Binding(function, fixed=fixed)
         self._resource = ResourceTemplate(resource, names=self._binding.names)
@@ -83,7 +119,7 @@ class Guarded:
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         host, params, resource = self._ask(args, kwargs)
-        decision = self._point.check(
+        decision = self._asker.check(
             self._action, resource=resource, params=params, principal=self._principal, context=self._context
         )
         try:
@@ -94,16 +130,16 @@ class Guarded:
         try:
             result = carry_out(decision, self._function(*call.args, **call.kwargs))
         except BaseException as error:
-            self._point.report(decision, "failed", _detail(error))
+            self._report_failure(decision, error)
             raise
-        self._point.report(decision, "succeeded")
+        self._report_success(decision, result)
         return result
 
     async def _arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         import asyncio  # loads slowly, and who awaits has it loaded
 
         host, params, resource = self._ask(args, kwargs)
-        decision = await self._point.acheck(
+        decision = await self._asker.acheck(
             self._action, resource=resource, params=params, principal=self._principal, context=self._context
         )
         try:
@@ -114,13 +150,13 @@ class Guarded:
         try:
             result = carry_out(decision, await self._function(*call.args, **call.kwargs))
         except (Exception, asyncio.CancelledError) as error:
-            await asyncio.to_thread(self._point.report, decision, "failed", _detail(error))
+            await asyncio.to_thread(self._report_failure, decision, error)
             raise
         except BaseException as error:
             # The loop is ending, or this coroutine is: there is nothing left to wait with.
-            self._point.report(decision, "failed", _detail(error))
+            self._report_failure(decision, error)
             raise
-        await asyncio.to_thread(self._point.report, decision, "succeeded")
+        await asyncio.to_thread(self._report_success, decision, result)
         return result
 
     def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any], str]:
@@ -156,11 +192,34 @@ class Guarded:
             raise _refused(decision, "the decision changes what the action is done to")
         return call
 
+    def _report_success(self, decision: Decision, result: Any) -> None:
+        self._asker.report(decision, "succeeded")
+        self._report_seen(decision, result, None)
+
+    def _report_failure(self, decision: Decision, error: BaseException) -> None:
+        self._asker.report(decision, "failed", _detail(error))
+        if isinstance(error, Exception):
+            self._report_seen(decision, None, error)
+
+    def _report_seen(self, decision: Decision, result: Any, error: Exception | None) -> None:
+        """Report what the agent is about to see.
+
+        Raises:
+            ExecutionError: it could not be reported, so the agent must not see it.
+        """
+        try:
+            self._observe(decision, result, error)
+        except AgentGuardError:
+            raise ExecutionError(
+                "the action ran, and what it gave back could not be reported, so it is not passed on",
+                code="observation_lost",
+            ) from None
+
     def _report_refusal(self, decision: Decision, denied: ActionDenied) -> None:
         """Record that what was let through is not run; a denial needs no outcome."""
         if denied.decision is not decision:
             log_decision(denied.decision)
-            self._point.report(decision, "refused", denied.decision.reason)
+            self._asker.report(decision, "refused", denied.decision.reason)
 
 
 def _refused(decision: Decision, reason: str) -> ActionDenied:

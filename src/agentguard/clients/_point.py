@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload, runtime_checkable
 
-import msgspec
-
-from agentguard.clients._deny import refuse
-from agentguard.clients._guarded import Guarded
+from agentguard.clients._asking import (
+    Asked,
+    check_keywords,
+    deny_failure,
+    deny_step,
+    find_principal,
+    make_context,
+    make_request,
+    read_step,
+)
+from agentguard.clients._guarded import guard_with
 from agentguard.clients._session import MAX_RESULT_BYTES, Session, bounded
+from agentguard.clients._tool_session import ToolSession
 from agentguard.core import (
     TOKEN_PRINCIPAL,
-    AgentGuardError,
     Context,
     Decider,
     Decision,
+    LabelKeeper,
     Observation,
     Outcome,
     PlanStep,
     Principal,
-    Request,
     RequestError,
+    SessionOpener,
+    SessionOpening,
     snapshot,
 )
 from agentguard.enforcement import log_decision, require_known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Literal, Self
+
+    from agentguard.core import Regrade, Request, Vouched
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NO_CONTEXT = Context()
 _LOGGER = logging.getLogger("agentguard.pep")
 
 
@@ -64,58 +75,33 @@ class EnforcementPoint:
         self._find_principal = find_principal
         self._principal = find_principal(principal) if isinstance(principal, str) else principal
 
-    def check(
-        self,
-        action: str,
-        *,
-        resource: str,
-        params: dict[str, Any] | None = None,
-        principal: Principal | str | None = None,
-        context: Context | None = None,
-        session: str = "",
-        correlation_id: str = "",
-        task: str = "",
-        ticket: str = "",
-        trace: bool = False,
-    ) -> Decision:
+    def check(self, action: str, *, resource: str, **about: Unpack[Asked]) -> Decision:
         """Return the decision, recorded; whatever goes wrong is a deny that says why, never an exception.
 
         Do what `decision.action` and `decision.params` say, not what you asked for, and carry the obligations
-        out on the result. `session`, `correlation_id`, `task` and `ticket` stand over those of `context`. With
-        `trace` the decision lists its near misses even where it is no deny.
+        out on the result. `params` are the action's parameters, as JSON. `principal` lets another one act.
+        `session`, `correlation_id`, `task` and `ticket` stand over those of `context`. With `trace` the decision
+        lists its near misses even where it is no deny.
         """
+        check_keywords(about)
         try:
-            about = _context(context, session, correlation_id, task, ticket)
-            request = self._request(action, resource, params, principal, about)
-            return self._judge(self._decider.decide(request, trace=trace))
+            request = self._request(action, resource, about)
+            return self._judge(self._decider.decide(request, trace=about.get("trace", False)))
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through
-            return _deny(error, action, resource, correlation_id)
+            return deny_failure(error, action, resource, about.get("correlation_id", ""))
 
-    async def acheck(
-        self,
-        action: str,
-        *,
-        resource: str,
-        params: dict[str, Any] | None = None,
-        principal: Principal | str | None = None,
-        context: Context | None = None,
-        session: str = "",
-        correlation_id: str = "",
-        task: str = "",
-        ticket: str = "",
-        trace: bool = False,
-    ) -> Decision:
+    async def acheck(self, action: str, *, resource: str, **about: Unpack[Asked]) -> Decision:
         """Return the same as `check` without blocking the event loop."""
+        check_keywords(about)
         try:
-            about = _context(context, session, correlation_id, task, ticket)
-            request = self._request(action, resource, params, principal, about)
+            request, trace = self._request(action, resource, about), about.get("trace", False)
             if isinstance(self._decider, AsyncDecider):
                 return self._judge(await self._decider.adecide(request, trace=trace))
             import asyncio  # loads slowly, and who awaits has it loaded
 
             return self._judge(await asyncio.to_thread(self._decider.decide, request, trace=trace))
         except Exception as error:  # noqa: BLE001 - as in `check`
-            return _deny(error, action, resource, correlation_id)
+            return deny_failure(error, action, resource, about.get("correlation_id", ""))
 
     def check_plan(
         self,
@@ -123,6 +109,7 @@ class EnforcementPoint:
         *,
         principal: Principal | str | None = None,
         context: Context | None = None,
+        session: str = "",
     ) -> list[Decision]:
         """Return one decision a step, each made as if the ones before had happened.
 
@@ -131,17 +118,12 @@ class EnforcementPoint:
         """
         given = list(steps)
         try:
-            plan = [
-                step if isinstance(step, PlanStep) else msgspec.convert(dict(step), PlanStep)
-                for step in given
-            ]
-            about = _context(context, "", "", "", "")
-            requests = [
-                self._request(step.action, step.resource, step.params, principal, about) for step in plan
-            ]
+            who, about = self.principal(principal), make_context(context, {"session": session})
+            plan = [read_step(step) for step in given]
+            requests = [make_request(step.action, step.resource, who, step.params, about) for step in plan]
             return self._judge_all(self._decider.decide_plan(requests), len(plan))
         except Exception as error:  # noqa: BLE001 - as in `check`
-            return [_deny(error, *_names(step), "") for step in given]
+            return [deny_step(error, step) for step in given]
 
     def guarded(
         self,
@@ -156,30 +138,25 @@ class EnforcementPoint:
 
         The arguments, bound by signature, are the action's parameters, together with the fixed `params` that
         the function does not take; all must be JSON. `resource` may name them: `mail/{to}`. The function gets
-        copies of the decided parameters; the obligations are carried out on what it returns, and how it
-        ended is recorded.
+        copies of the decided parameters; the obligations are carried out on what it returns, how it ended is
+        recorded, and what the agent sees of it is reported, as `observe` does, in the session of `context`.
 
         Raises:
             ConfigError: when decorating: the template, the action's name or the function cannot be guarded.
             ActionDenied: when called: the action is denied, or cannot be run exactly as decided.
             ApprovalRequired: when called: the action needs an approval.
-            ExecutionError: when called: it ran, and its result cannot be passed on as the obligations want.
+            ExecutionError: when called: it ran, and its result cannot be passed on as the obligations want, or
+                could not be reported.
         """
-
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            guard = Guarded(
-                self,
-                function,
-                action,
-                resource=resource,
-                fixed=params or {},
-                principal=principal,
-                context=context,
-            )
-            wrapper: Callable[P, R] = guard.wrapper()
-            return wrapper
-
-        return decorate
+        return guard_with(
+            self,
+            partial(self.observe, session=context.session if context is not None else ""),
+            action,
+            resource=resource,
+            fixed=params or {},
+            principal=principal,
+            context=context,
+        )
 
     def report(
         self, decision: Decision, status: Literal["succeeded", "failed", "refused"], detail: str = ""
@@ -193,9 +170,50 @@ class EnforcementPoint:
             name = type(error).__name__
             _LOGGER.error("an outcome is not recorded: %s", name)  # noqa: TRY400 - a traceback may quote parameters
 
-    def session(self, session_id: str | None = None, *, principal: Principal | str | None = None) -> Session:
-        """Return a session: checks that belong together, and reports of what the agent saw in between."""
-        return Session(self, session_id, principal if principal is not None else self._principal)
+    @overload
+    def session(
+        self, session_id: str | None = None, *, principal: Principal | str | None = None
+    ) -> Session: ...
+
+    @overload
+    def session(
+        self,
+        session_id: str | None = None,
+        *,
+        principal: Principal | str | None = None,
+        intent: str,
+        tools: Any,
+        subject: str | Sequence[str] = (),
+    ) -> ToolSession: ...
+
+    def session(
+        self,
+        session_id: str | None = None,
+        *,
+        principal: Principal | str | None = None,
+        intent: str | None = None,
+        tools: Any = None,
+        subject: str | Sequence[str] = (),
+    ) -> Session | ToolSession:
+        """Return a session: checks that belong together, and reports of what the agent saw in between.
+
+        With `intent`, the user's words, and `tools`, their schemas as any framework writes them, calls of these tools
+        are decided by where their targets come from, and nothing need be configured. `subject` are names of the user:
+        an id, an address.
+
+        Raises:
+            AgentGuardError: a session with an intent cannot be opened; says why.
+        """
+        if intent is None:
+            if tools is not None or subject:
+                raise RequestError("`tools` and `subject` go with `intent`", code="session_invalid")
+            return Session(self, session_id, principal if principal is not None else self._principal)
+        if not isinstance(self._decider, SessionOpener):
+            raise RequestError("this decider opens no sessions with an intent", code="session_invalid")
+        who = self.principal(principal)
+        names = (subject,) if isinstance(subject, str) else tuple(subject)
+        opened = self._decider.open_session(SessionOpening(who, intent, tools, session_id or "", names))
+        return ToolSession(self, opened, who)
 
     def observe(
         self,
@@ -205,18 +223,63 @@ class EnforcementPoint:
         *,
         session: str = "",
     ) -> None:
-        """Report what the agent saw of `call`; without `session` it counts for all sessions of the principal.
+        """Report what the agent saw of `call`; without `session` it counts where the principal names none.
 
         Raises:
             AgentGuardError: it could not be reported, so nobody knows what the agent has seen.
         """
-        text = "" if error is None else str(error) or type(error).__name__
         principal = self._find_principal(call.principal) if call.principal else TOKEN_PRINCIPAL
+        self.observe_call(
+            call.action, result, error, resource=call.resource, session=session, principal=principal
+        )
+
+    def observe_call(
+        self,
+        action: str,
+        result: Any = None,
+        error: BaseException | str | None = None,
+        *,
+        resource: str,
+        session: str,
+        principal: Principal,
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        """Report what came back of a call that need not have been decided here; `params` are its parameters.
+
+        Raises:
+            AgentGuardError: as `observe`.
+        """
+        text = "" if error is None else str(error) or type(error).__name__
+        copies = None if params is None else snapshot(params)
         self._decider.observe(
             Observation(
-                principal, call.action, call.resource, session, bounded(result), text[:MAX_RESULT_BYTES]
+                principal, action, resource, session, bounded(result), text[:MAX_RESULT_BYTES], copies
             )
         )
+
+    def regrade(self, regrade: Regrade) -> Decision:
+        """Have a change of a label decided, and carried out if it is allowed.
+
+        Raises:
+            RequestError: there is nothing to change, or the decider keeps no labels.
+        """
+        return self._judge(self._labels().regrade(regrade))
+
+    def vouch(self, words: Vouched) -> None:
+        """Have words counted as trusted that no model wrote.
+
+        Raises:
+            AgentGuardError: they do not count.
+        """
+        self._labels().vouch(words)
+
+    def principal(self, named: Principal | str | None) -> Principal:
+        """Return who is meant: an id is looked up, None is whoever acts here.
+
+        Raises:
+            RequestError: it is neither an id nor a `Principal`.
+        """
+        return find_principal(named, self._principal, self._find_principal)
 
     def close(self) -> None:
         """Release what the decider holds; a later `check` denies."""
@@ -233,20 +296,15 @@ class EnforcementPoint:
     ) -> None:
         self.close()
 
-    def _request(
-        self, action: str, resource: str, params: dict[str, Any] | None, principal: Any, context: Context
-    ) -> Request:
-        if type(action) is not str or type(resource) is not str:
-            raise RequestError("an action and a resource are texts")
-        who = self._principal if principal is None else principal
-        if isinstance(who, str):
-            who = self._find_principal(who)
-        if who is None:
-            who = TOKEN_PRINCIPAL
-        if not isinstance(who, Principal):
-            raise RequestError("a principal is an id or a `Principal`")
-        copies = {} if params is None else snapshot(params)
-        return Request(principal=who, action=action, resource=resource, params=copies, context=context)
+    def _request(self, action: str, resource: str, about: Asked) -> Request:
+        context = make_context(about.get("context"), about)
+        who = self.principal(about.get("principal"))
+        return make_request(action, resource, who, about.get("params"), context)
+
+    def _labels(self) -> LabelKeeper:
+        if not isinstance(self._decider, LabelKeeper):
+            raise RequestError("this decider keeps no labels", code="flow_invalid")
+        return self._decider
 
     def _judge_all(self, decisions: list[Decision], count: int) -> list[Decision]:
         if len(decisions) != count:
@@ -259,35 +317,3 @@ class EnforcementPoint:
         known = require_known(decision)
         log_decision(known)
         return known
-
-
-def _context(context: Context | None, session: str, correlation_id: str, task: str, ticket: str) -> Context:
-    if context is None and not (session or correlation_id or task or ticket):
-        return _NO_CONTEXT
-    given = {"session": session, "correlation_id": correlation_id, "task": task, "ticket": ticket}
-    if context is not None and not isinstance(context, Context):
-        raise RequestError("a context is a `Context`")
-    return msgspec.structs.replace(
-        context or Context(), **{name: value for name, value in given.items() if value}
-    )
-
-
-def _names(step: PlanStep | Mapping[str, Any]) -> tuple[Any, Any]:
-    if isinstance(step, PlanStep):
-        return step.action, step.resource
-    return (step.get("action"), step.get("resource")) if isinstance(step, dict) else ("", "")
-
-
-def _deny(error: Exception, action: Any, resource: Any, correlation_id: Any) -> Decision:
-    """Return the deny for a failure of ours; foreign texts may quote a parameter, so their class must do."""
-    name = type(error).__name__
-    _LOGGER.warning("a check failed and is denied: %s", name)
-    if isinstance(error, AgentGuardError):
-        reason = error.message
-    elif isinstance(error, msgspec.ValidationError):
-        reason = "a step of the plan is malformed"
-    else:
-        reason = f"the check failed: {name}"
-    decision = refuse(reason, action=action, resource=resource, correlation_id=correlation_id)
-    log_decision(decision)
-    return decision

@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from agentguard.clients._breaker import Breaker
 from agentguard.clients._channel import Channel, ChannelError, late
 from agentguard.clients._deny import deny
 from agentguard.clients._loop import LoopThread
-from agentguard.clients._reply import ReplyError, read_check, read_nothing, read_plan
+from agentguard.clients._reply import ReplyError, read_check, read_nothing, read_plan, read_regrade
 from agentguard.core import (
     AuditError,
     CheckCall,
@@ -25,7 +26,9 @@ from agentguard.core import (
     ObserveCall,
     PlanCall,
     PlanStep,
+    RegradeCall,
     RequestError,
+    VouchCall,
     snapshot,
 )
 
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from agentguard.clients._channel import Answer
-    from agentguard.core import Decision, Observation, Outcome, Request
+    from agentguard.core import Decision, Observation, Outcome, Regrade, Request, Vouched
 
 T = TypeVar("T")
 
@@ -45,7 +48,7 @@ _NO_CONTEXT = Context()
 
 
 class RemoteDecider:
-    """Asks the sidecar at `url`, showing `token`. Implements `core.Decider`.
+    """Asks the sidecar at `url`, showing `token`. Implements `core.Decider` and `core.LabelKeeper`.
 
     A call has `deadline_s` seconds for everything. After `breaker_failures` calls in a row that got no proper
     answer, calls are denied at once for `breaker_open_s` seconds; then one at a time tries again. `clock`
@@ -131,6 +134,28 @@ class RemoteDecider:
         if problem:
             raise RequestError(f"the observation is not taken in: {problem}", code="observation_lost")
 
+    def regrade(self, regrade: Regrade) -> Decision:
+        """Have the sidecar decide on it and carry it out.
+
+        Raises:
+            RequestError: it answered no decision; `code` is its own, or `regrade_lost` where nobody knows
+                whether it was done.
+        """
+        answer = self._wait(self._regrade(regrade), _Failure)
+        if isinstance(answer, _Failure):
+            raise answer.error("the label is not changed", code="regrade_lost")
+        return answer
+
+    def vouch(self, words: Vouched) -> None:
+        """Have the sidecar take in words that no model wrote.
+
+        Raises:
+            RequestError: it did not say that it has; `code` is its own, or `vouch_lost`.
+        """
+        failure = self._wait(self._vouch(words), _Failure)
+        if failure is not None:
+            raise failure.error("the words do not count", code="vouch_lost")
+
     def close(self) -> None:
         """Close the connections; a later `decide` denies. Idempotent."""
         self._finalizer()
@@ -191,6 +216,31 @@ class RemoteDecider:
             return _reason(error)
         return ""
 
+    async def _regrade(self, regrade: Regrade) -> Decision | _Failure:
+        try:
+            wish = msgspec.structs.asdict(regrade) | {"by": regrade.by.id or None}
+            call = RegradeCall(**wish, request_id=secrets.token_hex(16))
+            return await self._ask(
+                "/v1/regrade", call, lambda answer: read_regrade(call, regrade.kind, answer)
+            )
+        except Exception as error:  # noqa: BLE001 - becomes the RequestError that the port promises
+            return _Failure.of(error)
+
+    async def _vouch(self, words: Vouched) -> _Failure | None:
+        try:
+            by = words.by.id if words.by is not None else None
+            call = VouchCall(
+                text=words.text,
+                session=words.session,
+                source=words.source,
+                principal=words.principal or None,
+                by=by,
+            )
+            await self._ask("/v1/vouch", call, read_nothing)
+        except Exception as error:  # noqa: BLE001 - as above
+            return _Failure.of(error)
+        return None
+
     async def _ask(self, path: str, call: msgspec.Struct, read: Callable[[Answer], T]) -> T:
         """Return what `read` makes of the answer, telling the breaker how it went."""
         body = msgspec.json.encode(call)
@@ -211,6 +261,22 @@ class RemoteDecider:
             raise
         self._breaker.succeeded()
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why there is no proper answer; `code` is the sidecar's own."""
+
+    reason: str
+    code: str | None = None
+
+    @classmethod
+    def of(cls, error: Exception) -> _Failure:
+        return cls(_reason(error), error.code if isinstance(error, ReplyError) else None)
+
+    def error(self, what: str, *, code: str) -> RequestError:
+        """Return the error that says it; `code` where there is none of the sidecar's."""
+        return RequestError(f"{what}: {self.reason}", code=self.code or code)
 
 
 def _plan_call(requests: list[Request]) -> PlanCall:

@@ -19,7 +19,7 @@ from agentguard.core import (
 
 if TYPE_CHECKING:
     from agentguard.clients._channel import Answer
-    from agentguard.core import CheckCall, PlanCall
+    from agentguard.core import CheckCall, PlanCall, RegradeCall
 
 T = TypeVar("T")
 
@@ -31,11 +31,15 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 class ReplyError(Exception):
-    """The answer is no decision; the text says why. `is_alive`: the sidecar works, the call was wrong."""
+    """The answer is no decision; the text says why. `is_alive`: the sidecar works, the call was wrong.
 
-    def __init__(self, reason: str, *, is_alive: bool = False) -> None:
+    `code` is the sidecar's own, where it answered an error.
+    """
+
+    def __init__(self, reason: str, *, is_alive: bool = False, code: str | None = None) -> None:
         super().__init__(reason)
         self.is_alive = is_alive
+        self.code = code
 
 
 def read_check(call: CheckCall, answer: Answer) -> Decision:
@@ -61,6 +65,23 @@ def read_plan(call: PlanCall, answer: Answer) -> list[Decision]:
         raise ReplyError(f"{_NO_DECISION}: {len(reply.decisions)} for {len(call.steps)} steps")
     pairs = zip(reply.decisions, call.steps, strict=True)
     return [_accept(decision, step, call.principal) for decision, step in pairs]
+
+
+def read_regrade(call: RegradeCall, kind: str, answer: Answer) -> Decision:
+    """Return the decision in the answer to `call`, which is to do what `kind` names.
+
+    Raises:
+        ReplyError: it is an error, of another shape, to another call, or on another action or principal.
+    """
+    reply = _decode(answer, CheckReply)
+    _check_id(call.request_id, reply.request_id)
+    decision = reply.decision
+    if decision.effect is not Effect.DENY:
+        if not is_same_action(kind, decision.action):
+            raise ReplyError(f"{_NO_DECISION}: it is for another action")
+        if call.by is not None and decision.principal != call.by:
+            raise ReplyError(f"{_NO_DECISION}: it is for another principal")
+    return decision
 
 
 def read_nothing(answer: Answer) -> None:
@@ -130,10 +151,10 @@ def _refusal(answer: Answer) -> ReplyError:
         return ReplyError(f"{_NO_DECISION}: HTTP status {answer.status}", is_alive=is_alive)
     words = _quote(error.message or error.code)
     if answer.status in (401, 403):
-        return ReplyError(f"sidecar refused the token: {words}", is_alive=True)
+        return ReplyError(f"sidecar refused the token: {words}", is_alive=True, code=error.code)
     if is_alive:
-        return ReplyError(f"sidecar refused the request: {words}", is_alive=True)
-    return ReplyError(f"sidecar failed with HTTP status {answer.status}: {words}")
+        return ReplyError(f"sidecar refused the request: {words}", is_alive=True, code=error.code)
+    return ReplyError(f"sidecar failed with HTTP status {answer.status}: {words}", code=error.code)
 
 
 def _quote(text: str) -> str:

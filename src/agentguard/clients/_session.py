@@ -8,19 +8,55 @@ session denies.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Required, TypedDict, TypeVar, Unpack
 
 import msgspec
 
 from agentguard.clients._deny import refuse
-from agentguard.core import AgentGuardError, RequestError, snapshot
+from agentguard.clients._guarded import guard_with
+from agentguard.core import (
+    TOKEN_PRINCIPAL,
+    AgentGuardError,
+    Integrity,
+    PlanStep,
+    Principal,
+    Regrade,
+    RequestError,
+    Sensitivity,
+    Vouched,
+    snapshot,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Literal
+
+    from agentguard.clients._asking import About
     from agentguard.clients._point import EnforcementPoint
-    from agentguard.core import Decision, Principal
+    from agentguard.core import Context, Decision
+
+P = ParamSpec("P")
+R = TypeVar("R")
+L = TypeVar("L", Integrity, Sensitivity)
 
 # What is beyond cannot be traced to its place; the session's label counts for it all the same.
 MAX_RESULT_BYTES = 128 * 1024
+_LOST = "what this session has seen could not be reported"
+
+
+class Change(TypedDict, total=False):
+    """What a change of a label is for: a `source` (`tool:mail.read`) or one `value`, in one argument of one action.
+
+    `param` is a JSON pointer, or `*` for all arguments. `by` is the person or service that asks for it: a
+    `Principal` or the id of one in the inventory; left out, it is the one whose token it is.
+    """
+
+    source: str
+    value: str
+    action: Required[str]
+    param: Required[str]
+    reason: Required[str]
+    by: Principal | str
 
 
 class Session:
@@ -34,16 +70,54 @@ class Session:
         self._principal = principal
         self._is_lost = False
 
-    def check(
-        self, action: str, *, resource: str, params: dict[str, Any] | None = None, **more: Any
-    ) -> Decision:
+    def check(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
         """Return the decision, as `EnforcementPoint.check` does, in this session."""
         if self._is_lost:
-            return refuse(
-                "what this session has seen could not be reported", action=action, resource=resource
-            )
-        more.setdefault("principal", self._principal)
-        return self._point.check(action, resource=resource, params=params, session=self.id, **more)
+            return refuse(_LOST, action=action, resource=resource)
+        return self._point.check(action, resource=resource, session=self.id, **self._by(about))
+
+    async def acheck(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
+        """Return the same as `check` without blocking the event loop."""
+        if self._is_lost:
+            return refuse(_LOST, action=action, resource=resource)
+        return await self._point.acheck(action, resource=resource, session=self.id, **self._by(about))
+
+    def check_plan(
+        self,
+        steps: Iterable[PlanStep | Mapping[str, Any]],
+        *,
+        principal: Principal | str | None = None,
+        context: Context | None = None,
+    ) -> list[Decision]:
+        """Return one decision a step, as `EnforcementPoint.check_plan` does, in this session."""
+        who = self._principal if principal is None else principal
+        decisions = self._point.check_plan(steps, principal=who, context=context, session=self.id)
+        if not self._is_lost:
+            return decisions
+        return [refuse(_LOST, action=each.action, resource=each.resource) for each in decisions]
+
+    def guarded(
+        self,
+        action: str,
+        *,
+        resource: str,
+        params: Mapping[str, Any] | None = None,
+        principal: Principal | str | None = None,
+        context: Context | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Return a decorator as `EnforcementPoint.guarded` does, for this session.
+
+        What each call gives back, or its error, is observed here by itself.
+        """
+        return guard_with(
+            self,
+            self.observe,
+            action,
+            resource=resource,
+            fixed=params or {},
+            principal=principal,
+            context=context,
+        )
 
     def observe(self, call: Decision, result: Any = None, error: BaseException | str | None = None) -> None:
         """Report what the agent saw of `call`: its result (JSON, or shown as text), or its error.
@@ -54,6 +128,85 @@ class Session:
             self._point.observe(call, result, error, session=self.id)
         except AgentGuardError:
             self._is_lost = True
+
+    async def aobserve(
+        self, call: Decision, result: Any = None, error: BaseException | str | None = None
+    ) -> None:
+        """Do the same as `observe` without blocking the event loop."""
+        import asyncio  # loads slowly, and who awaits has it loaded
+
+        await asyncio.to_thread(self.observe, call, result, error)
+
+    def report(
+        self, decision: Decision, status: Literal["succeeded", "failed", "refused"], detail: str = ""
+    ) -> None:
+        """Have it recorded what came of a decision, as `EnforcementPoint.report` does."""
+        self._point.report(decision, status, detail)
+
+    def endorse(self, integrity: Integrity | str, **change: Unpack[Change]) -> Decision:
+        """Ask to trust values of this session for one argument of one action (`flow.endorse`).
+
+        Only if the decision is an allow has the label changed.
+
+        Raises:
+            RequestError: there is no such session, source, action or integrity.
+        """
+        return self._regrade(change, integrity=_level(Integrity, integrity))
+
+    def declassify(self, confidentiality: Sensitivity | str, **change: Unpack[Change]) -> Decision:
+        """Ask to let values of this session go into one argument of one action (`flow.declassify`).
+
+        Only if the decision is an allow has the label changed.
+
+        Raises:
+            RequestError: there is no such session, source, action or confidentiality.
+        """
+        return self._regrade(change, confidentiality=_level(Sensitivity, confidentiality))
+
+    def vouch(self, text: str, *, source: str = "user", by: Principal | str | None = None) -> None:
+        """Say that no model wrote `text`: arguments made of its words count as trusted from now on.
+
+        For what the user typed, and for constants of the configuration. `by` is who says so: left out, the host
+        program, or whose token it is. Recorded is a commitment to the text, never the text.
+
+        Raises:
+            AgentGuardError: it is not recorded, or not for this one to say; the words do not count.
+        """
+        who = None if by is None else self._point.principal(by)
+        whose = self._point.principal(self._principal).id
+        try:
+            words = Vouched(principal=whose, session=self.id, text=text, source=source, by=who)
+        except (ValueError, TypeError) as error:
+            raise RequestError(str(error), code="flow_invalid") from None
+        self._point.vouch(words)
+
+    def _by(self, about: About) -> About:
+        who = about.get("principal")
+        return {**about, "principal": self._principal if who is None else who}
+
+    def _regrade(self, change: Change, **level: Any) -> Decision:
+        whose = self._point.principal(self._principal)
+        if whose is TOKEN_PRINCIPAL:
+            hint = "begin it as `guard.session(id, principal=...)`"
+            raise RequestError("nobody said whose session it is", code="flow_invalid", hint=hint)
+        named: dict[str, Any] = dict(change)
+        by = named.pop("by", None)
+        who = TOKEN_PRINCIPAL if by is None else self._point.principal(by)
+        try:
+            regrade = Regrade(by=who, principal=whose.id, session=self.id, **named, **level)
+        except ValueError as error:
+            raise RequestError(str(error), code="flow_invalid") from None
+        return self._point.regrade(regrade)
+
+
+def _level(kind: type[L], name: L | str) -> L:
+    try:
+        return kind(name)
+    except ValueError:
+        known = ", ".join(f"`{each.value}`" for each in kind)
+        raise RequestError(
+            f"no {kind.__name__.lower()} is called {name!a}", code="flow_invalid", hint=f"known are {known}"
+        ) from None
 
 
 def bounded(result: Any) -> Any:

@@ -5,7 +5,7 @@ Enters: nothing. Leaves: immutable structs (`Principal`, `Action`, `Resource`, `
 files, no clock, no randomness, no network, and no library but msgspec.
 """
 
-from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.action import ARGUMENT_KINDS, Access, Action, Argument, Flow, Role, Sink
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
 from agentguard.core.effect import Effect
 from agentguard.core.errors import (
@@ -35,6 +35,7 @@ from agentguard.core.fact import (
     FactSpec,
 )
 from agentguard.core.glob import Glob
+from agentguard.core.intent import ArgumentOrigin, Asked, CallOrigins, OriginKind, Reach
 from agentguard.core.label import Integrity, Label
 from agentguard.core.names import (
     action_reference,
@@ -43,18 +44,23 @@ from agentguard.core.names import (
     resource_type_of,
 )
 from agentguard.core.observation import Observation
+from agentguard.core.opening import OpenedSession, SessionOpening
 from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
+    LabelKeeper,
+    SessionOpener,
     Signer,
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
 from agentguard.core.provenance import Match, Provenance
+from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouched
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
+from agentguard.core.spelling import fold_spelling
 from agentguard.core.wire import (
     TOKEN_PRINCIPAL,
     CheckCall,
@@ -65,22 +71,33 @@ from agentguard.core.wire import (
     PlanCall,
     PlanReply,
     PlanStep,
+    RegradeCall,
     RequestId,
+    VouchCall,
 )
 
 __all__ = [
+    "ARGUMENT_KINDS",
+    "DECLASSIFY",
+    "ENDORSE",
     "FACTS",
     "FACT_SOURCES",
     "NO_FACTS",
+    "REGRADES",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
+    "Access",
     "Action",
     "ActionDenied",
     "AgentGuardError",
     "ApprovalRequired",
+    "Argument",
     "ArgumentFacts",
+    "ArgumentOrigin",
+    "Asked",
     "AuditError",
     "AuditLog",
+    "CallOrigins",
     "CheckCall",
     "CheckReply",
     "Clock",
@@ -105,12 +122,15 @@ __all__ = [
     "Integrity",
     "IntegrityError",
     "Label",
+    "LabelKeeper",
     "Location",
     "Match",
     "NearMiss",
     "Obligation",
     "Observation",
+    "OpenedSession",
     "ObserveCall",
+    "OriginKind",
     "Outcome",
     "PlanCall",
     "PlanReply",
@@ -119,19 +139,28 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Provenance",
+    "Reach",
     "RegistryError",
+    "Regrade",
+    "RegradeCall",
     "Request",
     "RequestError",
     "RequestId",
     "Resource",
     "Risk",
     "RiskScore",
+    "Role",
     "Sensitivity",
+    "SessionOpener",
+    "SessionOpening",
     "Severity",
     "Signer",
     "Sink",
     "SystemClock",
+    "VouchCall",
+    "Vouched",
     "action_reference",
+    "fold_spelling",
     "normalise_action",
     "normalise_resource_id",
     "resource_type_of",

@@ -8,6 +8,7 @@ from typing import Any, Literal, NoReturn
 import msgspec
 
 from agentguard.core.effect import Effect
+from agentguard.core.intent import ArgumentOrigin
 
 
 class Severity(enum.Enum):
@@ -61,7 +62,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `action` (`name@version`), `resource` and `params` are the final ones, copied before deciding: an
     enforcement point executes these and never the caller's own objects. `rule` is None when no rule decided
     (default deny, or a malformed request). `policy_version` is the content hash of the policy set.
-    `audit_id` is the `event_id` of the record, empty where nothing is recorded.
+    `audit_id` is the `event_id` of the record, empty where nothing is recorded. `origins` says in a session with an
+    intent where the arguments come from.
     """
 
     effect: Effect
@@ -83,6 +85,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_id: str = ""
     ticket: str = ""
     latency_us: float = 0.0
+    origins: tuple[ArgumentOrigin, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.reason:

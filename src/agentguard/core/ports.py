@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from agentguard.core.decision import Decision, Outcome
     from agentguard.core.observation import Observation
+    from agentguard.core.opening import OpenedSession, SessionOpening
+    from agentguard.core.regrade import Regrade, Vouched
     from agentguard.core.request import Request
 
 
@@ -52,6 +54,39 @@ class Decider(Protocol):
 
     def close(self) -> None:
         """Release what it holds; a later `decide` denies."""
+
+
+@runtime_checkable
+class LabelKeeper(Protocol):
+    """Takes people's word on values that sessions have seen; a decision point is one. Safe to call from threads."""
+
+    def regrade(self, regrade: Regrade) -> Decision:
+        """Decide on a change of a label, and carry it out if it is allowed, after its record is in the log.
+
+        Any other effect changes nothing. What came of it is recorded.
+
+        Raises:
+            RequestError: there is no such session, source or action, or it is not known whether it was done.
+        """
+
+    def vouch(self, words: Vouched) -> None:
+        """Count a text as trusted in a session, once that is in the log.
+
+        Raises:
+            AgentGuardError: it is not recorded, or not for this one to say; it does not count then.
+        """
+
+
+@runtime_checkable
+class SessionOpener(Protocol):
+    """Opens sessions with an intent; a decision point is one. Safe to call from many threads."""
+
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        """Open a session, once that is in the log.
+
+        Raises:
+            AgentGuardError: its words or tools cannot be used, or it is not for this one to say; there is none then.
+        """
 
 
 class AuditLog(Protocol):

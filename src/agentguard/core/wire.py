@@ -1,7 +1,9 @@
 """What a client and the sidecar say to each other: one struct a body, JSON over HTTP.
 
 `POST /v1/check` takes a `CheckCall` and answers a `CheckReply`; `/v1/check/plan` a `PlanCall` and a
-`PlanReply`; `/v1/outcome` an `Outcome` and nothing (204), `/v1/observe` an `ObserveCall` and nothing (204). Every 4xx and 5xx answers an `ErrorBody`.
+`PlanReply`; `/v1/outcome` an `Outcome`, `/v1/observe` an `ObserveCall` and `/v1/vouch` a `VouchCall`, and answer
+nothing (204); `/v1/regrade` takes a `RegradeCall` and answers a `CheckReply`. Every 4xx and 5xx answers an
+`ErrorBody`.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from typing import Annotated, Any
 import msgspec
 
 from agentguard.core.decision import Decision
+from agentguard.core.label import Integrity
 from agentguard.core.principal import Principal
 from agentguard.core.request import Context
+from agentguard.core.resource import Sensitivity
 
 # Fresh for each call and said again in the reply, so that an answer to something else is noticed. Who calls by
 # hand may leave it out.
@@ -75,6 +79,39 @@ class ObserveCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     result: Any = None
     error: str = ""
     principal: str | None = None
+
+
+class RegradeCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Asks for a change of a label, as a `Regrade` says it.
+
+    `principal` is whose session it is. `by` is who asks: left out, the token's principal; another one needs
+    `act_as` or the admin token.
+    """
+
+    principal: str
+    session: str
+    action: str
+    param: str
+    reason: str
+    source: str = ""
+    value: str | None = None
+    integrity: Integrity | None = None
+    confidentiality: Sensitivity | None = None
+    by: str | None = None
+    request_id: RequestId | None = None
+
+
+class VouchCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Says that no model wrote `text`, as a `Vouched` does; `by` is as in a `RegradeCall`.
+
+    `principal` left out is the token's.
+    """
+
+    text: str
+    session: str
+    source: str = "user"
+    principal: str | None = None
+    by: str | None = None
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

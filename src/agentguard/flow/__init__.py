@@ -7,7 +7,7 @@ owns the store. It never keeps a text, and what it cannot tell is never judged m
 
 from agentguard.flow._checks import PRIVATE_CATEGORIES, flow_violation, is_private, trifecta
 from agentguard.flow._packed import LabelTable, dominates
-from agentguard.flow._regrade import Regrade
+from agentguard.flow._regrade import Regraded
 from agentguard.flow._state import load, restore, save, snapshot
 from agentguard.flow._store import NOTHING_SEEN, FlowStore, Key
 
@@ -17,7 +17,7 @@ __all__ = [
     "FlowStore",
     "Key",
     "LabelTable",
-    "Regrade",
+    "Regraded",
     "dominates",
     "flow_violation",
     "is_private",

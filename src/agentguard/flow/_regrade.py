@@ -12,6 +12,8 @@ from agentguard.flow._packed import with_confidentiality, with_integrity
 if TYPE_CHECKING:
     from agentguard.flow._session import Origin
 
+# An origin keeps the names of so many sources.
+MAX_SOURCES = 8
 MAX_GRANTS = 256
 
 
@@ -38,26 +40,19 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
         return packed
 
 
-class Regrade(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What has to be recorded of an endorsement (`flow.endorse`) or a declassification (`flow.declassify`).
+class Regraded(msgspec.Struct, frozen=True):
+    """What a regrade changed: the label of its source or value, before and after."""
 
-    `subject` is the source, or `value` where one value was named (values are never recorded).
-    """
-
-    kind: str
-    principal: str
-    session: str
-    subject: str
-    action: str
-    param: str
     before: Label
     after: Label
-    by: str
 
 
 def regraded(grants: tuple[Grant, ...], origin: Origin) -> int:
     """Return the label of an origin after the grants; each of its sources must be covered."""
     packed = origin.packed
+    if len(origin.sources) >= MAX_SOURCES:
+        # There may be more of them than were kept.
+        return packed
     for kind in ("integrity", "confidentiality"):
         fitting = [each for each in grants if each.source and getattr(each, kind) is not None]
         covering = [[each for each in fitting if each.source == source] for source in origin.sources]

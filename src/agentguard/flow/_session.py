@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.flow._packed import MILDEST
+from agentguard.flow._regrade import MAX_SOURCES
 
 if TYPE_CHECKING:
     from agentguard.flow._prints import Prints
     from agentguard.flow._regrade import Grant
 
-MAX_SOURCES = 8
 MAX_ORIGINS = 4_096
 MAX_SOURCE_NAME = 256
 MAX_VOUCHED = 16_384

@@ -6,18 +6,22 @@ import math
 import secrets
 import threading
 from collections import OrderedDict
+from functools import reduce
+from operator import or_
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agentguard.core import Integrity, Label, Match, Provenance, RequestError, Sensitivity
 from agentguard.flow._packed import MILDEST, RESTRICTED, UNTRUSTED, UNVERIFIED, LabelTable
 from agentguard.flow._prints import Printer
-from agentguard.flow._regrade import MAX_GRANTS, Grant, Regrade
+from agentguard.flow._regrade import MAX_GRANTS, Grant, Regraded
 from agentguard.flow._session import Session
 from agentguard.flow._trace import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from agentguard.core import Regrade
 
 Key = tuple[str, str]
 
@@ -128,49 +132,31 @@ class FlowStore:
         """Return the label of all that the session has seen; of a new one, of what a model writes."""
         return self.table.unpack(self._packed(key) | UNVERIFIED)
 
-    def endorse(
-        self,
-        key: Key,
-        integrity: Integrity,
-        *,
-        by: str,
-        action: str,
-        param: str,
-        source: str = "",
-        value: str | None = None,
-        now: float,
-    ) -> Regrade:
-        """Raise the integrity of a source or of one value, for one action and argument (`*`: all of them).
-
-        Returns what must be recorded (action `flow.endorse`).
+    def find_subject(self, regrade: Regrade, now: float) -> None:
+        """Return if there is what `regrade` speaks of.
 
         Raises:
-            RequestError: not one of `source` and `value` was named, or the session has too many changes.
+            RequestError: as `regrade` does.
         """
-        grant = self._grant(action, param, source, value, integrity=integrity)
-        return self._regrade(key, grant, "flow.endorse", by, now)
+        with self.lock:
+            self.tick(now)
+            self._subject(regrade)
 
-    def declassify(
-        self,
-        key: Key,
-        confidentiality: Sensitivity,
-        *,
-        by: str,
-        action: str,
-        param: str,
-        source: str = "",
-        value: str | None = None,
-        now: float,
-    ) -> Regrade:
-        """Lower the confidentiality of a source or of one value, for one action and argument.
+    def regrade(self, regrade: Regrade, now: float) -> Regraded:
+        """Change the label of a source or of one value, for one action and argument of one session.
 
-        Returns what must be recorded (action `flow.declassify`).
+        It is for who calls to decide on it and to record it.
 
         Raises:
-            RequestError: not one of `source` and `value` was named, or the session has too many changes.
+            RequestError: the session has ended or never was (`session_unknown`), has not seen the source
+                (`source_unknown`), or has too many changes (`flow_limit`).
         """
-        grant = self._grant(action, param, source, value, confidentiality=confidentiality)
-        return self._regrade(key, grant, "flow.declassify", by, now)
+        with self.lock:
+            self.tick(now)
+            session, grant, before = self._subject(regrade)
+            if grant not in session.grants:
+                session.grants = (*session.grants, grant)
+        return Regraded(self.table.unpack(before), self.table.unpack(grant.regrade(before)))
 
     def end(self, key: Key) -> None:
         """End a session: its fingerprints go, its label is remembered."""
@@ -197,49 +183,40 @@ class FlowStore:
             for session in self.sessions.values():
                 taint(session)
 
-    def _grant(
-        self,
-        action: str,
-        param: str,
-        source: str,
-        value: str | None,
-        *,
-        integrity: Integrity | None = None,
-        confidentiality: Sensitivity | None = None,
-    ) -> Grant:
-        if bool(source) is (value is not None):
-            raise RequestError("name a source or a value", code="flow_invalid")
-        if not action or not param or (param != "*" and not param.startswith("/")):
+    def _subject(self, regrade: Regrade) -> tuple[Session, Grant, int]:
+        """Return the session, what is to be granted, and the label as it is; the lock is held."""
+        session = self.sessions.get((regrade.principal, regrade.session))
+        if session is None:
+            raise RequestError(
+                f"`{regrade.principal}` has no session `{regrade.session}` that has seen anything",
+                code="session_unknown",
+                hint="it may have ended; name one that was observed within a day",
+            )
+        grant = self._grant(regrade)
+        if len(session.grants) >= MAX_GRANTS and grant not in session.grants:
+            raise RequestError(f"the session has {MAX_GRANTS} changed labels already", code="flow_limit")
+        if grant.value is not None:
+            origin = session.find(grant.value)
+            return session, grant, session.label | UNVERIFIED if origin is None else origin.packed
+        seen = [each.packed for each in session.origins if grant.source in each.sources]
+        if not seen:
+            raise RequestError(
+                f"the session has seen nothing from `{grant.source}`",
+                code="source_unknown",
+                hint="a decision's reason names the sources, as `tool:mail.read`",
+            )
+        return session, grant, reduce(or_, seen)
+
+    def _grant(self, regrade: Regrade) -> Grant:
+        param = regrade.param
+        if not regrade.action or (param != "*" and not param.startswith("/")):
             raise RequestError(
                 "a label is changed for one action and one argument",
                 code="flow_invalid",
                 hint="give the action's name and a JSON pointer, as `/body`, or `*`",
             )
-        number = None if value is None else self.printer.short(value).key
-        return Grant(action, param, source, number, integrity, confidentiality)
-
-    def _regrade(self, key: Key, grant: Grant, kind: str, by: str, now: float) -> Regrade:
-        with self.lock:
-            session = self._open(key, now)
-            if len(session.grants) >= MAX_GRANTS:
-                raise RequestError(f"the session has {MAX_GRANTS} changed labels already", code="flow_limit")
-            before = self._subject(session, grant)
-            session.grants = (*session.grants, grant)
-        unpack = self.table.unpack
-        subject = grant.source or "value"
-        return Regrade(
-            kind, *key, subject, grant.action, grant.param, unpack(before), unpack(grant.regrade(before)), by
-        )
-
-    def _subject(self, session: Session, grant: Grant) -> int:
-        if grant.value is not None:
-            origin = session.find(grant.value)
-            return session.label | UNVERIFIED if origin is None else origin.packed
-        packed = MILDEST
-        for origin in session.origins:
-            if grant.source in origin.sources:
-                packed |= origin.packed
-        return packed
+        value = None if regrade.value is None else self.printer.short(regrade.value).key
+        return Grant(regrade.action, param, regrade.source, value, regrade.integrity, regrade.confidentiality)
 
     def _packed(self, key: Key) -> int:
         principal, name = key

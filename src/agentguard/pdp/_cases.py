@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.core import Action, Context, Decision, Effect, Principal, Request
+from agentguard.core import REGRADES, Action, Context, Decision, Effect, Principal, Request
 from agentguard.facts import FactExtractor, FactSettings
 from agentguard.pdp._evaluate import World
 from agentguard.pdp._pdp import PolicyDecisionPoint
@@ -134,7 +134,7 @@ def run_cases(document: Document, world: World | None = None) -> Iterator[CaseRe
         for earlier in case.history:
             clock.moment = content.now - timedelta(seconds=span(earlier.ago) if earlier.ago else 0)
             for _ in range(earlier.times):
-                _happen(point, _request(earlier, own), as_plan=earlier.plan)
+                _happen(point, _request(earlier, own), clock.moment, as_plan=earlier.plan)
         clock.moment = content.now
         # A case may say nothing of near misses, so they are traced only where it does.
         decision = point.decide(request, trace=bool(case.expect.near_miss))
@@ -151,11 +151,13 @@ def _own_rules(written: CaseFile | Case, file: CaseFile) -> PolicySet | None:
     return compile_policies(rules or (), written, shipped=shipped_rules() if file.shipped else ())
 
 
-def _happen(point: PolicyDecisionPoint, request: Request, *, as_plan: bool) -> None:
+def _happen(point: PolicyDecisionPoint, request: Request, moment: datetime, *, as_plan: bool) -> None:
     if as_plan:
         point.decide_plan([request])
-    else:
-        point.decide(request)
+        return
+    decision = point.decide(request)
+    if decision.effect is Effect.ALLOW and decision.action.partition("@")[0] in REGRADES:
+        point.count_regrade(request.principal, decision, moment)
 
 
 def _own_world(content: CaseFile) -> World:

@@ -8,17 +8,20 @@ request would use up. Each stage can only make the effect stricter; rewriting
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from agentguard.core import (
     NO_FACTS,
+    REGRADES,
     ArgumentFacts,
+    CallOrigins,
     Context,
     Effect,
     Finding,
     Obligation,
+    OriginKind,
     Principal,
     RequestError,
     Resource,
@@ -28,9 +31,16 @@ from agentguard.core import (
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
 from agentguard.flow import NOTHING_SEEN, FlowStore, flow_violation, trifecta
+from agentguard.pdp._regrade import regrade_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
+from agentguard.intent import IntentSession
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agentguard.core import Provenance
 
 
 class World(msgspec.Struct, frozen=True):
@@ -53,6 +63,7 @@ class World(msgspec.Struct, frozen=True):
 
 class Past(msgspec.Struct, frozen=True):
     """What happened before a request: `history` of decisions, `flow` of values; `moment` is the guard's own time.
+    `session` is there where the session was opened with the user's words.
 
     The history counts by `moment`: who asks must not wait out a window by saying that it is tomorrow.
     """
@@ -60,6 +71,15 @@ class Past(msgspec.Struct, frozen=True):
     history: History
     flow: FlowStore
     moment: datetime
+    session: IntentSession | None = None
+
+    def origins(
+        self, action: CompiledAction, params: dict[str, Any], provenance: Mapping[str, Provenance]
+    ) -> CallOrigins | None:
+        """Return where the targets of a call come from, if its session was opened with an intent."""
+        if self.session is None:
+            return None
+        return self.session.judge(action.action.name, params, provenance)
 
 
 class Verdict(msgspec.Struct):
@@ -75,6 +95,7 @@ class Verdict(msgspec.Struct):
     obligations: tuple[Obligation, ...] = ()
     findings: tuple[Finding, ...] = ()
     reservation: Reservation | None = None
+    origins: CallOrigins | None = None
 
 
 def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords cost
@@ -94,11 +115,17 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     problem = _schema_problem(action, resource, params)
     if problem is not None:
         return Verdict(Effect.DENY, "schema", problem, action, params)
+    if action.action.name in REGRADES:
+        problem = regrade_problem(principal, params)
+        if problem is not None:
+            return Verdict(Effect.DENY, "flow", problem, action, params)
     inside = world.facts_about(action, params, resource)
     origins = past.flow.trace((principal.id, context.session), params, action.action.name)
-    facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
+    called = past.origins(action, params, origins)
+    facts = Facts(principal, action.action, resource, params, context, now, inside, origins, called)
     ruling = world.policies.evaluate(facts)
     verdict = _from_ruling(ruling, action, resource, params)
+    verdict.origins = called
     if verdict.effect is Effect.DENY:
         return verdict
     if ruling.rewrites:
@@ -189,7 +216,9 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     inside = world.facts_about(action, params, resource)
     who, context = facts.principal, facts.context
     origins = past.flow.trace((who.id, context.session), params, action.action.name)
-    again = Facts(who, action.action, resource, params, context, facts.now, inside, origins)
+    called = past.origins(action, params, origins)
+    first.origins = called
+    again = Facts(who, action.action, resource, params, context, facts.now, inside, origins, called)
     ruling = world.policies.evaluate(again)
     second = _from_ruling(ruling, action, resource, params)
     if second.effect is Effect.DENY:
@@ -226,10 +255,32 @@ def _add_flow(verdict: Verdict, facts: Facts, past: Past) -> None:
     problem = flow_violation(action, facts.provenance)
     effect = Effect.DENY
     if problem is None:
-        problem = trifecta(past.flow.label((facts.principal.id, facts.context.session)), action.flow)
+        label = past.flow.label((facts.principal.id, facts.context.session))
+        problem = None if _is_chosen(facts.origins) else trifecta(label, action.flow)
         effect = Effect.REQUIRE_APPROVAL
     if problem is not None and effect.rank > verdict.effect.rank:
         verdict.effect, verdict.stage, verdict.reason = effect, "flow", problem
+
+
+# The user is the source of these: nobody who wrote into what was read has picked the recipient.
+_CHOSEN = frozenset(
+    (
+        OriginKind.USER,
+        OriginKind.INVENTORY,
+        OriginKind.SUBJECT,
+        OriginKind.DERIVED,
+        OriginKind.SELECTED,
+        OriginKind.DELEGATED,
+    )
+)
+_GOOD = _CHOSEN | {OriginKind.OWNED, OriginKind.CREATED, OriginKind.LISTED, OriginKind.COMPOSED}
+
+
+def _is_chosen(origins: CallOrigins | None) -> bool:
+    """Tell whether the user chose where a call sends things, or nothing that was read can go along with it."""
+    if origins is None:
+        return False
+    return origins.targets in _CHOSEN or (origins.targets in _GOOD and not origins.carries)
 
 
 def _add_history(world: World, verdict: Verdict, facts: Facts, past: Past) -> Verdict:

@@ -21,11 +21,15 @@ from agentguard.core import (
     Integrity,
     Label,
     Observation,
+    OpenedSession,
     Outcome,
     Principal,
+    Regrade,
     Request,
     RequestError,
+    SessionOpening,
     SystemClock,
+    Vouched,
     normalise_action,
     normalise_resource_id,
     snapshot,
@@ -33,12 +37,21 @@ from agentguard.core import (
 from agentguard.flow import FlowStore
 from agentguard.pdp._evaluate import Past, Verdict, World, evaluate
 from agentguard.pdp._record import decision_record, masked_params, outcome_record
+from agentguard.pdp._regrade import (
+    regrade_outcome,
+    regrade_problem,
+    regrade_request,
+    vouch_problem,
+    vouch_record,
+)
+from agentguard.pdp._sessions import Sessions, opening_record
 from agentguard.policy import Facts, History, near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agentguard.core import AuditLog
+    from agentguard.intent import IntentSession
     from agentguard.registry import CompiledAction
 
 log = logging.getLogger("agentguard.pdp")
@@ -49,6 +62,8 @@ _NOBODY = Principal("")
 _NO_CONTEXT: Context = Request(_NOBODY, "", "").context
 _CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket")
 _UNCOUNTED = frozenset(("breaker", "error"))
+# Of a longer prompt the rest is not vouched for; it still counts in its own session.
+MAX_VOUCHED_TEXT = 24_576
 _ENOUGH = 200  # characters of a hostile name that are worth repeating
 
 
@@ -57,7 +72,7 @@ def _no_commitment(_value: object) -> str:
 
 
 class PolicyDecisionPoint:
-    """Decides requests in this process (`core.Decider`). Safe to use from many threads.
+    """Decides requests in this process (`core.Decider`, `core.LabelKeeper`). Safe to use from many threads.
 
     `world` may be replaced at any time by another one; a decision uses the one that it began with. Without
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
@@ -82,6 +97,7 @@ class PolicyDecisionPoint:
         self._commit = commit
         self._clock = clock or SystemClock()
         self._closed = False
+        self._sessions = Sessions()
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         """Return the decision on `request`; never raises."""
@@ -93,11 +109,18 @@ class PolicyDecisionPoint:
         verdict: Verdict | None = None
         asked: tuple[CompiledAction, dict[str, Any]] | None = None
         principal, context, moment = _NOBODY, _NO_CONTEXT, None
+        session: IntentSession | None = None
         try:
             principal, context, now, moment = self._who_and_when(request)
+            if context.session:
+                opened = self._sessions.store.find((principal.id, context.session), moment.timestamp())
+                if opened is not None:
+                    session, world = opened.intent, opened.world_in(world)
+                elif self._sessions.store.has_ended((principal.id, context.session)):
+                    raise RequestError("the session has ended", code="session_ended")
             action, resource_id, params = _what(world, request)
             resource = world.inventory.resolve(resource_id)
-            past = Past(history, self.flow, moment)
+            past = Past(history, self.flow, moment, session)
             verdict = evaluate(world, principal, action, resource, params, context, now, past)
             asked = (action, params)
             decision = Decision(
@@ -117,10 +140,14 @@ class PolicyDecisionPoint:
                 required_privileges=verdict.action.action.required_privileges,
                 correlation_id=context.correlation_id,
             )
+            if verdict.origins is not None:
+                _set(decision, "origins", verdict.origins.arguments)
             if trace:
                 inside = world.facts_about(action, params, resource)
                 origins = self.flow.trace((principal.id, context.session), params, action.action.name)
-                facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
+                facts = Facts(
+                    principal, action.action, resource, params, context, now, inside, origins, verdict.origins
+                )
                 _set(decision, "near_misses", near_misses(world.policies, facts))
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)
@@ -134,6 +161,8 @@ class PolicyDecisionPoint:
             decision = self._recorded(decision, principal, context, verdict, asked)
         if verdict is not None and verdict.reservation is not None:
             history.settle(verdict.reservation, decision.effect)
+        if session is not None and verdict is not None and verdict.origins is not None and asked is not None:
+            session.decided(asked[0].action.name, asked[1], verdict.origins, decision.effect)
         return decision
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
@@ -158,11 +187,103 @@ class PolicyDecisionPoint:
         """
         if self._closed:
             raise RequestError("the decision point is closed", code="closed")
-        name, label = _label_of(self.world, observation)
         key, moment = (observation.principal.id, observation.session), self._clock.now().timestamp()
+        opened = self._sessions.store.find(key, moment) if observation.session else None
+        name, label = _label_of(opened.world if opened is not None else self.world, observation)
+        if opened is not None:
+            params = observation.params if observation.params is not None else {}
+            opened.intent.observe(name, params, observation.result, observation.error)
         for value in (observation.result, observation.error or None):
             if value is not None:
                 self.flow.observe(key, value, label, f"tool:{name}", moment)
+
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        """Open a session with the user's words, once that is in the log.
+
+        Raises:
+            RequestError: the decision point is closed, or the session cannot be opened.
+            RegistryError: a tool cannot be read.
+            AuditError: the log could not take it; there is no session then.
+        """
+        if self._closed:
+            raise RequestError("the decision point is closed", code="closed")
+        now = self._clock.now().timestamp()
+        opened = self._sessions.open(
+            opening, self.world, now, lambda made: self._append(opening_record(opening, made, self._commit))
+        )
+        self.flow.vouch((opened.principal, opened.session), opening.intent[:MAX_VOUCHED_TEXT], "user", now)
+        return opened
+
+    def _append(self, record: dict[str, Any]) -> None:
+        if self._audit is not None:
+            self._audit.append(record)
+
+    def regrade(self, regrade: Regrade) -> Decision:
+        """Decide on a change of a label, and carry it out if it is allowed.
+
+        Raises:
+            RequestError: there is no such session, source or action, or no room for another change.
+        """
+        by = regrade.by
+        request = regrade_request(regrade)
+        if regrade_problem(by, request.params) is None:
+            # Who may not ask is not told either what there is.
+            self._check_subject(regrade)
+        decision = self.decide(request)
+        if decision.effect is Effect.TRANSFORM:
+            self.record_outcome(Outcome(decision.audit_id, "refused", "rewritten", by.id))
+        if decision.effect is not Effect.ALLOW:
+            return decision
+        moment = self._clock.now()
+        try:
+            done = self.flow.regrade(regrade, moment.timestamp())
+        except RequestError as error:
+            self.record_outcome(Outcome(decision.audit_id, "failed", error.code, by.id))
+            raise
+        self.count_regrade(by, decision, moment)
+        try:
+            self.record_outcome(regrade_outcome(decision.audit_id, by, done))
+        except AuditError as error:
+            # That it was allowed is on record, with all of what it says.
+            _log_crash("the outcome of a changed label could not be recorded", error)
+        return decision
+
+    def vouch(self, words: Vouched) -> None:
+        """Count words as trusted in a session, once that is in the log.
+
+        Raises:
+            RequestError: the decision point is closed, or it is not for this one to say (`vouch_refused`).
+            AuditError: the log could not take it; the words do not count.
+        """
+        if self._closed:
+            raise RequestError("the decision point is closed", code="closed")
+        problem = vouch_problem(words)
+        if problem is not None:
+            raise RequestError(problem, code="vouch_refused")
+        if self._audit is not None:
+            self._audit.append(vouch_record(words, self._commit))
+        key = (words.principal, words.session)
+        self.flow.vouch(key, words.text, words.source, self._clock.now().timestamp())
+
+    def _check_subject(self, regrade: Regrade) -> None:
+        action = self.world.registry.resolve(regrade.action)
+        if action is None or action.action.name != regrade.action:
+            hint = "name it as `agentguard actions list` does, without a version"
+            raise RequestError(
+                f"no action is named `{_shown(regrade.action)}`", code="action_undeclared", hint=hint
+            )
+        self.flow.find_subject(regrade, self._clock.now().timestamp())
+
+    def count_regrade(self, by: Principal, decision: Decision, moment: datetime) -> None:
+        """Let a change that `by` was allowed count as `unless` and `requires` in the session whose label it is."""
+        world, params = self.world, decision.params
+        action = world.registry.resolve(decision.action)
+        if action is None or world.policies.sequences.empty:
+            return
+        resource = world.inventory.resolve(decision.resource)
+        facts = Facts(by, action.action, resource, params, _NO_CONTEXT, moment)
+        whose, context = Principal(params.get("principal", "")), Context(session=params.get("session", ""))
+        self.history.free(world.policies.sequences, facts, whose, context)
 
     def close(self) -> None:
         """Deny from now on, and close the log."""

@@ -11,6 +11,7 @@ from agentguard.policy._facts import Facts
 from agentguard.policy._lint import LintFinding, LintKind, lint
 from agentguard.policy._load import compile_policies, load_policies, parse_policies, policy_files
 from agentguard.policy._rule import (
+    OriginCondition,
     ParamCondition,
     PrincipalSelector,
     ProvenanceCondition,
@@ -37,6 +38,7 @@ from agentguard.policy._sequence_rule import (
     Step,
 )
 from agentguard.policy._sequence_set import SequenceSet
+from agentguard.policy._session_rules import session_policies
 from agentguard.policy._set import PolicySet, Ruling
 from agentguard.policy._shipped import shipped_rules
 from agentguard.policy._store import PolicyStore, PolicyWatcher
@@ -55,6 +57,7 @@ __all__ = [
     "Limit",
     "LintFinding",
     "LintKind",
+    "OriginCondition",
     "ParamCondition",
     "PolicySet",
     "PolicyStore",
@@ -90,6 +93,7 @@ __all__ = [
     "near_misses",
     "parse_policies",
     "policy_files",
+    "session_policies",
     "shipped_rules",
     "span",
     "templates",

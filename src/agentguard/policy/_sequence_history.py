@@ -179,6 +179,19 @@ class History:
         if made is not None:
             self.settle(made, effect)
 
+    def free(self, sequences: SequenceSet, facts: Facts, whose: Principal, context: Context) -> None:
+        """Note what a request frees (`unless`, `requires`) in another one's scopes, at the time of `facts`.
+
+        So a change of a label that one principal asked for counts in the session whose label it is.
+        """
+        matched = None if sequences.empty else sequences.match(facts)
+        if matched is None or not matched.frees:
+            return
+        ask = _Ask(sequences, matched, whose, context, facts.now.timestamp(), 0, {})
+        with self._lock:
+            for each in matched.frees:
+                self._free(each, self._order(each, ask), ask)
+
     def denied(self, sequences: SequenceSet, principal: Principal, context: Context, now: datetime) -> None:
         """Note a denial, for the breaker; denials during a pause do not make it longer."""
         breaker = sequences.breaker

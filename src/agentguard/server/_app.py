@@ -26,6 +26,7 @@ from agentguard.server._http import (
     respond,
     respond_error,
 )
+from agentguard.server._labels import LabelRoutes
 from agentguard.server._metrics import Metrics
 from agentguard.server._pages import PageRoutes
 from agentguard.server._routes import api_routes
@@ -62,11 +63,14 @@ class App:
         self._check = CheckRoutes(services, self._metrics, agents)
         admin = AdminRoutes(services, sessions, self._feed, agents)
         pages = PageRoutes(services, sessions, self._feed, admin, self.reject)
+        labels = LabelRoutes(services, self._check)
         self._hot: dict[str, HotRoute] = {
             "/v1/check": self._check.check,
             "/v1/check/plan": self._check.plan,
             "/v1/outcome": self._check.outcome,
             "/v1/observe": self._check.observe,
+            "/v1/regrade": labels.regrade,
+            "/v1/vouch": labels.vouch,
         }
         routes = [*api_routes(services, self._metrics, admin), *pages.routes()]
         self._known = frozenset(route.path for route in routes)

@@ -68,7 +68,7 @@ class CheckRoutes:
         token = self.authenticate(headers)
         call = parse_json(body, _check_decoder)
         request = Request(
-            principal=self._principal(token, call.principal),
+            principal=self.principal(token, call.principal),
             action=call.action,
             resource=call.resource,
             params=call.params,
@@ -77,9 +77,9 @@ class CheckRoutes:
         if self._pool is None:
             decision, took_s = self._timed_decide(request, trace=call.trace)
         else:
-            decision, took_s = await self._in_thread(lambda: self._timed_decide(request, trace=call.trace))
+            decision, took_s = await self.in_thread(lambda: self._timed_decide(request, trace=call.trace))
         self._metrics.took(took_s)
-        self._note(decision)
+        self.note(decision)
         return _encoder.encode(CheckReply(call.request_id, decision))
 
     async def plan(self, headers: Headers, body: bytes) -> bytes:
@@ -88,13 +88,13 @@ class CheckRoutes:
         call = parse_json(body, _plan_decoder)
         if len(call.steps) > MAX_PLAN_STEPS:
             raise HttpError(400, "plan_too_long", f"a plan has at most {MAX_PLAN_STEPS} steps")
-        principal, context = self._principal(token, call.principal), _context(token, call.context)
+        principal, context = self.principal(token, call.principal), _context(token, call.context)
         requests = [
             Request(principal, step.action, step.resource, step.params, context) for step in call.steps
         ]
-        decisions = await self._in_thread(lambda: self._decider.decide_plan(requests))
+        decisions = await self.in_thread(lambda: self._decider.decide_plan(requests))
         for decision in decisions:
-            self._note(decision)
+            self.note(decision)
         return _encoder.encode(PlanReply(call.request_id, tuple(decisions)))
 
     async def outcome(self, headers: Headers, body: bytes) -> bytes:
@@ -104,7 +104,7 @@ class CheckRoutes:
         # An agent may say what came of its own actions, and only in its own name.
         outcome = msgspec.structs.replace(outcome, principal=token.principal.id)
         try:
-            await self._in_thread(lambda: self._decider.record_outcome(outcome))
+            await self.in_thread(lambda: self._decider.record_outcome(outcome))
         except AuditError as error:
             raise HttpError(503, error.code, error.message, hint=error.hint) from None
         return b""
@@ -114,14 +114,14 @@ class CheckRoutes:
         token = self.authenticate(headers)
         call = parse_json(body, _observe_decoder)
         seen = Observation(
-            self._principal(token, call.principal),
+            self.principal(token, call.principal),
             call.action,
             call.resource,
             call.session,
             call.result,
             call.error,
         )
-        await self._in_thread(lambda: self._decider.observe(seen))
+        await self.in_thread(lambda: self._decider.observe(seen))
         return b""
 
     def authenticate(self, headers: Headers) -> VerifiedToken:
@@ -143,7 +143,12 @@ class CheckRoutes:
                 hint = "the admin token names no principal; issue one with `agentguard token issue`"
             raise unauthorized(error.code, error.message, hint=hint) from None
 
-    def _principal(self, token: VerifiedToken, named: str | None) -> Principal:
+    def principal(self, token: VerifiedToken, named: str | None) -> Principal:
+        """Return the token's principal, or the one that its bearer names and may act as.
+
+        Raises:
+            HttpError: 403, it may not, or the inventory does not know that one.
+        """
         if named is None or named == token.principal.id:
             return token.principal
         if not token.act_as:
@@ -163,11 +168,13 @@ class CheckRoutes:
         decision = self._decider.decide(request, trace=trace)
         return decision, time.perf_counter() - start
 
-    def _note(self, decision: Decision) -> None:
+    def note(self, decision: Decision) -> None:
+        """Count a decision in the metrics and in the list of agents."""
         self._metrics.decided(decision)
         self._agents.decided(decision)
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Return what a call that may wait returns."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
 

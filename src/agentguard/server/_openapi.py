@@ -15,6 +15,8 @@ from agentguard.core import (
     Outcome,
     PlanCall,
     PlanReply,
+    RegradeCall,
+    VouchCall,
 )
 from agentguard.server._agents import AgentSeen
 
@@ -80,15 +82,21 @@ _ERRORS = {
     "400": "Malformed: no JSON, a duplicate key, or the wrong shape",
     "401": "The token is missing or proves nobody",
     "403": "The token is valid and may not do this",
+    "404": "There is no such session, source or action",
     "408": "The request arrived too slowly",
+    "409": "The session has too many changed labels",
     "413": "The body is too large",
     "421": "The `Host` is not this server's",
+    "503": "The audit log takes no records",
 }
+# What every call with a body can be answered.
+_ALWAYS = ("400", "401", "403", "408", "413", "421")
 
 
 def openapi() -> dict[str, Any]:
     """Return the description as an OpenAPI 3.1 document."""
-    types = (CheckCall, CheckReply, PlanCall, PlanReply, ObserveCall, Outcome, Action, AgentSeen, ErrorBody)
+    calls = (CheckCall, CheckReply, PlanCall, PlanReply, ObserveCall, Outcome, RegradeCall, VouchCall)
+    types = (*calls, Action, AgentSeen, ErrorBody)
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -99,7 +107,7 @@ def openapi() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "http://127.0.0.1:8787"}],
-        "paths": {**_agent_paths(), **_admin_paths(), **_watch_paths()},
+        "paths": {**_agent_paths(), **_label_paths(), **_admin_paths(), **_watch_paths()},
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -128,6 +136,39 @@ def _agent_paths() -> dict[str, Any]:
         "/v1/outcome": _post("Record what came of an action", "Outcome", outcome, None, None),
         "/v1/observe": _post("Report what an action gave back", "ObserveCall", seen, None, None),
     }
+
+
+def _label_paths() -> dict[str, Any]:
+    session = {"principal": "helper", "session": "s-1"}
+    regrade = {
+        "request_id": _REQUEST_ID,
+        **session,
+        "source": "tool:mail.read",
+        "action": "mail.send",
+        "param": "/to",
+        "integrity": "verified",
+        "reason": "The sender is a known customer",
+        "by": "anna",
+    }
+    decision = {
+        "effect": "allow",
+        "reason": "rule `people-may-regrade`",
+        "principal": "anna",
+        "action": "flow.endorse@1",
+        "resource": "flow/helper/s-1",
+        "params": {name: regrade[name] for name in ("source", "action", "param", "integrity", "reason")}
+        | session,
+        "rule": "people-may-regrade",
+        "stage": "policy",
+    }
+    reply = {"request_id": _REQUEST_ID, "decision": decision}
+    words = {**session, "text": "send the plan to bob@corp.example"}
+    change = _post("Change a label of a session", "RegradeCall", regrade, "CheckReply", reply)
+    vouch = _post("Vouch for the user's words", "VouchCall", words, None, None)
+    for path in (change, vouch):
+        path["post"]["security"] = [{"agent": []}, {"admin": []}]
+        path["post"]["responses"] |= _errors("404", "409", "503")
+    return {"/v1/regrade": change, "/v1/vouch": vouch}
 
 
 def _admin_paths() -> dict[str, Any]:
@@ -178,7 +219,7 @@ def _post(summary: str, takes: str, call: object, gives: str | None, reply: obje
             "summary": summary,
             "security": [{"agent": []}],
             "requestBody": body,
-            "responses": {"204" if gives is None else "200": good, **_errors(*_ERRORS)},
+            "responses": {"204" if gives is None else "200": good, **_errors(*_ALWAYS)},
         }
     }
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.audit import LogState, Rejections
-    from agentguard.core import Action, Decider, Principal
+    from agentguard.core import Action, Decider, LabelKeeper, Principal
     from agentguard.identity import LoginCodes, VerifiedToken
 
 
@@ -34,6 +34,7 @@ class Services:
     """
 
     decider: Decider
+    labels: LabelKeeper
     audit: ServedLog
     rejections: Rejections
     verify_token: Callable[[str], VerifiedToken]

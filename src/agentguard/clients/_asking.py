@@ -1,0 +1,136 @@
+"""From what a caller says to a request, and to a deny where that cannot be."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import msgspec
+
+from agentguard.clients._deny import refuse
+from agentguard.core import (
+    TOKEN_PRINCIPAL,
+    AgentGuardError,
+    Context,
+    PlanStep,
+    Principal,
+    Request,
+    RequestError,
+    snapshot,
+)
+from agentguard.enforcement import log_decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agentguard.core import Decision
+
+_NO_CONTEXT = Context()
+_CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket")
+_LOGGER = logging.getLogger("agentguard.pep")
+
+
+class About(TypedDict, total=False):
+    """What a check can say besides the action and the resource.
+
+    `correlation_id`, `task` and `ticket` stand over those of `context`. With `trace` the decision lists its near
+    misses even where it is no deny.
+    """
+
+    params: dict[str, Any] | None
+    principal: Principal | str | None
+    context: Context | None
+    correlation_id: str
+    task: str
+    ticket: str
+    trace: bool
+
+
+class Asked(About, total=False):
+    """The same, and the session that it belongs to."""
+
+    session: str
+
+
+_KEYWORDS = frozenset(Asked.__annotations__)
+
+
+def check_keywords(about: Mapping[str, Any]) -> None:
+    """Refuse a keyword that no check has.
+
+    Raises:
+        TypeError: as Python itself says it.
+    """
+    if not about.keys() <= _KEYWORDS:
+        name = min(about.keys() - _KEYWORDS)
+        raise TypeError(f"a check has no keyword argument {name!r}")
+
+
+def make_request(action: str, resource: str, who: Principal, params: Any, context: Context) -> Request:
+    """Return the request, with a copy of its parameters.
+
+    Raises:
+        RequestError: it is malformed.
+    """
+    if type(action) is not str or type(resource) is not str:
+        raise RequestError("an action and a resource are texts")
+    copies = {} if params is None else snapshot(params)
+    return Request(principal=who, action=action, resource=resource, params=copies, context=context)
+
+
+def find_principal(named: object, otherwise: Principal | None, find: Callable[[str], Principal]) -> Principal:
+    """Return who is meant: an id is looked up, None is `otherwise` or whoever the decider knows.
+
+    Raises:
+        RequestError: it is neither an id nor a `Principal`.
+    """
+    who = otherwise if named is None else named
+    if isinstance(who, str):
+        who = find(who)
+    if who is None:
+        who = TOKEN_PRINCIPAL
+    if not isinstance(who, Principal):
+        raise RequestError("a principal is an id or a `Principal`")
+    return who
+
+
+def make_context(context: Context | None, about: Mapping[str, Any]) -> Context:
+    """Return the context with what `about` says over it.
+
+    Raises:
+        RequestError: `context` is none.
+    """
+    given = {name: about[name] for name in _CONTEXT_TEXTS if about.get(name)}
+    if context is None and not given:
+        return _NO_CONTEXT
+    if context is not None and not isinstance(context, Context):
+        raise RequestError("a context is a `Context`")
+    return msgspec.structs.replace(context or _NO_CONTEXT, **given)
+
+
+def read_step(step: PlanStep | Mapping[str, Any]) -> PlanStep:
+    """Return a step of a plan, which may be given as a mapping."""
+    return step if isinstance(step, PlanStep) else msgspec.convert(dict(step), PlanStep)
+
+
+def deny_step(error: Exception, step: PlanStep | Mapping[str, Any]) -> Decision:
+    """Return the deny of a step whose plan failed; the step need not be well formed."""
+    if isinstance(step, PlanStep):
+        return deny_failure(error, step.action, step.resource)
+    known: dict[str, Any] = step if isinstance(step, dict) else {}
+    return deny_failure(error, known.get("action"), known.get("resource"))
+
+
+def deny_failure(error: Exception, action: Any, resource: Any, correlation_id: Any = "") -> Decision:
+    """Return the deny for a failure of ours; foreign texts may quote a parameter, so their class must do."""
+    name = type(error).__name__
+    _LOGGER.warning("a check failed and is denied: %s", name)
+    if isinstance(error, AgentGuardError):
+        reason = error.message
+    elif isinstance(error, msgspec.ValidationError):
+        reason = "a step of the plan is malformed"
+    else:
+        reason = f"the check failed: {name}"
+    decision = refuse(reason, action=action, resource=resource, correlation_id=correlation_id)
+    log_decision(decision)
+    return decision

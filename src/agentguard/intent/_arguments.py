@@ -1,0 +1,79 @@
+"""What is what among the arguments of a call: each value with its pointer, its role and its kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentguard.core import Access, Role
+from agentguard.intent._verbs import tool_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentguard.core import Action, Argument
+
+MAX_VALUES = 1_000
+EXTERNAL_KINDS = frozenset(("recipient", "account", "url", "host"))
+
+
+class Value(NamedTuple):
+    """One value of a call: what it is, where, and what was declared of it (None: nothing)."""
+
+    pointer: str
+    value: Any
+    role: Role | None
+    kind: str
+
+
+class Shape:
+    """An action as a session looks at it; made once, shared by all sessions with the same tools."""
+
+    __slots__ = ("_tree", "action", "is_write", "kinds", "name")
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+        self.name = action.name
+        # What nothing is known of may change something.
+        self.is_write = action.access is not Access.READ
+        self.kinds = tool_kinds(action.name, action.description)
+        self._tree: dict[str, Any] = {}
+        for pointer, argument in action.arguments.items():
+            node = self._tree
+            for step in pointer.split("/")[1:]:
+                node = node.setdefault(step.replace("~1", "/").replace("~0", "~"), {})
+            node[_HERE] = argument
+
+    def values(self, params: dict[str, Any]) -> Iterator[Value]:
+        """Yield the values of a call, at most 1,000; what is beyond comes as one value of unknown role."""
+        left = MAX_VALUES
+        stack: list[tuple[str, Any, list[dict[str, Any]], Argument | None]] = [
+            ("", params, [self._tree], None)
+        ]
+        while stack:
+            pointer, value, nodes, said = stack.pop()
+            said = next((node[_HERE] for node in nodes if _HERE in node), said)
+            if type(value) is dict or type(value) is list:
+                items = value.items() if type(value) is dict else enumerate(value)
+                below = [
+                    (f"{pointer}/{_escaped(step)}", inner, _children(nodes, str(step)), said)
+                    for step, inner in items
+                ]
+                stack += reversed(below)
+                continue
+            left -= 1
+            if left < 0:
+                yield Value("", "", None, "")
+                return
+            yield Value(pointer, value, said.role if said else None, said.kind if said else "")
+
+
+_HERE = "\0"
+
+
+def _escaped(step: Any) -> str:
+    return str(step).replace("~", "~0").replace("/", "~1")
+
+
+def _children(nodes: list[dict[str, Any]], step: str) -> list[dict[str, Any]]:
+    # A name stands over `*`.
+    return [node[key] for key in (step, "*") for node in nodes if key in node]
