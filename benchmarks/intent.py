@@ -84,7 +84,8 @@ def content(bench: Bench) -> None:
                 ),
             )
         )
-    rows.append(("all", *(sum(row[n] for row in rows) for n in range(1, 9))))
+    totals = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]
+    rows.append(("all", *totals))
     columns = ("", "tools", "tasks", "write", "carry", "goals", "attacks", "wrong payload", "named target")
     report.table("worlds", columns, rows)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from agentguard import Effect, Guard, Principal
@@ -28,16 +26,11 @@ def is_built() -> bool:
 
 
 class AgentGuard:
-    """One guard of an empty project; each run is a session of its own."""
+    """One guard of the default project, in the state folder; each run is a session of its own."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._guard = Guard.open(principal=Principal("assistant"))
         self.reason = ""
-        folder = Path(self._folder.name)
-        for name in ("policies", "actions"):
-            (folder / name).mkdir()
-        (folder / "agentguard.yaml").write_text("project:\n  id: worlds\n  name: worlds\n", encoding="utf-8")
-        self._guard = Guard.open(folder, principal=Principal("assistant"))
         self._last: Decision | None = None
         self._session: Any = None
 
@@ -48,7 +41,6 @@ class AgentGuard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._guard.close()
-        self._folder.cleanup()
 
     def start(self, intent: str, tools: list[dict[str, Any]], subject: dict[str, str]) -> None:
         """Open a session of an assistant that acts for the subject."""
