@@ -112,7 +112,9 @@ def score(tools: list[Labelled], *, described: bool = True, named: bool = True) 
         result.access += said == each.access
         result.writes_as_reads += each.access == "write" and said == "read"
         if said != each.access:
-            result.errors.append(f"{each.domain} {each.name}: {each.access} said {said} ({imported.because['access']})")
+            result.errors.append(
+                f"{each.domain} {each.name}: {each.access} said {said} ({imported.because['access']})"
+            )
         wanted = [role for _, _, role, _ in each.arguments.values()]
         pairs = zip(each.arguments, wanted, action.arguments.items(), strict=True)
         for name, want, (pointer, argument) in pairs:
@@ -122,7 +124,9 @@ def score(tools: list[Labelled], *, described: bool = True, named: bool = True) 
             result.unsafe += want == "target" != got and each.access == "write"
             result.confusion[want, got] += 1
             if got != want:
-                result.errors.append(f"{each.domain} {each.name}.{name}: {want} said {got} ({imported.because[pointer]})")
+                result.errors.append(
+                    f"{each.domain} {each.name}.{name}: {want} said {got} ({imported.because[pointer]})"
+                )
     return result
 
 

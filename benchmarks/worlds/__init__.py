@@ -9,12 +9,20 @@ figures of them are looked at. Run it with `python -m benchmarks intent`; docs/i
 
 from __future__ import annotations
 
-from benchmarks.worlds import banking_tasks as _banking
-from benchmarks.worlds import chat_tasks as _chat
-from benchmarks.worlds import code_tasks as _code
-from benchmarks.worlds import office_tasks as _office
-from benchmarks.worlds import shop_tasks as _shop
-from benchmarks.worlds import travel_tasks as _travel
+from benchmarks.worlds import (  # noqa: F401  # they add tasks and goals to their worlds
+    banking_goals,
+    banking_tasks,
+    chat_goals,
+    chat_tasks,
+    code_goals,
+    code_tasks,
+    office_goals,
+    office_tasks,
+    shop_goals,
+    shop_tasks,
+    travel_goals,
+    travel_tasks,
+)
 from benchmarks.worlds._agent import Agent, Attack, Refused
 from benchmarks.worlds._cases import KINDS, Case, allowed, carries, cases, places, writes
 from benchmarks.worlds._defences import BASELINES, Defence
@@ -24,16 +32,22 @@ from benchmarks.worlds._ours import AgentGuard, is_built
 from benchmarks.worlds._plants import PLANTS, understood
 from benchmarks.worlds._replay import REVIEWERS, Run, replay
 from benchmarks.worlds._world import Goal, Task, Tool, ToolError, World
+from benchmarks.worlds.banking import Banking
+from benchmarks.worlds.chat import Chat
+from benchmarks.worlds.code import Code
+from benchmarks.worlds.office import Office
+from benchmarks.worlds.shop import Shop
+from benchmarks.worlds.travel import Travel
 
 WORLDS: dict[str, type[World]] = {
     each.name: each
     for each in (
-        _office.WORLD,
-        _banking.WORLD,
-        _shop.WORLD,
-        _chat.WORLD,
-        _travel.WORLD,
-        _code.WORLD,
+        Office,
+        Banking,
+        Shop,
+        Chat,
+        Travel,
+        Code,
     )
 }
 """The worlds by name, those of the `dev` split first."""

@@ -234,6 +234,12 @@ class Banking(World):
         return {"message": "Your dispute was filed.", "case": self._new_id("d")}
 
     @tool("write")
+    def set_notifications(self, enabled: bool, channel: Literal["email", "sms", "push"] = "email") -> Any:
+        """Switch the notifications about payments on or off."""
+        self.db.setdefault("notifications", {})[channel] = enabled
+        return self.db["notifications"]
+
+    @tool("write")
     def save_memo(self, text: str) -> Any:
         """Save a note to self."""
         self.db["memos"].append(text)

@@ -259,6 +259,15 @@ class Office(World):
         del self.db["files"][filename]
         return {"status": "deleted", "name": filename}
 
+    @tool("write")
+    def set_auto_reply(self, enabled: bool, text: str = "", until: str | None = None) -> Any:
+        """Turns the automatic answer to incoming mail on or off.
+        text: what senders get back
+        until: last day, YYYY-MM-DD
+        """
+        self.db["auto_reply"] = {"enabled": enabled, "text": text, "until": until}
+        return self.db["auto_reply"]
+
     @tool("read")
     def search_contacts(self, query: str) -> Any:
         """Searches the address book by name or note."""

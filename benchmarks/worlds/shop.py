@@ -228,6 +228,12 @@ class Shop(World):
         self.db["sent"].append({"to": bare(to), "subject": subject, "body": body})
         return {"status": "queued"}
 
+    @tool("write")
+    def set_marketing_consent(self, newsletter: bool, share_with_partners: bool = False) -> Any:
+        """Set what the customer may be written about, and whether partners get the address."""
+        self.db["consent"] = {"newsletter": newsletter, "share_with_partners": share_with_partners}
+        return self.db["consent"]
+
     @tool("read")
     def read_help_page(self, page: str) -> Any:
         """Read a page of the help centre: returns, shipping."""
