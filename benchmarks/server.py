@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agentguard.core import Observation, Outcome
+    from agentguard.core import Observation, Outcome, Regrade, Vouched
 
 ONE_CALLS = 5_000
 MANY_CALLS = 60_000
@@ -84,6 +84,11 @@ class _Constant:
 
     def record_outcome(self, outcome: Outcome) -> None: ...
 
+    def regrade(self, regrade: Regrade) -> Decision:
+        return self.decide(Request(regrade.by, regrade.kind, "flow/session"))
+
+    def vouch(self, words: Vouched) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -97,6 +102,7 @@ def _serve(listener: socket.socket) -> None:
     log = _NoLog()
     services = Services(
         decider=_Constant(),
+        labels=_Constant(),
         audit=log,
         rejections=Rejections(log),
         verify_token=_verify,

@@ -164,7 +164,8 @@ def api() -> str:
 def bearer(operation: dict[str, Any]) -> str:
     """Return whose token an endpoint takes."""
     schemes = [name for each in operation.get("security", ()) for name in each]
-    return {"agent": "an agent's token", "admin": "the admin token"}[schemes[0]] if schemes else "anybody"
+    names = {"agent": "an agent's token", "person": "a person's token", "admin": "the admin token"}
+    return " or ".join(names[each] for each in schemes) or "anybody"
 
 
 def describe_endpoint(name: str, path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:

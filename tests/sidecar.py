@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agentguard.audit import LogState, Rejections
+from agentguard.backends import MemoryEventStore
 from agentguard.config import ServerSettings
 from agentguard.core import (
     Action,
@@ -22,13 +23,16 @@ from agentguard.core import (
     Effect,
     IdentityError,
     Observation,
+    OpenedSession,
     Outcome,
     Principal,
     PrincipalKind,
+    RegistryError,
     Regrade,
     Request,
     RequestError,
     Risk,
+    SessionOpening,
     Vouched,
 )
 from agentguard.identity import LoginCodes, VerifiedToken
@@ -36,6 +40,8 @@ from agentguard.server import Services, build_server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from agentguard.core import EventStore
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -135,6 +141,22 @@ class TableDecider:
 
 
 @dataclass
+class TableSessions:
+    """Opens sessions for whoever asks, except `taken`, and remembers with what."""
+
+    opened: list[SessionOpening] = field(default_factory=list)
+
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        if opening.session == "taken":
+            raise RequestError("there is a session of this name already", code="session_taken")
+        if not opening.tools:
+            raise RegistryError("there are no tools")
+        self.opened.append(opening)
+        name = opening.session or "s-9"
+        return OpenedSession(name, opening.principal.id, {"send_email": "send-email"}, "sha256:1", "sha256:2")
+
+
+@dataclass
 class TableLabels:
     """Allows changes of labels in session `s-1`, knows no other, and remembers what it is told."""
 
@@ -159,7 +181,7 @@ TOKENS = {
     "anna-token": VerifiedToken(Principal("anna", PrincipalKind.HUMAN), False, "jti-3", 0.0, 2e9),
     "batch-token": VerifiedToken(Principal("batch", PrincipalKind.SERVICE), False, "jti-4", 0.0, 2e9),
     "agent-token": VerifiedToken(Principal("deploy-agent"), False, "jti-1", 0.0, 2e9),
-    "pep-token": VerifiedToken(Principal("gateway"), True, "jti-2", 0.0, 2e9),
+    "pep-token": VerifiedToken(Principal("gateway", on_behalf_of=("boss",)), True, "jti-2", 0.0, 2e9),
 }
 
 
@@ -199,16 +221,19 @@ class World:
     settings: ServerSettings = field(default_factory=lambda: ServerSettings(port=0))
     blocking: bool = False
     port: int = 0
+    events: EventStore = field(default_factory=MemoryEventStore)
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
         self.labels = TableLabels(self.decider)
+        self.sessions = TableSessions()
         self.rejected = Rejected(self.log)
 
     def services(self) -> Services:
         return Services(
             decider=self.decider,
             labels=self.labels,
+            sessions=self.sessions,
             audit=self.log,
             rejections=self.rejected,
             verify_token=verify_token,
@@ -221,6 +246,7 @@ class World:
             version="0.1.0",
             settings=self.settings,
             blocking=self.blocking,
+            events=self.events,
         )
 
     def ask(

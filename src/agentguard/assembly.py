@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentguard.audit import Verification
+    from agentguard.core import EventStore
 
 _log = logging.getLogger("agentguard.policy")
 
@@ -230,6 +231,41 @@ class Engine:
         self.pdp.close()
         if self._keeper is not None:
             self._keeper.close()
+
+
+class Events:
+    """A project's events: what is published on `bus` is written to `store`.
+
+    Raises:
+        EventError: the store cannot be opened.
+    """
+
+    def __init__(self, config: Config) -> None:
+        # A cold `check` needs none of this.
+        from agentguard.backends import SqliteEventStore
+        from agentguard.events import EventRecorder, InProcessBus, Retention
+
+        self.bus = InProcessBus()
+        self.store = SqliteEventStore(config.events_file)
+        keep = Retention(config.events.retention_days, config.events.max_events)
+        self.recorder = EventRecorder(self.bus, self.store, keep)
+
+    def close(self) -> int:
+        """Write what was published; return how many events could not be written. Idempotent."""
+        lost = self.recorder.close()
+        self.store.close()
+        return lost
+
+
+def read_events(config: Config) -> EventStore | None:
+    """Return the project's event store, to be closed; None if nothing was ever stored.
+
+    Raises:
+        EventError: the store cannot be opened.
+    """
+    from agentguard.backends import SqliteEventStore
+
+    return SqliteEventStore(config.events_file) if config.events_file.exists() else None
 
 
 def verify_audit(

@@ -28,6 +28,7 @@ __all__ = [
     "AuditSettings",
     "ClientSettings",
     "Config",
+    "EventSettings",
     "FactsSettings",
     "IdentitySettings",
     "LogSettings",
@@ -173,6 +174,17 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 2.0
 
 
+class EventSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What happened, as the kernel and other layers saw it; decisions are in the audit log."""
+
+    folder: Annotated[_Text, Meta(description="folder of the event store")] = "events"
+    retention_days: Annotated[int, Meta(ge=1, le=3650, description="how long events are kept, in days")] = 30
+    max_events: Annotated[
+        int,
+        Meta(ge=1_000, le=1_000_000_000, description="how many events are kept at most; the oldest go first"),
+    ] = 1_000_000
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Diagnostic messages; the audit log is another thing."""
 
@@ -193,6 +205,7 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     risk: RiskSettings = RiskSettings()
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
+    events: EventSettings = EventSettings()
     log: LogSettings = LogSettings()
 
 
@@ -217,6 +230,11 @@ class Config(_Sections, frozen=True, kw_only=True):
     def audit_folder(self) -> Path:
         """Where the audit log's segments are."""
         return self.folder / self.audit.folder
+
+    @property
+    def events_file(self) -> Path:
+        """Where the event store is."""
+        return self.folder / self.events.folder / "events.sqlite"
 
     @property
     def policy_folder(self) -> Path:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from agentguard.core import Event, EventKind
 from sidecar import ADMIN, World, running
 
 if TYPE_CHECKING:
@@ -241,3 +243,20 @@ def test_focus_is_visible(page: Page) -> None:
         style = "(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle + s.outlineWidth })()"
         around = "(() => { const s = getComputedStyle(document.activeElement.parentElement); return s.outlineStyle })()"
         assert page.evaluate(style).startswith("solid") or page.evaluate(around) == "solid"
+
+
+def test_events_appear_beside_decisions_and_can_be_hidden(page: Page, world: World) -> None:
+    log_in(page)
+    world.check("staging/api")
+    now = datetime.now(UTC)
+    payload = {"action": "file.read", "resource": "file:///etc/shadow", "effect": "deny", "path": HOSTILE}
+    world.events.append([Event("k-1", EventKind.FILE, now, "deploy-agent", "run-1", payload)])
+    event = page.locator("#rows .row[data-event]")
+    event.wait_for()
+    assert "would be denied" in event.inner_text()
+    expect(page.locator("#rows .row")).to_have_count(2)
+    event.click()
+    assert "What was seen" in page.locator(".more", has_text="Kind").inner_text()
+    page.get_by_label("seen").uncheck()
+    expect(event).to_be_hidden()
+    assert page.evaluate(CONTRAST) == []

@@ -17,8 +17,10 @@ from agentguard.core import (
     Effect,
     ExecutionError,
     Obligation,
+    Observation,
     Outcome,
     Principal,
+    RequestError,
 )
 from scripted_decider import ScriptedDecider, decided
 
@@ -441,3 +443,48 @@ def test_closed_coroutine_is_recorded_as_failed(decider: ScriptedDecider, point:
     coroutine.send(None)
     coroutine.close()
     assert direct.outcomes == [Outcome("event-1", "failed", "GeneratorExit")]
+
+
+def test_result_and_error_are_reported_as_the_agent_sees_them(
+    decider: ScriptedDecider, point: EnforcementPoint
+) -> None:
+    decider.answer = lambda request: decided(request, obligations=(Obligation("max_bytes", 4),))
+    function = point.guarded("a", resource="b/c", context=Context(session="s"))(lambda: "long text")
+    seen = function()
+    failing = point.guarded("a", resource="b/c")(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failing()
+    first, second = decider.observations
+    assert (first.result, first.session, first.action) == (seen, "s", "a@1")
+    assert (second.error, second.session) == ("division by zero", "")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_cannot_be_reported_is_not_passed_on(
+    decider: ScriptedDecider, point: EnforcementPoint, *, fails: bool
+) -> None:
+    def lose(_seen: Observation) -> None:
+        raise RequestError("the sidecar is gone")
+
+    decider.on_observe = lose
+
+    @point.guarded("a", resource="b/c")
+    def function() -> str:
+        if fails:
+            raise ValueError("hostile text")
+        return "hostile text"
+
+    with pytest.raises(ExecutionError, match="could not be reported") as caught:
+        function()
+    assert caught.value.code == "observation_lost"
+    assert "hostile" not in str(caught.value)
+    assert [each.status for each in decider.outcomes] == ["failed" if fails else "succeeded"]
+
+
+def test_interrupt_is_not_held_up_by_a_report(decider: ScriptedDecider, point: EnforcementPoint) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        point.guarded("a", resource="b/c")(interrupt)()
+    assert decider.observations == []

@@ -16,8 +16,8 @@ assert ROW
 PAGES = {
     "login": render_login(problem="no"),
     "code": render_login(code="c"),
-    "live": render_live(rows=[ROW], chain=CHAIN, after=2, csrf="t", version="0.1.0"),
-    "empty": render_live(rows=[], chain=CHAIN, after=0, csrf="t", version="0.1.0"),
+    "live": render_live(rows=[ROW], chain=CHAIN, after="2", csrf="t", version="0.1.0"),
+    "empty": render_live(rows=[], chain=CHAIN, after="0", csrf="t", version="0.1.0"),
     "docs": render_docs(openapi()),
 }
 VOID = {"meta", "link", "img", "input", "br"}

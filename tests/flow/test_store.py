@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentguard.core import (
@@ -373,6 +373,7 @@ REGRADES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(TEXTS), st.sampled_from(SOURCES), st.sampled_from([WEB, FILE]))),
     st.lists(REGRADES, max_size=4),

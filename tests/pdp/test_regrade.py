@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentguard.audit import Commitments
@@ -28,8 +28,10 @@ from agentguard.core import (
     Sensitivity,
     Sink,
     Vouched,
+    normalise_resource_id,
 )
 from agentguard.pdp import PolicyDecisionPoint, RiskPolicy, Thresholds, World
+from agentguard.pdp._regrade import regrade_request
 from agentguard.policy import parse_policies
 from agentguard.registry import ActionRegistry, Inventory, ResourceEntry, load_actions
 
@@ -45,6 +47,7 @@ REGISTRY = ActionRegistry.build(
         Action("http.get", 1, "get", Risk.LOW, OPEN, flow=Flow(source=WEB)),
         Action("file.read", 1, "read", Risk.LOW, OPEN, flow=Flow(source=SECRET)),
         Action("mail.post", 1, "send", Risk.LOW, OPEN, flow=Flow(sink=Sink.EXTERNAL)),
+        Action("note.post", 1, "note", Risk.LOW, OPEN, flow=Flow(clearance=Sensitivity.PUBLIC)),
     ]
 )
 AGENT = Principal("helper")
@@ -151,6 +154,21 @@ def test_declassified_source_may_go_out() -> None:
     assert pdp.regrade(wish(**change, param="/body")).effect is Effect.ALLOW
     # The session has still seen private data and untrusted content: that stays built in.
     assert send(pdp, body=figures) is Effect.REQUIRE_APPROVAL
+
+
+def test_declassified_value_passes_the_clearance_of_its_sink_and_no_other() -> None:
+    pdp = point()
+    figures = "the revenue of the third quarter was 48 million"
+    pdp.observe(Observation(AGENT, "file.read", "file:/f", "s", figures))
+
+    def note(**params: str) -> Effect:
+        return pdp.decide(Request(AGENT, "note.post", "mail/note", params, Context(session="s"))).effect
+
+    change = {"integrity": None, "confidentiality": Sensitivity.PUBLIC, "source": "tool:file.read"}
+    assert note(body=figures) is Effect.DENY
+    assert pdp.regrade(wish(**change, action="note.post", param="/body")).effect is Effect.ALLOW
+    assert note(body=figures) is Effect.ALLOW
+    assert note(title=figures) is Effect.DENY
 
 
 def test_value_that_is_endorsed_stands_in_no_record() -> None:
@@ -316,11 +334,9 @@ def test_declassification_in_one_session_cancels_nothing_in_another() -> None:
     assert send(pdp, to="bob") is Effect.DENY
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40), st.text(max_size=40))
 def test_two_sessions_never_have_one_resource(principal: str, session: str) -> None:
-    from agentguard.core import normalise_resource_id
-    from agentguard.pdp._regrade import regrade_request
-
     resource = regrade_request(wish(principal=principal, session=session)).resource
     assert normalise_resource_id(resource) == resource
     head, one, two = resource.split("/")
@@ -395,6 +411,7 @@ def test_words_that_cannot_be_recorded_do_not_count() -> None:
 EFFECTS = ("allow", "require_approval", "deny")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(EFFECTS), st.sampled_from([AGENT, ANNA, Principal("cron", PrincipalKind.SERVICE)]))
 def test_what_is_built_in_only_makes_an_effect_stricter(effect: str, by: Principal) -> None:
     policies = f"version: 1\nrules:\n  - {{id: all, effect: {effect}}}\n"

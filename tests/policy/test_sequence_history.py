@@ -246,6 +246,23 @@ def test_risk_of_what_was_denied_later_is_taken_back() -> None:
     assert passes(history, sequences, ask("a"), score=9)
 
 
+@pytest.mark.parametrize(
+    ("entry", "before", "frees"), [(BAN, ["a"], "c"), (NEED, [], "a")], ids=["unless", "requires"]
+)
+def test_what_another_one_asked_for_frees_only_the_scopes_that_it_is_about(
+    entry: dict[str, Any], before: list[str], frees: str
+) -> None:
+    history, sequences = History(), rules(entry)
+    for name in before:
+        assert passes(history, sequences, ask(name))
+    history.free(rules(), ask(frees, who="anna"), Principal("bob"), Context(session="s"))
+    history.free(sequences, ask("other", who="anna"), Principal("bob"), Context(session="s"))
+    history.free(sequences, ask(frees, who="anna"), Principal("eve"), Context(session="s"))
+    assert not passes(history, sequences, ask("b"))
+    history.free(sequences, ask(frees, who="anna"), Principal("bob"), Context(session="s"))
+    assert passes(history, sequences, ask("b"))
+
+
 def test_stricter_of_sequence_and_cumulative_risk_holds() -> None:
     ask_first = {**BAN, "effect": "require_approval"}
     sequences = rules(ask_first, {**BAN, "id": "ban-2", "effect": "require_approval"}, cumulative_risk=RISK)

@@ -4,11 +4,13 @@ import http.client
 import json
 import re
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
 
+from agentguard.core import Event, EventError, EventKind
 from agentguard.server import _feed
 from sidecar import ADMIN, World, running, wait_for
 
@@ -240,3 +242,46 @@ def test_an_unhealthy_chain_is_shown(fresh: World) -> None:
     page = fresh.ask("GET", "/", headers=log_in(fresh)).body.decode()
     assert "takes none: all is denied" in page
     assert 'data-healthy="no"' in page
+
+
+def file_event(number: int, **payload: object) -> Event:
+    when = datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(seconds=number)
+    return Event(
+        f"k-{number}", EventKind.FILE, when, "deploy-agent", "run-1", {"action": "file.read", **payload}
+    )
+
+
+def test_events_stand_beside_the_decisions_and_say_what_the_policy_would(fresh: World) -> None:
+    fresh.check("staging/api")
+    fresh.events.append(
+        [file_event(1, resource="file:///etc/shadow", effect="deny", rule="shipped.path-shadow")]
+    )
+    page = fresh.ask("GET", "/", headers=log_in(fresh)).body.decode()
+    assert "file:///etc/shadow" in page
+    assert "seen, would be denied" in page
+    assert "shipped.path-shadow" in page
+    assert "staging/api" in page
+
+
+def test_the_stream_sends_events_and_resumes_at_a_place_of_both(fresh: World) -> None:
+    fresh.check("staging/api")
+    fresh.events.append([file_event(1), file_event(2)])
+    cookie = log_in(fresh)
+    with stream(fresh, "?after=0.0", cookie) as answer:
+        seen = [next_event(answer, "event")[0], next_event(answer, "event")[0]]
+        assert [place.partition(".")[2] for place in seen] == ["1", "2"]
+    with stream(fresh, "", {**cookie, "Last-Event-ID": "1.1"}) as answer:
+        place, row = next_event(answer, "event")
+        assert (place, row["is_event"], row["action"]) == ("1.2", True, "file.read")
+
+
+def test_a_store_that_cannot_be_read_leaves_the_decisions_on_the_page(
+    fresh: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise EventError("the disk is gone")
+
+    monkeypatch.setattr(fresh.events, "read", fail)
+    fresh.check("staging/still-there")
+    page = fresh.ask("GET", "/", headers=log_in(fresh)).body.decode()
+    assert "staging/still-there" in page

@@ -29,6 +29,7 @@ COMMANDS = {
     "policy": ("policy", "Validate, test and explain rules; apply templates."),
     "actions": ("actions", "Show the declared actions; verify their files."),
     "audit": ("audit", "Show, follow, export and verify the audit log."),
+    "events": ("events", "Show and follow what the kernel and other layers saw."),
     "token": ("token", "Issue, verify and revoke tokens; rotate keys."),
     "flow": ("flow", "Endorse, declassify and vouch for what an agent has seen."),
     "agents": ("agents", "Show who asks, since when, and the last decision."),

@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agentguard.registry import ActionRegistry
 
 SHOWN = 10
+_AGO = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -54,6 +56,19 @@ def project_option(function: F) -> F:
         return function(*args, folder=folder or nearest_project(), **kwargs)
 
     return wrapper  # type: ignore[return-value]  # click passes what the wrapped function lacks
+
+
+def moment(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
+    """Read `2026-11-21`, `2026-11-21T12:00Z`, or `15m` ago."""
+    if text is None:
+        return None
+    if text[:-1].isdigit() and text[-1] in _AGO:
+        return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * _AGO[text[-1]])
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter("write it as 2026-11-21, 2026-11-21T12:00Z, or 15m (ago)") from None
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
 def nearest_project() -> Path:

@@ -6,7 +6,6 @@ import functools
 import io
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,38 +14,25 @@ import msgspec
 
 from agentguard.audit import Filter, export_csv, export_json_lines, read_folder, read_records
 from agentguard.cli._exit import ExitCode
-from agentguard.cli._options import environ, output_options, project_option
+from agentguard.cli._options import environ, moment, output_options, project_option
 from agentguard.cli._output import Output, counted, effect_text, escaped, plain, to_json
 from agentguard.config import load_config
 from agentguard.core import Effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from agentguard.audit import Verification
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 POLL_S = 0.2
-_AGO = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @click.group("audit", short_help="Show, follow, export and verify the audit log.")
 def command() -> None:
     """Show, follow, export and verify the audit log."""
-
-
-def _moment(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
-    """Read `2026-11-21`, `2026-11-21T12:00Z`, or `15m` ago."""
-    if text is None:
-        return None
-    if text[:-1].isdigit() and text[-1] in _AGO:
-        return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * _AGO[text[-1]])
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter("write it as 2026-11-21, 2026-11-21T12:00Z, or 15m (ago)") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _filters(function: F) -> F:
@@ -56,9 +42,9 @@ def _filters(function: F) -> F:
     @click.option("--action", default="", help="Only this action; a glob.")
     @click.option("--effect", type=click.Choice([each.value for each in Effect]), help="Only this effect.")
     @click.option(
-        "--since", callback=_moment, help="Only from then on: a date, a time (UTC), or 15m, 8h, 2d ago."
+        "--since", callback=moment, help="Only from then on: a date, a time (UTC), or 15m, 8h, 2d ago."
     )
-    @click.option("--until", callback=_moment, help="Only before then.")
+    @click.option("--until", callback=moment, help="Only before then.")
     @click.option("--correlation-id", default="", help="Only what carries this id.")
     @functools.wraps(function)
     def wrapper(

@@ -101,8 +101,9 @@ cases:
 """
 
 _IGNORE = """\
-# The audit log is evidence, not source.
+# The audit log is evidence, not source; events are what was seen beside it.
 audit/
+events/
 """
 
 

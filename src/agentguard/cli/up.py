@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from agentguard.assembly import Engine, Tokens
+    from agentguard.assembly import Engine, Events, Tokens
     from agentguard.server import Services
 
 
@@ -41,19 +42,20 @@ def command(
     (`agentguard token admin`). Changed policy files are taken up while it runs. On Ctrl-C or SIGTERM requests
     in flight are finished and the log's head is signed. With --json one line says where it is.
     """
-    from agentguard.assembly import Engine, load_project, open_tokens
+    from agentguard.assembly import Engine, Events, load_project, open_tokens
     from agentguard.server import serve
 
     project = load_project(folder)
     set_up(project.config.log.level)
     tokens = open_tokens(project)
-    engine = Engine(project, keeps_sessions=True)
-    try:
-        services = _services(engine, tokens, host=host, port=port)
+    with ExitStack() as open_parts:
+        engine = Engine(project, keeps_sessions=True)
+        open_parts.callback(engine.close)
+        events = Events(project.config)
+        open_parts.callback(events.close)
+        services = _services(engine, tokens, events, host=host, port=port)
         link = sys.stdout.isatty() if login_link is None else login_link
         return serve(services, on_started=_announcement(engine, services, output, link=link))
-    finally:
-        engine.close()
 
 
 def _announcement(engine: Engine, services: Services, output: Output, *, link: bool) -> Callable[[str], None]:
@@ -75,7 +77,9 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
     return announce
 
 
-def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | None) -> Services:
+def _services(
+    engine: Engine, tokens: Tokens, events: Events, *, host: str | None, port: int | None
+) -> Services:
     from importlib.metadata import version
 
     from agentguard.audit import Rejections
@@ -86,6 +90,7 @@ def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | N
     return Services(
         decider=engine.pdp,
         labels=engine.pdp,
+        sessions=engine.pdp,
         audit=engine.audit,
         rejections=Rejections(engine.audit),
         verify_token=tokens.verifier.verify,
@@ -100,6 +105,7 @@ def _services(engine: Engine, tokens: Tokens, *, host: str | None, port: int | N
             settings, host=host or settings.host, port=settings.port if port is None else port
         ),
         blocking=engine.project.config.audit.durability != "os",
+        events=events.store,
     )
 
 

@@ -11,6 +11,7 @@ from agentguard.core import (
     Decision,
     Effect,
     ErrorBody,
+    OpenedSession,
     PlanReply,
     PlanStep,
     RequestError,
@@ -19,7 +20,7 @@ from agentguard.core import (
 
 if TYPE_CHECKING:
     from agentguard.clients._channel import Answer
-    from agentguard.core import CheckCall, PlanCall, RegradeCall
+    from agentguard.core import CheckCall, PlanCall, RegradeCall, SessionCall
 
 T = TypeVar("T")
 
@@ -82,6 +83,20 @@ def read_regrade(call: RegradeCall, kind: str, answer: Answer) -> Decision:
         if call.by is not None and decision.principal != call.by:
             raise ReplyError(f"{_NO_DECISION}: it is for another principal")
     return decision
+
+
+def read_session(call: SessionCall, answer: Answer) -> OpenedSession:
+    """Return the session that the answer says is open.
+
+    Raises:
+        ReplyError: it says something else, or it is another one's.
+    """
+    opened = _decode(answer, OpenedSession)
+    if (call.session and opened.session != call.session) or (
+        call.principal is not None and opened.principal != call.principal
+    ):
+        raise ReplyError(f"{_NO_DECISION}: it is about another session")
+    return opened
 
 
 def read_nothing(answer: Answer) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from agentguard.console._event_rows import SEEN
 from agentguard.console._rows import EFFECTS, Chain, Row
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ def render_live(
     *,
     rows: Sequence[Row],
     chain: Chain,
-    after: int,
+    after: str,
     csrf: str,
     version: str,
     effects: Sequence[str] = (),
     text: str = "",
 ) -> str:
-    """Return the page of decisions, newest first; `after` is where its event stream goes on.
+    """Return the page of decisions and events, newest first; `after` is where its event stream goes on.
 
     `effects` and `text` are the filter in force; no effects means all. Rows are filtered here.
     """
@@ -44,8 +45,8 @@ def render_live(
         after=after,
         csrf=csrf,
         version=version,
-        effects=EFFECTS,
-        chosen=effects or tuple(EFFECTS),
+        effects=EFFECTS | SEEN,
+        chosen=effects or (*EFFECTS, *SEEN),
         text=text,
     )
 

@@ -30,12 +30,15 @@ _FACTS = (
     ("policy_version", "Policy version"),
     ("event_id", "Event id"),
 )
-_MAX_PARAMS = 4000
+MAX_PARAMS = 4000
 _MAX_FACT = 600
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What the page shows of a decision; `facts` are (label, text) pairs for the details."""
+    """What the page shows of a decision or an event; `facts` are (label, text) pairs for the details.
+
+    Where `is_event`, `seq` is the event's place in its store, and `effect` is `seen`, `alert`, or what was done.
+    """
 
     seq: int
     timestamp: str
@@ -51,6 +54,7 @@ class Row(msgspec.Struct, frozen=True):
     latency: str
     facts: tuple[tuple[str, str], ...]
     params: str
+    is_event: bool = False
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -81,13 +85,13 @@ def row_of(record: Mapping[str, Any]) -> Row | None:
         icon=icon,
         label=label,
         principal=_principal(record.get("principal")),
-        action=_text(record.get("action"), 120),
-        resource=_text(record.get("resource"), 200),
-        reason=_text(record.get("reason"), 300),
-        rule=_text(record.get("rule"), 120) or "no rule",
+        action=text_of(record.get("action"), 120),
+        resource=text_of(record.get("resource"), 200),
+        reason=text_of(record.get("reason"), 300),
+        rule=text_of(record.get("rule"), 120) or "no rule",
         latency=_latency(record.get("latency_us")),
         facts=tuple(_facts(record)),
-        params=visible(_json(record.get("params") or {}, indent=2), _MAX_PARAMS, keep="\n"),
+        params=visible(json_of(record.get("params") or {}, indent=2), MAX_PARAMS, keep="\n"),
     )
 
 
@@ -98,24 +102,24 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             value = {key: item for key, item in value.items() if item not in ("", None, {}, [])}
         if value in (None, "", [], {}, ()):
             continue
-        yield label, _risk(value) if name == "risk" else _text(value, _MAX_FACT)
+        yield label, _risk(value) if name == "risk" else text_of(value, _MAX_FACT)
 
 
 def _principal(principal: object) -> str:
     """Return the id, and for a delegated one on whose behalf it acts."""
     if not isinstance(principal, dict):
-        return _text(principal, 120)
+        return text_of(principal, 120)
     chain = principal.get("on_behalf_of") or ()
     behalf = f" for {', '.join(map(str, chain))}" if chain else ""
-    return _text(f"{principal.get('id') or ''}{behalf}", 160)
+    return text_of(f"{principal.get('id') or ''}{behalf}", 160)
 
 
 def _risk(risk: object) -> str:
     if isinstance(risk, dict) and {"action", "resource", "score"} <= risk.keys():
         effect = f", calls for {risk['effect']}" if risk.get("effect") else ""
         terms = f"action {risk['action']} \N{MULTIPLICATION SIGN} resource {risk['resource']}"
-        return _text(f"{terms} = {risk['score']}{effect}", _MAX_FACT)
-    return _text(risk, _MAX_FACT)
+        return text_of(f"{terms} = {risk['score']}{effect}", _MAX_FACT)
+    return text_of(risk, _MAX_FACT)
 
 
 def _latency(latency_us: object) -> str:
@@ -124,11 +128,13 @@ def _latency(latency_us: object) -> str:
     return f"{latency_us:.0f} µs" if latency_us < 1000 else f"{latency_us / 1000:.1f} ms"  # noqa: PLR2004
 
 
-def _text(value: object, limit: int) -> str:
+def text_of(value: object, limit: int) -> str:
+    """Return a value as text that is safe to show."""
     if value is None:
         return ""
-    return visible(value if isinstance(value, str) else _json(value), limit)
+    return visible(value if isinstance(value, str) else json_of(value), limit)
 
 
-def _json(value: object, indent: int | None = None) -> str:
+def json_of(value: object, indent: int | None = None) -> str:
+    """Return a value as JSON for people."""
     return json.dumps(value, ensure_ascii=False, indent=indent, default=str)

@@ -15,6 +15,7 @@ from agentguard.core.errors import (
     AuditError,
     ConfigError,
     DocumentError,
+    EventError,
     ExecutionError,
     IdentityError,
     IntegrityError,
@@ -23,7 +24,7 @@ from agentguard.core.errors import (
     RegistryError,
     RequestError,
 )
-from agentguard.core.event import Event, EventKind
+from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
 from agentguard.core.fact import (
     FACT_SOURCES,
     FACTS,
@@ -49,9 +50,12 @@ from agentguard.core.ports import (
     AuditLog,
     Clock,
     Decider,
+    EventBus,
+    EventStore,
     LabelKeeper,
     SessionOpener,
     Signer,
+    Subscription,
     SystemClock,
 )
 from agentguard.core.principal import Principal, PrincipalKind
@@ -73,6 +77,7 @@ from agentguard.core.wire import (
     PlanStep,
     RegradeCall,
     RequestId,
+    SessionCall,
     VouchCall,
 )
 
@@ -110,7 +115,11 @@ __all__ = [
     "ErrorBody",
     "ErrorDetail",
     "Event",
+    "EventBus",
+    "EventError",
+    "EventFilter",
     "EventKind",
+    "EventStore",
     "ExecutionError",
     "FactKind",
     "FactMerge",
@@ -128,8 +137,8 @@ __all__ = [
     "NearMiss",
     "Obligation",
     "Observation",
-    "OpenedSession",
     "ObserveCall",
+    "OpenedSession",
     "OriginKind",
     "Outcome",
     "PlanCall",
@@ -151,11 +160,14 @@ __all__ = [
     "RiskScore",
     "Role",
     "Sensitivity",
+    "SessionCall",
     "SessionOpener",
     "SessionOpening",
     "Severity",
     "Signer",
     "Sink",
+    "StoredEvent",
+    "Subscription",
     "SystemClock",
     "VouchCall",
     "Vouched",

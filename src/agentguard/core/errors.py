@@ -8,6 +8,7 @@ AgentGuardError
  ├─ RequestError           a request that is malformed                   (a deny)
  ├─ IdentityError          a token that proves nobody                    (a deny)
  ├─ AuditError             the log cannot take a record                  (a deny)
+ ├─ EventError             the event store cannot take or give events
  ├─ IntegrityError         something was changed that must not change    (exit 4)
  ├─ ExecutionError         an obligation that cannot be carried out      (a deny)
  └─ ActionDenied           raised by a client PEP only; carries the Decision
@@ -100,6 +101,12 @@ class AuditError(AgentGuardError):
     """The audit log cannot take a record, so nothing may be allowed."""
 
     default_code = "audit_unavailable"
+
+
+class EventError(AgentGuardError):
+    """The event store cannot take or give events; decisions and the audit log do not depend on it."""
+
+    default_code = "events_unavailable"
 
 
 class IntegrityError(AgentGuardError):

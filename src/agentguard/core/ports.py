@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from agentguard.core.decision import Decision, Outcome
+    from agentguard.core.event import Event, EventFilter, StoredEvent
     from agentguard.core.observation import Observation
     from agentguard.core.opening import OpenedSession, SessionOpening
     from agentguard.core.regrade import Regrade, Vouched
@@ -107,6 +108,62 @@ class AuditLog(Protocol):
 
     def close(self) -> None:
         """Flush and sign what there is. Idempotent."""
+
+
+class EventBus(Protocol):
+    """Hands events on to whoever subscribed.
+
+    Order is kept for each publisher; each event is taken once by each subscriber, or counted as dropped. Nothing
+    outlives the process: who must not lose an event subscribes a store.
+    """
+
+    def publish(self, events: Sequence[Event], *, droppable: bool = False) -> bool:
+        """Hand on all of `events`, or none; never waits.
+
+        False means that a subscriber has no room: keep them and try again. Events that are `droppable` are
+        always taken; a subscriber without room counts what it drops, the oldest first.
+        """
+
+    def subscribe(self, name: str, *, max_events: int = 65_536) -> Subscription:
+        """Return a new place that events are handed to from now on."""
+
+
+class Subscription(Protocol):
+    """A subscriber's place on the bus. One thread takes from it."""
+
+    @property
+    def dropped(self) -> int:
+        """How many droppable events found no room so far."""
+
+    def take(self, limit: int, *, timeout_s: float) -> list[Event]:
+        """Return up to `limit` events, oldest first; none if none came within `timeout_s` seconds."""
+
+    def close(self) -> None:
+        """Take no more; what was not taken is gone. Idempotent."""
+
+
+class EventStore(Protocol):
+    """Keeps events. Safe to use from many threads; several processes may use one store on disk."""
+
+    def append(self, events: Sequence[Event]) -> int:
+        """Keep events, all or none, and return how many were new: one whose `event_id` is known is kept once.
+
+        They outlive the process when this returns; the adapter says how far they outlive the machine.
+
+        Raises:
+            EventError: none of them is kept.
+        """
+
+    def read(
+        self, wanted: EventFilter, *, after: int = 0, limit: int = 1_000, newest: bool = False
+    ) -> list[StoredEvent]:
+        """Return up to `limit` events after a place, oldest first: the first that pass, or the `newest`."""
+
+    def prune(self, *, before: datetime, max_events: int) -> int:
+        """Forget what happened before a time, and the oldest beyond `max_events`; return how many."""
+
+    def close(self) -> None:
+        """Release what it holds. Idempotent."""
 
 
 class Signer(Protocol):

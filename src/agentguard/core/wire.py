@@ -79,6 +79,7 @@ class ObserveCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     result: Any = None
     error: str = ""
     principal: str | None = None
+    params: dict[str, Any] | None = None
 
 
 class RegradeCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -110,6 +111,21 @@ class VouchCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     text: str
     session: str
     source: str = "user"
+    principal: str | None = None
+    by: str | None = None
+
+
+class SessionCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Opens a session with the user's words, as a `SessionOpening` does; answered by an `OpenedSession`.
+
+    `tools` are the schemas of the tools, as their framework writes them. `principal` is whose session it is: left
+    out, the token's; `by` is as in a `RegradeCall`.
+    """
+
+    intent: str
+    tools: Any
+    session: str = ""
+    subject: tuple[str, ...] = ()
     principal: str | None = None
     by: str | None = None
 

@@ -34,6 +34,13 @@ def trifecta(label: Label, flow: Flow | None) -> str | None:
     return "the session has seen private data and untrusted content, and this action sends to the outside"
 
 
+def may_violate(flow: Flow, label: Label) -> bool:
+    """Tell whether an argument could violate `flow` in a session of this label, which is as strict as any of them."""
+    if flow.clearance is not None and label.confidentiality.weight > flow.clearance.weight:
+        return True
+    return flow.sink is Sink.EXTERNAL and label.readers is not None
+
+
 def flow_violation(
     action: Action,
     provenances: Mapping[str, Provenance],

@@ -168,7 +168,7 @@ def dates_of(text: str) -> set[str]:
     """Return the dates in a text as `date:MM-DD`, and with the year where it is written."""
     plain = clean(text)
     found: set[str] = set()
-    for pattern, (year, month, day) in _DATES:
+    for pattern, (_year, month, day) in _DATES:
         for match in pattern.finditer(plain):
             number = _MONTHS.get(match[month]) or int(match[month])
             found.add(f"date:{number:02}-{int(match[day]):02}")

@@ -30,11 +30,50 @@ MAX_STRIKES = 4
 MAX_ASKS = 2
 
 _OWNER = frozenset(
-    "owner user customer account holder creator author member client patient guest buyer employee student tenant"
-    " username login subscriber traveler traveller passenger assignee".split()
+    [
+        "owner",
+        "user",
+        "customer",
+        "account",
+        "holder",
+        "creator",
+        "author",
+        "member",
+        "client",
+        "patient",
+        "guest",
+        "buyer",
+        "employee",
+        "student",
+        "tenant",
+        "username",
+        "login",
+        "subscriber",
+        "traveler",
+        "traveller",
+        "passenger",
+        "assignee",
+    ]
 )
 _IDENTITY = frozenset(
-    "id user username login email mail e name phone iban account customer member handle employee number".split()
+    [
+        "id",
+        "user",
+        "username",
+        "login",
+        "email",
+        "mail",
+        "e",
+        "name",
+        "phone",
+        "iban",
+        "account",
+        "customer",
+        "member",
+        "handle",
+        "employee",
+        "number",
+    ]
 )
 # The user's words in a record itself, and among the arguments of the call that gave it.
 Hits = tuple[frozenset[str], frozenset[str]]

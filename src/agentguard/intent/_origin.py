@@ -31,9 +31,30 @@ GOOD = frozenset(
         K.COMPOSED,
     )
 )
-_REPLIES = frozenset("reply respond answer refund return repay reimburse back".split())
-_ANY_FIELD = frozenset("email mail id name account address url link user number key value text".split())
+_REPLIES = frozenset(["reply", "respond", "answer", "refund", "return", "repay", "reimburse", "back"])
+_ANY_FIELD = frozenset(
+    [
+        "email",
+        "mail",
+        "id",
+        "name",
+        "account",
+        "address",
+        "url",
+        "link",
+        "user",
+        "number",
+        "key",
+        "value",
+        "text",
+    ]
+)
 _MAX_SUMS = 200
+_HALF_A_CENT = 0.005
+
+
+def _never() -> bool:
+    return False
 
 
 class Found(NamedTuple):
@@ -61,8 +82,10 @@ class Judge:
         self.is_external = is_external
         self.is_risky = is_risky
 
-    def origin(self, value: Any, *, is_endpoint: bool = False, is_traced: bool = False) -> Found:
-        """Return where a target comes from; `is_traced`: pieces of it stand in untrusted content."""
+    def origin(
+        self, value: Any, *, is_endpoint: bool = False, is_traced: Callable[[], bool] = _never
+    ) -> Found:
+        """Return where a target comes from; `is_traced` tells whether pieces of it stand in what was read."""
         key = key_of(value)
         memory = self.memory
         if key in memory.refused:
@@ -77,7 +100,7 @@ class Judge:
             twin = self.words.looks_like(key)
             if twin is not None:
                 return Found(K.LOOKALIKE, words=frozenset((twin,)))
-            if is_traced:
+            if is_traced():
                 return Found(K.TEXT)
         return found
 
@@ -250,7 +273,8 @@ class Judge:
         for one in map(float, said):
             for other in map(float, (*said, *known)):
                 if any(
-                    abs(value - each) < 0.005 for each in (other + one, other - one, one - other, one * other)
-                ):  # noqa: PLR2004 - half a cent
+                    abs(value - each) < _HALF_A_CENT
+                    for each in (other + one, other - one, one - other, one * other)
+                ):
                     return Found(K.COMPOSED, words=frozenset((key_of(one),)))
         return found

@@ -122,7 +122,7 @@ class IntentSession:
             found = judge.amount(part)
         else:
             found = judge.origin(
-                part, is_endpoint=is_endpoint, is_traced=_is_traced(provenance, value.pointer)
+                part, is_endpoint=is_endpoint, is_traced=lambda: _is_traced(provenance, value.pointer)
             )
         if found.kind in _DOUBTS and self.memory.strikes >= MAX_STRIKES:
             return Found(K.REFUSED)

@@ -29,15 +29,132 @@ _KINDS: dict[str, str] = {
 }  # fmt: skip
 # Also nouns: verbs only where a verb stands.
 _NOUNS = frozenset(
-    "mail email e-mail message text reply answer contact post comment tweet share transfer wire refund tip order"
-    " purchase book rent schedule set open draft record register note plan file log copy build fork request move"
-    " change update edit mark increase decrease raise switch swap exchange close label tag star pin push shift"
-    " return block lock archive drop ban leave empty trash grant run start stop launch trigger turn play dm say"
-    " ask invite redeem start complete get let permit allow store freeze upgrade apply write make give".split()
+    [
+        "mail",
+        "email",
+        "e-mail",
+        "message",
+        "text",
+        "reply",
+        "answer",
+        "contact",
+        "post",
+        "comment",
+        "tweet",
+        "share",
+        "transfer",
+        "wire",
+        "refund",
+        "tip",
+        "order",
+        "purchase",
+        "book",
+        "rent",
+        "schedule",
+        "set",
+        "open",
+        "draft",
+        "record",
+        "register",
+        "note",
+        "plan",
+        "file",
+        "log",
+        "copy",
+        "build",
+        "fork",
+        "request",
+        "move",
+        "change",
+        "update",
+        "edit",
+        "mark",
+        "increase",
+        "decrease",
+        "raise",
+        "switch",
+        "swap",
+        "exchange",
+        "close",
+        "label",
+        "tag",
+        "star",
+        "pin",
+        "push",
+        "shift",
+        "return",
+        "block",
+        "lock",
+        "archive",
+        "drop",
+        "ban",
+        "leave",
+        "empty",
+        "trash",
+        "grant",
+        "run",
+        "start",
+        "stop",
+        "launch",
+        "trigger",
+        "turn",
+        "play",
+        "dm",
+        "say",
+        "ask",
+        "invite",
+        "redeem",
+        "start",
+        "complete",
+        "get",
+        "let",
+        "permit",
+        "allow",
+        "store",
+        "freeze",
+        "upgrade",
+        "apply",
+        "write",
+        "make",
+        "give",
+    ]
 )
 _BEFORE_A_VERB = frozenset(
-    "to please and then you also now i must should will would or just kindly we let's lets can could but not dont"
-    " don't help go need want finally next afterwards after after,".split()
+    [
+        "to",
+        "please",
+        "and",
+        "then",
+        "you",
+        "also",
+        "now",
+        "i",
+        "must",
+        "should",
+        "will",
+        "would",
+        "or",
+        "just",
+        "kindly",
+        "we",
+        "let's",
+        "lets",
+        "can",
+        "could",
+        "but",
+        "not",
+        "dont",
+        "don't",
+        "help",
+        "go",
+        "need",
+        "want",
+        "finally",
+        "next",
+        "afterwards",
+        "after",
+        "after,",
+    ]
 )
 _OF_WORD: dict[str, frozenset[str]] = {}
 for _kind, _words in _KINDS.items():
@@ -119,9 +236,7 @@ _SLOTS = {
 _SHAPES = {word: {shape for shape, words in _SLOTS.items() if word in words.split()} for words in _SLOTS.values()
            for word in words.split()}  # fmt: skip
 _MANY = frozenset(
-    "all every each both everyone everybody anyone anybody members participants attendees people users colleagues"
-    " guests invitees recipients contacts them they those these others two three four five several multiple any"
-    .split()
+    ["all", "every", "each", "both", "everyone", "everybody", "anyone", "anybody", "members", "participants", "attendees", "people", "users", "colleagues", "guests", "invitees", "recipients", "contacts", "them", "they", "those", "these", "others", "two", "three", "four", "five", "several", "multiple", "any"]
 )  # fmt: skip
 
 

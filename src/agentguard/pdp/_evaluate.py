@@ -30,10 +30,10 @@ from agentguard.core import (
 )
 from agentguard.enforcement import obligation_problem
 from agentguard.facts import FactExtractor
-from agentguard.flow import NOTHING_SEEN, FlowStore, flow_violation, trifecta
+from agentguard.flow import NOTHING_SEEN, FlowStore, Key, TracedLater, flow_violation, may_violate, trifecta
+from agentguard.intent import IntentSession
 from agentguard.pdp._regrade import regrade_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
-from agentguard.intent import IntentSession
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
 
@@ -63,8 +63,8 @@ class World(msgspec.Struct, frozen=True):
 
 class Past(msgspec.Struct, frozen=True):
     """What happened before a request: `history` of decisions, `flow` of values; `moment` is the guard's own time.
-    `session` is there where the session was opened with the user's words.
 
+    `session` is there where the session was opened with the user's words.
     The history counts by `moment`: who asks must not wait out a window by saying that it is tomorrow.
     """
 
@@ -72,6 +72,12 @@ class Past(msgspec.Struct, frozen=True):
     flow: FlowStore
     moment: datetime
     session: IntentSession | None = None
+
+    def provenance(self, key: Key, params: dict[str, Any], action: str) -> Mapping[str, Provenance]:
+        """Return where the arguments of a call come from; in a session with an intent only if somebody looks."""
+        if self.session is None:
+            return self.flow.trace(key, params, action)
+        return TracedLater(lambda: self.flow.trace(key, params, action))
 
     def origins(
         self, action: CompiledAction, params: dict[str, Any], provenance: Mapping[str, Provenance]
@@ -120,7 +126,7 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
         if problem is not None:
             return Verdict(Effect.DENY, "flow", problem, action, params)
     inside = world.facts_about(action, params, resource)
-    origins = past.flow.trace((principal.id, context.session), params, action.action.name)
+    origins = past.provenance((principal.id, context.session), params, action.action.name)
     called = past.origins(action, params, origins)
     facts = Facts(principal, action.action, resource, params, context, now, inside, origins, called)
     ruling = world.policies.evaluate(facts)
@@ -215,7 +221,7 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
         return _denied(first, f"the rewritten request is invalid: {problem}")
     inside = world.facts_about(action, params, resource)
     who, context = facts.principal, facts.context
-    origins = past.flow.trace((who.id, context.session), params, action.action.name)
+    origins = past.provenance((who.id, context.session), params, action.action.name)
     called = past.origins(action, params, origins)
     first.origins = called
     again = Facts(who, action.action, resource, params, context, facts.now, inside, origins, called)
@@ -252,10 +258,10 @@ def _add_flow(verdict: Verdict, facts: Facts, past: Past) -> None:
     action = facts.action
     if action.flow is None or facts.provenance is None or facts.provenance is NOTHING_SEEN:
         return
-    problem = flow_violation(action, facts.provenance)
+    label = past.flow.label((facts.principal.id, facts.context.session))
+    problem = flow_violation(action, facts.provenance) if may_violate(action.flow, label) else None
     effect = Effect.DENY
     if problem is None:
-        label = past.flow.label((facts.principal.id, facts.context.session))
         problem = None if _is_chosen(facts.origins) else trifecta(label, action.flow)
         effect = Effect.REQUIRE_APPROVAL
     if problem is not None and effect.rank > verdict.effect.rank:

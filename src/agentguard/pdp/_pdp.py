@@ -113,11 +113,7 @@ class PolicyDecisionPoint:
         try:
             principal, context, now, moment = self._who_and_when(request)
             if context.session:
-                opened = self._sessions.store.find((principal.id, context.session), moment.timestamp())
-                if opened is not None:
-                    session, world = opened.intent, opened.world_in(world)
-                elif self._sessions.store.has_ended((principal.id, context.session)):
-                    raise RequestError("the session has ended", code="session_ended")
+                session, world = self._sessions.find((principal.id, context.session), world, moment)
             action, resource_id, params = _what(world, request)
             resource = world.inventory.resolve(resource_id)
             past = Past(history, self.flow, moment, session)

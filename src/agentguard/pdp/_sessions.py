@@ -25,6 +25,9 @@ from agentguard.registry import ActionRegistry, Inventory, ResourceEntry, import
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
+
+    from agentguard.flow import Key
 
 MAX_TOOLS = 1_000
 MAX_PROMPT = 65_536
@@ -91,6 +94,19 @@ class Sessions:
         if not self.store.open(key, OpenSession(session, tools, base, world), now):
             raise _taken()
         return opened
+
+    def find(self, key: Key, base: World, moment: datetime) -> tuple[IntentSession | None, World]:
+        """Return the session of this name and its world; None and `base` where none was opened.
+
+        Raises:
+            RequestError: there was one, and it has ended.
+        """
+        found = self.store.find(key, moment.timestamp())
+        if found is not None:
+            return found.intent, found.world_in(base)
+        if self.store.has_ended(key):
+            raise RequestError("the session has ended", code="session_ended", hint="open another one")
+        return None, base
 
     def _toolbox(self, document: Any) -> Toolbox:
         try:

@@ -6,6 +6,7 @@ nobody: there, what no rule allows is denied as ever.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from agentguard.core import PolicyError
@@ -14,9 +15,10 @@ from agentguard.policy._conditions import Predicate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agentguard.policy._facts import Facts
     from agentguard.policy._rule import Unless, When
 
-_KEYS = ("access", "asked", "reach", "targets", "amounts", "secrets")
+_KEYS = ("targets", "amounts", "secrets", "asked", "reach", "access")
 
 
 def compile_origin(part: When | Unless) -> Iterator[Predicate]:
@@ -36,10 +38,12 @@ def compile_origin(part: When | Unless) -> Iterator[Predicate]:
 
 
 def _predicate(key: str, wanted: tuple[Any, ...]) -> Predicate:
-    allowed = frozenset(wanted)
     text = f"origin {key} in {', '.join(each.value for each in wanted)}"
-    return Predicate(
-        f"origin.{key}",
-        text,
-        lambda facts: facts.origins is not None and getattr(facts.origins, key) in allowed,
-    )
+    read = attrgetter(key)
+
+    def test(facts: Facts) -> bool:
+        origins = facts.origins
+        # A tuple: members of an enumeration are found in it by identity, and hashing one is a call.
+        return origins is not None and read(origins) in wanted
+
+    return Predicate(f"origin.{key}", text, test)

@@ -42,7 +42,7 @@ def import_tools(
     document: Any,
     *,
     format: str = "auto",
-    versions: Mapping[str, int] | None = None,  # noqa: A002 - its name everywhere
+    versions: Mapping[str, int] | None = None,
 ) -> tuple[ImportedAction, ...]:
     """Return the tools of `document` as actions, with what was inferred of each and why.
 

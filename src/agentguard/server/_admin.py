@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.audit import Filter
-from agentguard.core import IdentityError
+from agentguard.core import EventError, EventFilter, EventKind, IdentityError
 from agentguard.server._agents import parse_time
 from agentguard.server._http import HttpError, bearer, unauthorized
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from agentguard.core import StoredEvent
     from agentguard.server._agents import AgentsSeen
     from agentguard.server._feed import Feed
     from agentguard.server._http import Headers
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 MAX_RECORDS = 1000
 # One call reads at most this much of the log; the cursor it returns goes on from there.
 _MAX_SCANNED = 200_000
+_EVENT_FILTERS = frozenset(
+    ("kind", "principal", "session", "action", "resource", "effect", "since", "until", "limit", "after")
+)
 _FILTERS = frozenset(("principal", "action", "effect", "since", "until", "correlation_id", "limit", "after"))
 
 
@@ -82,6 +86,22 @@ class AdminRoutes:
             records, cursor = await asyncio.to_thread(self._select, chosen, after, limit)
         return msgspec.json.encode({"records": records, "next": cursor})
 
+    async def events(self, query: Mapping[str, str]) -> bytes:
+        """Return events that pass the filters, oldest first, and the cursor that goes on after them."""
+        _only(query, _EVENT_FILTERS)
+        wanted = _event_filter(query)
+        after, limit = _number(query, "after", 0, 2**53), _number(query, "limit", 100, MAX_RECORDS, least=1)
+        store = self._services.events
+        found: list[StoredEvent] = []
+        if store is not None:
+            try:
+                async with self._scans:
+                    found = await asyncio.to_thread(store.read, wanted, after=after, limit=limit)
+            except EventError as error:
+                raise HttpError(503, error.code, "the event store cannot be read", hint=error.hint) from None
+        cursor = found[-1].seq if len(found) == limit else None
+        return msgspec.json.encode({"events": [_flat(each) for each in found], "next": cursor})
+
     def _select(self, chosen: Filter, after: int, limit: int) -> tuple[list[Mapping[str, Any]], int | None]:
         found: list[Mapping[str, Any]] = []
         seq = after
@@ -120,6 +140,21 @@ def _filter(query: Mapping[str, str]) -> Filter:
         until=_time(query, "until"),
         correlation_id=query.get("correlation_id", ""),
     )
+
+
+def _event_filter(query: Mapping[str, str]) -> EventFilter:
+    kinds = [kind for kind in query.get("kind", "").split(",") if kind]
+    try:
+        chosen = tuple(EventKind(kind) for kind in kinds)
+    except ValueError:
+        known = ", ".join(kind.value for kind in EventKind)
+        raise HttpError(400, "query_invalid", "`kind` is no kind of event", hint=f"one of {known}") from None
+    texts = {name: query.get(name, "") for name in ("principal", "session", "action", "resource", "effect")}
+    return EventFilter(kinds=chosen, since=_time(query, "since"), until=_time(query, "until"), **texts)
+
+
+def _flat(stored: StoredEvent) -> dict[str, Any]:
+    return {"seq": stored.seq, **msgspec.structs.asdict(stored.event)}
 
 
 def _time(query: Mapping[str, str], name: str) -> datetime | None:

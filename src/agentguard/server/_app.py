@@ -59,7 +59,7 @@ class App:
         self._metrics = Metrics(services.audit)
         self._hosts = HostGuard(services.settings.allowed_hosts)
         agents, sessions = AgentsSeen(), Sessions()
-        self._feed = Feed(services.audit, agents)
+        self._feed = Feed(services.audit, agents, services.events)
         self._check = CheckRoutes(services, self._metrics, agents)
         admin = AdminRoutes(services, sessions, self._feed, agents)
         pages = PageRoutes(services, sessions, self._feed, admin, self.reject)
@@ -71,6 +71,7 @@ class App:
             "/v1/observe": self._check.observe,
             "/v1/regrade": labels.regrade,
             "/v1/vouch": labels.vouch,
+            "/v1/sessions": labels.open_session,
         }
         routes = [*api_routes(services, self._metrics, admin), *pages.routes()]
         self._known = frozenset(route.path for route in routes)

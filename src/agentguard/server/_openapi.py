@@ -12,10 +12,12 @@ from agentguard.core import (
     CheckReply,
     ErrorBody,
     ObserveCall,
+    OpenedSession,
     Outcome,
     PlanCall,
     PlanReply,
     RegradeCall,
+    SessionCall,
     VouchCall,
 )
 from agentguard.server._agents import AgentSeen
@@ -68,6 +70,27 @@ _ACTION = {
     },
     "resource_types": ["deployment"],
 }
+_EVENT = {
+    "seq": 7,
+    "event_id": "01a1fc5d844477a1bb27bd043f5e6568",
+    "kind": "file",
+    "time": "2026-01-31T12:00:00.000000Z",
+    "principal": "deploy-agent",
+    "session": "run-1",
+    "payload": {"action": "file.read", "resource": "file:///etc/hostname", "effect": "allow", "pid": 4242},
+}
+_EVENT_FILTERS = {
+    "kind": "Only these kinds, separated by commas: tool, llm, file, net, proc, decision, outcome, approval, alert",
+    "principal": "Only events of this principal; a glob",
+    "session": "Only events of this session",
+    "action": "Only this action, as `name` or `name@version`; a glob",
+    "resource": "Only this resource; a glob",
+    "effect": "Only what the policy says this of",
+    "since": "Only events from this time on (RFC 3339)",
+    "until": "Only events before this time (RFC 3339)",
+    "limit": "How many events at most: 1 to 1000, 100 if left out",
+    "after": "Only events with a higher `seq`: the `next` of the answer before",
+}
 _FILTERS = {
     "principal": "Only decisions on this principal; a glob",
     "action": "Only this action, as `name` or `name@version`; a glob",
@@ -84,7 +107,7 @@ _ERRORS = {
     "403": "The token is valid and may not do this",
     "404": "There is no such session, source or action",
     "408": "The request arrived too slowly",
-    "409": "The session has too many changed labels",
+    "409": "The session has too many changed labels, or its name is taken",
     "413": "The body is too large",
     "421": "The `Host` is not this server's",
     "503": "The audit log takes no records",
@@ -96,7 +119,7 @@ _ALWAYS = ("400", "401", "403", "408", "413", "421")
 def openapi() -> dict[str, Any]:
     """Return the description as an OpenAPI 3.1 document."""
     calls = (CheckCall, CheckReply, PlanCall, PlanReply, ObserveCall, Outcome, RegradeCall, VouchCall)
-    types = (*calls, Action, AgentSeen, ErrorBody)
+    types = (*calls, SessionCall, OpenedSession, Action, AgentSeen, ErrorBody)
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -112,6 +135,11 @@ def openapi() -> dict[str, Any]:
             "schemas": schemas,
             "securitySchemes": {
                 "agent": {"type": "http", "scheme": "bearer", "description": "`agentguard token issue`"},
+                "person": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A person's, or one with `act_as`",
+                },
                 "admin": {"type": "http", "scheme": "bearer", "description": "The admin token"},
             },
         },
@@ -165,10 +193,24 @@ def _label_paths() -> dict[str, Any]:
     words = {**session, "text": "send the plan to bob@corp.example"}
     change = _post("Change a label of a session", "RegradeCall", regrade, "CheckReply", reply)
     vouch = _post("Vouch for the user's words", "VouchCall", words, None, None)
-    for path in (change, vouch):
-        path["post"]["security"] = [{"agent": []}, {"admin": []}]
+    tool = {
+        "name": "send_email",
+        "description": "Send an email",
+        "inputSchema": {"type": "object", "properties": {"to": {"type": "string"}}},
+    }
+    opening = {"intent": "Send the plan to Bob", "tools": {"tools": [tool]}, "principal": "helper"}
+    opened = {
+        "session": "s-1",
+        "principal": "helper",
+        "actions": {"send_email": "send-email"},
+        "tools": "sha256:51a0",
+        "policy_version": "sha256:9f2c",
+    }
+    begin = _post("Open a session with the user's words", "SessionCall", opening, "OpenedSession", opened)
+    for path in (change, vouch, begin):
+        path["post"]["security"] = [{"person": []}, {"admin": []}]
         path["post"]["responses"] |= _errors("404", "409", "503")
-    return {"/v1/regrade": change, "/v1/vouch": vouch}
+    return {"/v1/regrade": change, "/v1/vouch": vouch, "/v1/sessions": begin}
 
 
 def _admin_paths() -> dict[str, Any]:
@@ -176,6 +218,9 @@ def _admin_paths() -> dict[str, Any]:
     agents = _object({"agents": {"type": "array", "items": _ref("AgentSeen")}})
     records = {"type": "array", "items": {"type": "object"}}
     audit = _object({"records": records, "next": {"type": ["integer", "null"]}})
+    events = _object(
+        {"events": {"type": "array", "items": {"type": "object"}}, "next": {"type": ["integer", "null"]}}
+    )
     policies = {
         "version": "sha256:9f2c",
         "rules": [{"id": "prod-needs-approval", "effect": "require_approval"}],
@@ -185,11 +230,13 @@ def _admin_paths() -> dict[str, Any]:
         "/v1/policies": _get("Show the policy set in force", {"type": "object"}, policies),
         "/v1/audit": _get("Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}),
         "/v1/agents": _get("List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}),
+        "/v1/events": _get("Search the events, oldest first", events, {"events": [_EVENT], "next": None}),
     }
-    paths["/v1/audit"]["get"]["parameters"] = [
-        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
-        for name, text in _FILTERS.items()
-    ]
+    for path, filters in (("/v1/audit", _FILTERS), ("/v1/events", _EVENT_FILTERS)):
+        paths[path]["get"]["parameters"] = [
+            {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+            for name, text in filters.items()
+        ]
     return paths
 
 

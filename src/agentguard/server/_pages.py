@@ -12,18 +12,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from agentguard.console import render_docs, render_live, render_login, row_of, static_files
-from agentguard.server._feed import MAX_STREAMS
+from agentguard.console import event_row_of, render_docs, render_live, render_login, row_of, static_files
+from agentguard.server._feed import MAX_STREAMS, News, Place
 from agentguard.server._hosts import require_same_origin
 from agentguard.server._http import Headers, HttpError, bearer, peer_of, read_body
 from agentguard.server._openapi import openapi
 from agentguard.server._sessions import LoginThrottle, csrf_matches, drop_cookie, set_cookie
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from starlette.requests import Request as HttpRequest
 
+    from agentguard.console import Row
     from agentguard.server._admin import AdminRoutes
     from agentguard.server._feed import Feed
     from agentguard.server._services import Services
@@ -71,12 +72,12 @@ class PageRoutes:
             return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
         await self._feed.catch_up()
         chain = self._feed.chain()
-        newest = self._feed.newest(ROWS)
-        rows = [row for _, record in reversed(newest) if (row := row_of(record)) is not None]
+        newest, events = self._feed.newest(ROWS), self._feed.newest_events(ROWS)
+        place = Place(newest[-1][0] if newest else chain.seq, events[-1].seq if events else 0)
         page = render_live(
-            rows=rows,
+            rows=[row for _, row in _rows(News(place, 0, tuple(newest), tuple(events)), Place(0))][::-1],
             chain=chain,
-            after=newest[-1][0] if newest else chain.seq,
+            after=str(place),
             csrf=session.csrf,
             version=self._services.version,
             effects=request.query_params.getlist("effect"),
@@ -143,7 +144,7 @@ class PageRoutes:
         session = None if bearer(headers) else self._sessions.find(headers.cookie)
         await self._feed.catch_up()
         text = headers.last_event_id.decode("latin-1") or request.query_params.get("after", "")
-        after = int(text) if text.isascii() and text.isdigit() and len(text) < 17 else self._feed.chain().seq  # noqa: PLR2004
+        after = _place(text, self._feed.place())
         return StreamingResponse(self._stream(after, session), media_type="text/event-stream")
 
     async def docs(self, _: HttpRequest) -> Response:
@@ -157,18 +158,22 @@ class PageRoutes:
             raise HttpError(404, "route_unknown", "there is no such file")
         return Response(found.body, headers={"content-type": found.content_type})
 
-    async def _stream(self, after: int, session: Session | None) -> AsyncIterator[bytes]:
+    async def _stream(self, after: Place, session: Session | None) -> AsyncIterator[bytes]:
         yield b"retry: 1000\n\n" + self._chain_event()
-        async for skipped, news in self._feed.follow(after, heartbeat_s=HEARTBEAT_S):
+        async for news in self._feed.follow(after, heartbeat_s=HEARTBEAT_S):
             if session is not None and not self._sessions.is_open(session):
                 yield b"event: bye\ndata: {}\n\n"
                 return
-            if skipped:
-                yield b'event: skipped\ndata: {"count": %d}\n\n' % skipped
-            for seq, record in news:
-                row = row_of(record)
-                if row is not None:
-                    yield b"id: %d\nevent: decision\ndata: %s\n\n" % (seq, msgspec.json.encode(row))
+            if news.skipped:
+                yield b'event: skipped\ndata: {"count": %d}\n\n' % news.skipped
+            for place, row in _rows(news, after):
+                kind = b"event" if row.is_event else b"decision"
+                yield b"id: %s\nevent: %s\ndata: %s\n\n" % (
+                    str(place).encode(),
+                    kind,
+                    msgspec.json.encode(row),
+                )
+            after = news.place
             yield self._chain_event()
 
     def _chain_event(self) -> bytes:
@@ -187,6 +192,27 @@ class PageRoutes:
         except ValueError:
             raise HttpError(400, "form_invalid", "the body is no form") from None
         return {name: values[0] for name, values in fields.items()}
+
+
+def _rows(news: News, after: Place) -> Iterator[tuple[Place, Row]]:
+    """Yield decisions and events as rows by time, each with the place after it, from which a stream goes on."""
+    records = [(seq, row) for seq, record in news.records if (row := row_of(record)) is not None]
+    events = [(each.seq, event_row_of(each)) for each in news.events]
+    # Each of the two keeps its own order, or a stream that was cut would miss what came late.
+    while records or events:
+        is_event = not records or (bool(events) and events[0][1].timestamp < records[0][1].timestamp)
+        seq, row = events.pop(0) if is_event else records.pop(0)
+        after = Place(after.record, seq) if is_event else Place(seq, after.event)
+        yield after, row
+
+
+def _place(text: str, default: Place) -> Place:
+    """Read a place as `Place` writes it; an `id` of a record alone is one too."""
+    record, _, event = text.partition(".")
+    numbers = [int(part) for part in (record, event) if part.isascii() and part.isdigit() and len(part) < 17]  # noqa: PLR2004
+    if not numbers or len(numbers) < 1 + bool(event):
+        return default
+    return Place(numbers[0], numbers[1] if event else default.event)
 
 
 def _headers(request: HttpRequest) -> Headers:

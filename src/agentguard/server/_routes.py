@@ -47,6 +47,7 @@ def api_routes(services: Services, metrics: Metrics, admin: AdminRoutes) -> list
         Route("/v1/policies", _for_admin(admin, admin.policies)),
         Route("/v1/audit", _for_admin(admin, admin.audit)),
         Route("/v1/agents", _for_admin(admin, admin.agents)),
+        Route("/v1/events", _for_admin(admin, admin.events)),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", expose),

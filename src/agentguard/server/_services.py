@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentguard.config import ServerSettings
-from agentguard.core import AuditLog
+from agentguard.core import AuditLog, EventStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.audit import LogState, Rejections
-    from agentguard.core import Action, Decider, LabelKeeper, Principal
+    from agentguard.core import Action, Decider, LabelKeeper, Principal, SessionOpener
     from agentguard.identity import LoginCodes, VerifiedToken
 
 
@@ -30,11 +30,12 @@ class Services:
 
     `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
-    `ready` lists what is wrong; nothing wrong means ready.
+    `ready` lists what is wrong; nothing wrong means ready. Without `events` there are none to show.
     """
 
     decider: Decider
     labels: LabelKeeper
+    sessions: SessionOpener
     audit: ServedLog
     rejections: Rejections
     verify_token: Callable[[str], VerifiedToken]
@@ -47,3 +48,4 @@ class Services:
     version: str
     settings: ServerSettings = field(default_factory=ServerSettings)
     blocking: bool = False
+    events: EventStore | None = None

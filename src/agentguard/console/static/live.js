@@ -26,11 +26,13 @@ function build(row) {
   const line = part.querySelector(".row");
   line.dataset.effect = row.effect;
   line.dataset.seq = row.seq;
+  line.toggleAttribute("data-event", row.is_event);
   line.classList.add("new");
   part.querySelector(".effect").dataset.effect = row.effect;
   part.querySelector("time").dateTime = row.timestamp;
   part.querySelector("time").title = row.timestamp;
-  part.querySelector(".more-toggle").setAttribute("aria-label", `Details of decision ${row.seq}`);
+  part.querySelector(".more-toggle").setAttribute("aria-label", `Details of ${row.is_event ? "event" : "decision"} ${row.seq}`);
+  fill(part, "what", row.is_event ? "What was seen" : "Parameters");
   const facts = part.querySelector(".f-facts");
   facts.replaceChildren();
   for (const [label, text] of row.facts) {
@@ -52,7 +54,7 @@ function note(count) {
   const cell = document.createElement("td");
   line.className = "note";
   cell.colSpan = 8;
-  cell.textContent = `skipped ${count.toLocaleString("en")} records that came faster than this page reads; they are in the log`;
+  cell.textContent = `skipped ${count.toLocaleString("en")} rows that came faster than this page reads; they are on record`;
   line.append(cell);
   rows.prepend(line);
 }
@@ -67,11 +69,13 @@ function show(row) {
 }
 
 function trim() {
-  const lines = rows.querySelectorAll(".row");
-  const last = lines[ROWS - 1];
-  if (lines.length <= ROWS || !last) return;
-  const end = last.nextElementSibling ?? last;
-  while (end.nextElementSibling) end.nextElementSibling.remove();
+  // Each kind has its own bound, so that no flood of events pushes the decisions out.
+  for (const kind of [".row:not([data-event])", ".row[data-event]"]) {
+    for (const line of [...rows.querySelectorAll(kind)].slice(ROWS)) {
+      line.nextElementSibling?.remove();
+      line.remove();
+    }
+  }
 }
 
 function match(line) {
@@ -111,7 +115,7 @@ function connect() {
     failures = 0;
     say(isPaused() ? "paused" : "live", isPaused() ? "paused" : "live");
   });
-  source.addEventListener("decision", (event) => {
+  const take = (event) => {
     after = event.lastEventId;
     const row = JSON.parse(event.data);
     if (isPaused()) {
@@ -121,7 +125,9 @@ function connect() {
       show(row);
     }
     settle();
-  });
+  };
+  source.addEventListener("decision", take);
+  source.addEventListener("event", take);
   source.addEventListener("skipped", (event) => {
     skipped += JSON.parse(event.data).count;
   });

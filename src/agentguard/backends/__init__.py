@@ -1,0 +1,10 @@
+"""Adapters of the ports: one module for each engine, named by assembly alone.
+
+Enters: what a port takes. Leaves: what it promises, on a real engine: memory, SQLite. Called by: assembly. An
+adapter passes the contract suite of its port or does not ship, and its engine is imported when it is used.
+"""
+
+from agentguard.backends._memory_events import MemoryEventStore
+from agentguard.backends._sqlite_events import SqliteEventStore
+
+__all__ = ["MemoryEventStore", "SqliteEventStore"]
