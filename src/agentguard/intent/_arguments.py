@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentguard.core import Access, Role
-from agentguard.intent._verbs import tool_kinds
+from agentguard.intent._verbs import read_craft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +28,14 @@ class Value(NamedTuple):
 class Shape:
     """An action as a session looks at it; made once, shared by all sessions with the same tools."""
 
-    __slots__ = ("_tree", "action", "is_write", "kinds", "name")
+    __slots__ = ("_tree", "action", "craft", "is_write", "name")
 
     def __init__(self, action: Action) -> None:
         self.action = action
         self.name = action.name
         # What nothing is known of may change something.
         self.is_write = action.access is not Access.READ
-        self.kinds = tool_kinds(action.name, action.description)
+        self.craft = read_craft(action.name, action.description)
         self._tree: dict[str, Any] = {}
         for pointer, argument in action.arguments.items():
             node = self._tree

@@ -25,6 +25,9 @@ _GROUPS = re.compile(r"\+?[0-9a-z]{1,8}(?:[ .\-()/]{1,2}[0-9a-z]{1,8})+|\+[0-9]{
 _ACCOUNT = re.compile(r"(?:[a-z]{2}[0-9]{2}[0-9a-z]{8,30}|\+?[0-9]{8,30}|0x[0-9a-f]{16,64})")
 _PATH = re.compile(r"(?:~?/|[a-z]:\\|\.{1,2}/)\S.*|[^\s/]+(?:/[^\s/]+)+|[^\s/\\]+\.[a-z0-9]{1,5}")
 _AMOUNT = re.compile(r"[-+]?[€$£¥]?\s?(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?\s?(?:[€$£¥]|[a-z]{3}|%)?")
+# As most of Europe writes it: 1.234,50.
+_COMMA = re.compile(r"[-+]?[€$£¥]?\s?(\d{1,3}(?:\.\d{3})+|\d+),(\d{1,2})\s?(?:[€$£¥]|[a-z]{3})?")
+_WRITTEN_NUMBER = re.compile(r"(?<![\w.,])-?\d+(?:[.,]\d+)+(?![\w])")
 _ISO_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[ t].*)?")
 _EXTENSION = re.compile(
     r".*\.(?:com|org|net|io|info|biz|co|uk|de|eu|edu|gov|us|app|dev|ai|me|ru|cn|xyz|test|example)(?:[:/].*)?"
@@ -90,6 +93,11 @@ def _digits_key(text: str, digits: int) -> str:
     date = _ISO_DATE.fullmatch(text)
     if date is not None and len(text) <= len("2026-01-01"):
         return f"{date[1]}-{int(date[2]):02}-{int(date[3]):02}"
+    comma = _COMMA.fullmatch(text)
+    if comma is not None:
+        fraction = comma[2].rstrip("0")
+        whole = comma[1].replace(".", "") + (f".{fraction}" if fraction else "")
+        return f"-{whole}" if text[0] == "-" else whole
     amount = _AMOUNT.fullmatch(text)
     if amount is not None and not amount[1].startswith("0") | (amount[1] != "0" and amount[1][0] == "0"):
         whole = amount[1].replace(",", "")
@@ -119,6 +127,16 @@ def shape_of(key: str) -> str:
     return NAME
 
 
+def form_of(key: str) -> str:
+    """Return the shape of a value more closely, so that an account is not taken for a telephone."""
+    shape = shape_of(key)
+    if shape != ACCOUNT:
+        return shape
+    if key[:2].isalpha():
+        return "iban"
+    return f"{'hex' if key.startswith('0x') else 'digits'}{len(key)}"
+
+
 def skeleton(key: str) -> str:
     """Return a value without the difference between what looks alike (UTS #39), digits and letters too."""
     return fold_spelling(key).translate(_ALIKE).replace("rn", "m").replace("vv", "w")
@@ -143,6 +161,7 @@ def atoms_of(text: str) -> list[str]:
     plain = clean(text)
     found = [match[0] for match in _ATOMS.finditer(plain)]
     keys = [key_of(each) for each in found if not each.isalpha()]
+    keys += [key_of(match[0]) for match in _WRITTEN_NUMBER.finditer(plain)]
     keys += [key_of(match[0]) for match in _SPACED.finditer(plain)]
     return [key for key in keys if key]
 
@@ -188,5 +207,6 @@ def measure_of(value: Any) -> float | None:
     if date is not None:
         digits = re.sub(r"\D", "", value)[:14]
         return float(digits.ljust(14, "0"))
-    number = _FIRST_NUMBER.search(value.replace(",", ""))
+    whole = key_of(value)
+    number = _FIRST_NUMBER.fullmatch(whole) or _FIRST_NUMBER.search(value.replace(",", ""))
     return float(number[0]) if number is not None else None

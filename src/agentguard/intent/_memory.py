@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentguard.intent._forms import (
@@ -16,6 +17,7 @@ from agentguard.intent._forms import (
     tokens_of,
 )
 from agentguard.intent._records import Call, Leaf, Reader, Record, is_text
+from agentguard.intent._vocabulary import IDENTITIES, OWNERS
 
 if TYPE_CHECKING:
     from agentguard.intent._words import Words
@@ -29,52 +31,6 @@ MAX_MEMBERS = 300
 MAX_STRIKES = 4
 MAX_ASKS = 2
 
-_OWNER = frozenset(
-    [
-        "owner",
-        "user",
-        "customer",
-        "account",
-        "holder",
-        "creator",
-        "author",
-        "member",
-        "client",
-        "patient",
-        "guest",
-        "buyer",
-        "employee",
-        "student",
-        "tenant",
-        "username",
-        "login",
-        "subscriber",
-        "traveler",
-        "traveller",
-        "passenger",
-        "assignee",
-    ]
-)
-_IDENTITY = frozenset(
-    [
-        "id",
-        "user",
-        "username",
-        "login",
-        "email",
-        "mail",
-        "e",
-        "name",
-        "phone",
-        "iban",
-        "account",
-        "customer",
-        "member",
-        "handle",
-        "employee",
-        "number",
-    ]
-)
 # The user's words in a record itself, and among the arguments of the call that gave it.
 Hits = tuple[frozenset[str], frozenset[str]]
 
@@ -154,7 +110,7 @@ class Memory:
 
     def rivals(self, leaf: Leaf) -> bool:
         """Tell whether another record fits the user's words as well as the one of this value, with another value."""
-        fits = leaf.record.is_beaten_by
+        fits = partial(leaf.record.is_beaten_by, several=self.words.many)
         same = {each.key for each in leaf.record.leaves if each.column == leaf.column}
         groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
         return any(not keys <= same and fits(*hits) for hits, keys in groups.items())
@@ -221,7 +177,7 @@ class Memory:
         if (
             leaf.key in self.me
             and not leaf.column.endswith("*")
-            and not _OWNER.isdisjoint(_names(leaf.field))
+            and not OWNERS.isdisjoint(_names(leaf.field))
         ):
             self.my_fields.add(leaf.field)
 
@@ -248,7 +204,7 @@ class Memory:
             return
         is_one_value = len(root.leaves) == 1 and not root.leaves[0].field
         for leaf, shape in zip(root.leaves, shapes, strict=True):
-            named = not _IDENTITY.isdisjoint(_names(leaf.field))
+            named = not IDENTITIES.isdisjoint(_names(leaf.field))
             if is_one_value:
                 named = call.is_own and shape != NUMBER
             if named and "*" not in leaf.column and (shape != NUMBER or "id" in _names(leaf.field)):

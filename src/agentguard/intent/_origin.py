@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from agentguard.core import OriginKind
-from agentguard.intent._forms import ENDPOINTS, NAME, NUMBER, URL, key_of, shape_of, tokens_of
-from agentguard.intent._words import is_telling
+from agentguard.intent._forms import ENDPOINTS, ID, NAME, NUMBER, URL, form_of, key_of, shape_of, tokens_of
+from agentguard.intent._vocabulary import REPLIES, is_telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,6 @@ GOOD = frozenset(
         K.COMPOSED,
     )
 )
-_REPLIES = frozenset(["reply", "respond", "answer", "refund", "return", "repay", "reimburse", "back"])
 _ANY_FIELD = frozenset(
     [
         "email",
@@ -69,18 +68,25 @@ class Found(NamedTuple):
 class Judge:
     """Tells the origin of values for one call. `is_listed` says whether the inventory knows a value.
 
-    `is_external`: the call's targets are others' endpoints; `is_risky`: it can do much harm; `untrusted` tells by
-    pointer whether a value was led back to untrusted content by its fingerprints.
+    `is_external`: the call's targets are others' endpoints; `is_risky`: it can do much harm; `is_asked`: the
+    user asks for what the call does.
     """
 
     def __init__(
-        self, memory: Memory, is_listed: Callable[[str], bool], *, is_external: bool, is_risky: bool
+        self,
+        memory: Memory,
+        is_listed: Callable[[str], bool],
+        *,
+        is_external: bool,
+        is_risky: bool,
+        is_asked: bool = True,
     ) -> None:
         self.memory = memory
         self.words = memory.words
         self.is_listed = is_listed
         self.is_external = is_external
         self.is_risky = is_risky
+        self.is_asked = is_asked
 
     def origin(
         self, value: Any, *, is_endpoint: bool = False, is_traced: Callable[[], bool] = _never
@@ -182,7 +188,7 @@ class Judge:
         if scalars == {leaf.key}:
             if record.names and not record.atoms:
                 return True
-            if not words.every.isdisjoint(_REPLIES):
+            if not words.every.isdisjoint(REPLIES):
                 return True
         fields = {each.removesuffix("s") for each in tokens_of(leaf.field.casefold())} - _ANY_FIELD
         return any(each in words.every or f"{each}s" in words.every for each in fields)
@@ -191,26 +197,21 @@ class Judge:
         """Return the origin of a value that stands in texts, or None if it stands in none."""
         memory, words = self.memory, self.words
         places = memory.atoms.get(key, [])
-        if not places and words.hands_over:
+        if not places and self.is_asked and shape in (NAME, ID):
             places = [record for record in self._sources() if memory.says(record, key)]
         if not places:
             return None
         best = Found(K.TEXT, record=places[0])
+        is_spoken_of = (shape in words.slots or shape == NUMBER) and shape not in words.endpoints
         for record in places:
             if memory.authored.get(key, record.number + 1) <= record.number or not memory.is_source(record):
                 continue
-            hits = record.all_hits()
-            is_handed = words.hands_over or (
-                (shape in words.slots or shape == NUMBER) and shape not in words.endpoints
-            )
-            if not is_handed:
-                kind = K.CITED
-            elif shape in (NUMBER, NAME) or self._is_only(key, shape, record):
-                kind = K.DELEGATED
-            else:
-                kind = K.AMBIGUOUS if self.is_risky or not words.hands_over else K.DELEGATED
+            kind = K.CITED
+            if self.is_asked and (words.hands_over or is_spoken_of):
+                is_sure = shape not in ENDPOINTS or self._is_only(key, shape, record)
+                kind = K.DELEGATED if is_sure else K.AMBIGUOUS
             if kind.rank < best.kind.rank:
-                best = Found(kind, None, hits, record)
+                best = Found(kind, None, record.all_hits(), record)
         return best
 
     def _sources(self) -> list[Record]:
@@ -221,7 +222,8 @@ class Judge:
     def _is_only(self, key: str, shape: str, record: Record) -> bool:
         """Tell whether a text says just one value of this shape, and the record has none among its fields."""
         known = self.memory.me
-        others = {each for each in record.atoms if shape_of(each) == shape and each not in known}
+        form = form_of(key)
+        others = {each for each in record.atoms if form_of(each) == form and each not in known}
         others = {each for each in others if self.words.says(each) is None}
         fields = {each.key for each in record.leaves if shape_of(each.key) == shape and each.key not in known}
         return others == {key} and (fields <= {key} or self.words.hands_over)
@@ -265,9 +267,19 @@ class Judge:
 
     def amount(self, value: Any) -> Found:
         """Return where an amount comes from: also a sum, a difference or a product with a number of the user's."""
+        if value == 1:
+            # One piece, where nothing is said of the number.
+            return Found(K.COMPOSED)
         found = self._plain(value, key_of(value), is_endpoint=False)
-        if found.kind.rank < K.AMBIGUOUS.rank or type(value) is str:
+        if type(value) is str:
             return found
+        # Money that went out is written with a minus in most lists.
+        turned = self._plain(-value, key_of(-value), is_endpoint=False)
+        found = min(found, turned, key=lambda each: each.kind.rank)
+        if found.kind.rank < K.AMBIGUOUS.rank:
+            return found
+        if self.words.computes:
+            return Found(K.COMPOSED)
         known = [each for each in self.memory.values if shape_of(each) == NUMBER][:_MAX_SUMS]
         said = [each for each in self.words.phrases if shape_of(each) == NUMBER][:_MAX_SUMS]
         for one in map(float, said):

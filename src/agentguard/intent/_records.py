@@ -102,9 +102,14 @@ class Record:
         """Return its own hits and the user's words among the arguments of its call."""
         return self.own_hits() | self.call.words
 
-    def is_beaten_by(self, own: frozenset[str], asked: frozenset[str]) -> bool:
-        """Tell whether a record with these hits of its own, and these words in its call, fits as well as this one."""
+    def is_beaten_by(self, own: frozenset[str], asked: frozenset[str], *, several: bool = False) -> bool:
+        """Tell whether a record with these hits of its own, and these words in its call, fits as well as this one.
+
+        Where the user speaks of `several` things, one that fits as well is just another of them.
+        """
         mine = self.own_hits()
+        if mine and several:
+            return mine < own
         # Where a record has words of its own, those of the call are no help to one that has none.
         return mine <= own if mine else self.call.words <= (own | asked)
 

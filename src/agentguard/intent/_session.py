@@ -24,7 +24,9 @@ from agentguard.intent._notes import note_on
 from agentguard.intent._origin import GOOD, Found, Judge
 from agentguard.intent._parse import parse_result
 from agentguard.intent._records import is_text, parts_of
-from agentguard.intent._words import Words, is_telling
+from agentguard.intent._verbs import is_asked
+from agentguard.intent._vocabulary import is_telling
+from agentguard.intent._words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -77,7 +79,8 @@ class IntentSession:
         is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or any(
             each.role is Role.TARGET and each.kind in EXTERNAL_KINDS for each in values
         )
-        judge = self._judge_for(shape, is_external=is_external)
+        asked = self._asked(shape)
+        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS)
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
         reaches_out = False
@@ -95,7 +98,7 @@ class IntentSession:
         carries = any(_carries(each, self.words) for each in values)
         return CallOrigins(
             Access.WRITE if shape.is_write else Access.READ,
-            self._asked(shape),
+            asked,
             Reach.EXTERNAL if reaches_out else Reach.INTERNAL,
             worst[TARGET],
             worst[AMOUNT],
@@ -104,9 +107,11 @@ class IntentSession:
             carries,
         )
 
-    def _judge_for(self, shape: Shape, *, is_external: bool) -> Judge:
+    def _judge_for(self, shape: Shape, *, is_external: bool, is_asked: bool = True) -> Judge:
         risky = shape.action.risk.weight >= _RISKY
-        return Judge(self.memory, self._is_listed, is_external=is_external, is_risky=risky)
+        # Looking is never asked for in so many words.
+        is_asked = is_asked or not shape.is_write
+        return Judge(self.memory, self._is_listed, is_external=is_external, is_risky=risky, is_asked=is_asked)
 
     def _found(
         self,
@@ -129,9 +134,7 @@ class IntentSession:
         return found
 
     def _asked(self, shape: Shape) -> Asked:
-        if not shape.kinds.isdisjoint(self.words.kinds):
-            return Asked.THIS
-        return Asked.OTHER if self.words.kinds or self.words.hands_over else Asked.NOTHING
+        return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over)
 
     def decided(self, name: str, params: dict[str, Any], origins: CallOrigins, effect: Effect) -> None:
         """Remember what was decided: what was refused once is not asked about again."""
@@ -197,9 +200,8 @@ class IntentSession:
         guided, selecting, own = True, False, False
         for value in values:
             key = key_of(value.value)
-            if not key or value.role is Role.CONTROL or value.kind in _NEUTRAL:
+            if not key or value.kind in _NEUTRAL:
                 continue
-            selecting = True
             telling = [each for each in tokens_of(key) if is_telling(each)]
             if telling and all(each in self.words.every for each in telling):
                 words |= self.words.content.intersection(telling) | ({key} if self.words.says(key) else set())
@@ -208,7 +210,11 @@ class IntentSession:
                     or key in self.memory.me
                     or any(set(telling) <= set(tokens_of(me)) for me in self.memory.me)
                 )
+                selecting = True
                 continue
+            if value.role is Role.CONTROL:
+                continue
+            selecting = True
             found = judge.origin(value.value)
             guided = guided and found.kind in GOOD
             own = own or found.kind is K.SUBJECT

@@ -8,211 +8,141 @@ from __future__ import annotations
 
 import re
 
-_KINDS: dict[str, str] = {
-    "send": "send mail email e-mail message dm text reply respond answer forward notify tell inform remind contact"
-    " invite write thank ping share say let ask greet introduce welcome",
-    "post": "post publish comment tweet announce upload share reply write send",
-    "pay": "pay transfer wire refund remit donate settle reimburse send tip repay return",
-    "buy": "buy order purchase checkout book reserve rent subscribe get",
-    "create": "create add make schedule set open write save draft record register note plan put append generate"
-    " organize organise insert book store log file start submit compose prepare copy duplicate upload build"
-    " fork request reserve invite",
-    "change": "update change edit modify move rename reschedule adjust replace correct fix mark increase decrease"
-    " raise reduce lower switch extend postpone swap exchange assign reassign merge close reopen approve accept"
-    " reject decline set append add remove label tag archive complete finish activate deactivate enable disable"
-    " upgrade downgrade unassign confirm pin star push transition apply shift convert return resolve block"
-    " unblock lock unlock freeze write redeem",
-    "remove": "delete remove cancel archive clear drop erase discard unsubscribe revoke kick ban leave empty"
-    " trash purge return unfollow",
-    "share": "share invite grant give add permit allow assign authorize authorise",
-    "run": "run execute deploy restart start stop launch trigger install turn play",
-}  # fmt: skip
-# Also nouns: verbs only where a verb stands.
-_NOUNS = frozenset(
-    [
-        "mail",
-        "email",
-        "e-mail",
-        "message",
-        "text",
-        "reply",
-        "answer",
-        "contact",
-        "post",
-        "comment",
-        "tweet",
-        "share",
-        "transfer",
-        "wire",
-        "refund",
-        "tip",
-        "order",
-        "purchase",
-        "book",
-        "rent",
-        "schedule",
-        "set",
-        "open",
-        "draft",
-        "record",
-        "register",
-        "note",
-        "plan",
-        "file",
-        "log",
-        "copy",
-        "build",
-        "fork",
-        "request",
-        "move",
-        "change",
-        "update",
-        "edit",
-        "mark",
-        "increase",
-        "decrease",
-        "raise",
-        "switch",
-        "swap",
-        "exchange",
-        "close",
-        "label",
-        "tag",
-        "star",
-        "pin",
-        "push",
-        "shift",
-        "return",
-        "block",
-        "lock",
-        "archive",
-        "drop",
-        "ban",
-        "leave",
-        "empty",
-        "trash",
-        "grant",
-        "run",
-        "start",
-        "stop",
-        "launch",
-        "trigger",
-        "turn",
-        "play",
-        "dm",
-        "say",
-        "ask",
-        "invite",
-        "redeem",
-        "start",
-        "complete",
-        "get",
-        "let",
-        "permit",
-        "allow",
-        "store",
-        "freeze",
-        "upgrade",
-        "apply",
-        "write",
-        "make",
-        "give",
-    ]
+import msgspec
+
+from agentguard.core import Asked
+from agentguard.intent._vocabulary import (
+    BEFORE_A_VERB,
+    COMPUTING,
+    ENDS,
+    GENERIC,
+    KINDS,
+    MAILING,
+    MANY,
+    NOUNS,
+    NUMBERS,
+    SLOTS,
+    STOP,
 )
-_BEFORE_A_VERB = frozenset(
-    [
-        "to",
-        "please",
-        "and",
-        "then",
-        "you",
-        "also",
-        "now",
-        "i",
-        "must",
-        "should",
-        "will",
-        "would",
-        "or",
-        "just",
-        "kindly",
-        "we",
-        "let's",
-        "lets",
-        "can",
-        "could",
-        "but",
-        "not",
-        "dont",
-        "don't",
-        "help",
-        "go",
-        "need",
-        "want",
-        "finally",
-        "next",
-        "afterwards",
-        "after",
-        "after,",
-    ]
-)
-_OF_WORD: dict[str, frozenset[str]] = {}
-for _kind, _words in _KINDS.items():
-    for _word in _words.split():
-        _OF_WORD[_word] = _OF_WORD.get(_word, frozenset()) | {_kind}
 
 _CLAUSES = re.compile(r"[.!?;:,\n()\"\u201c\u201d]+|\s-\s")
 _PIECES = re.compile(r"[a-z][a-z'-]*")
 _TOOL_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_PASSIVE = re.compile(r"\b(?:be|get|been|gets|is|are|it|them)\s+([a-z]{3,}ed|sent|paid|made|put|set)\b")
+_PASSIVE = re.compile(
+    r"\b(?:be|get|been|gets|is|are|it|them|want|have)\s+(?:\w+\s+)?([a-z]{3,}ed|sent|paid|made|put|set)\b"
+)
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
+_WORDS_READ = 40
 
 
-def asked_kinds(prompt: str) -> frozenset[str]:
-    """Return the kinds of change that a user's words ask for."""
-    found: set[str] = set()
+class Wish(msgspec.Struct, frozen=True):
+    """The changes that a user's words ask for.
+
+    `kinds` by verbs that say enough, `loose` by those that need their object; `verbs` are both, `words` all words, in
+    their singular.
+    """
+
+    kinds: frozenset[str]
+    loose: frozenset[str]
+    verbs: frozenset[str]
+    words: frozenset[str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no change is asked for."""
+        return not self.verbs
+
+
+class Craft(msgspec.Struct, frozen=True):
+    """What a tool does: the kinds of its verb, whether that says little, the verb itself, and what it is done to."""
+
+    kinds: frozenset[str] = frozenset()
+    is_generic: bool = True
+    verb: str = ""
+    objects: frozenset[str] = frozenset()
+
+
+def read_wish(prompt: str) -> Wish:
+    """Return the changes that a user's words ask for."""
+    kinds: set[str] = set()
+    loose: set[str] = set()
+    verbs: set[str] = set()
+    every: set[str] = set()
     text = prompt.casefold().replace("\u2019", "'")
     for clause in _CLAUSES.split(text):
         words = _PIECES.findall(clause)
+        every.update(map(singular, words))
         for at, word in enumerate(words):
-            kinds = _OF_WORD.get(word)
-            if kinds is None:
+            found = KINDS.get(word)
+            if found is None or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
                 continue
-            if word not in _NOUNS or at == 0 or words[at - 1] in _BEFORE_A_VERB:
-                found |= kinds
+            verbs.add(word)
+            (loose if word in GENERIC else kinds).update(found)
     for match in _PASSIVE.finditer(text):
-        found |= _OF_WORD.get(_base(match[1]), frozenset())
-    return frozenset(found)
+        verb = _base(match[1])
+        if verb in KINDS:
+            verbs.add(verb)
+            (loose if verb in GENERIC else kinds).update(KINDS[verb])
+    return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every))
+
+
+def read_craft(name: str, description: str) -> Craft:
+    """Return what a tool does, by its name or else by the beginning of its description."""
+    own, said = _tool_words(name), _tool_words(description.partition(".")[0])[:_WORDS_READ]
+    verb = _verb(own) or _verb(said)
+    objects = frozenset(
+        word
+        for word in map(singular, (*own, *said))
+        if len(word) > 2 and word not in STOP and word != verb  # noqa: PLR2004 - of, to
+    )
+    return Craft(KINDS.get(verb, frozenset()), verb in GENERIC or not verb, verb, objects)
+
+
+def is_asked(craft: Craft, wish: Wish, *, hands_over: bool) -> Asked:
+    """Tell whether a wish asks for what a tool does."""
+    has_object = not craft.objects.isdisjoint(wish.words)
+    if craft.verb and (craft.verb in wish.verbs or (craft.verb in wish.words and not craft.is_generic)):
+        is_this = has_object or not craft.is_generic
+    elif not craft.kinds.isdisjoint(wish.kinds):
+        is_this = has_object or not craft.is_generic
+    else:
+        is_this = has_object and not craft.kinds.isdisjoint(wish.loose)
+    if is_this:
+        return Asked.THIS
+    return Asked.NOTHING if wish.is_empty and not hands_over else Asked.OTHER
+
+
+def singular(word: str) -> str:
+    """Return a word without the ending of a plural or a third person, as far as that can be told."""
+    if len(word) > 4 and word.endswith("ies"):  # noqa: PLR2004 - ties is none
+        return f"{word[:-3]}y"
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word  # noqa: PLR2004 - gas is none
+
+
+def _tool_words(text: str) -> list[str]:
+    return [each.casefold() for each in _TOOL_WORDS.findall(text)]
+
+
+def _verb(words: list[str]) -> str:
+    known = [word if word in KINDS else singular(word) for word in words]
+    verbs = [word for word in known if word in KINDS]
+    return next((word for word in verbs if word not in NOUNS), verbs[0] if verbs else "")
 
 
 def _base(participle: str) -> str:
     for candidate in (_PAST.get(participle, participle), participle[:-1], participle[:-2], participle[:-3]):
-        if candidate in _OF_WORD:
+        if candidate in KINDS:
             return candidate
     return participle
 
 
-def tool_kinds(name: str, description: str) -> frozenset[str]:
-    """Return the kinds of change that a tool makes, by its name or else by the beginning of its description."""
-    for text in (name, description.partition(".")[0][:200]):
-        words = [each.casefold() for each in _TOOL_WORDS.findall(text)]
-        known = [word if word in _OF_WORD else word.removesuffix("s") for word in words]
-        verbs = [word for word in known if word in _OF_WORD]
-        for word in verbs:
-            if word not in _NOUNS:
-                return _OF_WORD[word]
-        if verbs:
-            return _OF_WORD[verbs[0]]
-    return frozenset()
-
-
 _OPEN = re.compile(
     r"\b(?:do|follow|complete|perform|carry out|execute|handle|process|act on|implement|take care of|work through"
-    r"|finish|fulfil|fulfill|go through|accomplish|address|solve|make)\b(?:\W+\w[\w'-]*){0,5}?\W+"
+    r"|finish|fulfil|fulfill|go through|accomplish|solve|see to)\b(?:\W+\w[\w'-]*){0,5}?\W+"
     r"(?:instructions?|tasks?|actions?|steps?|to-?dos?|checklist|requests?|directions|what|everything|whatever"
-    r"|changes|things|items|it says|list)\b"
-    r"|\b(?:as|like)\s+(?:\w+\s+)?(?:instructed|requested|described|specified|asked|told)\b"
-    r"|\bwhat(?:ever)?\b(?:\W+\w[\w'@.-]*){1,6}?\W+(?:says?|asks?|wants?|tells?|requests?|requires?|needs?)\b"
+    r"|changes|things|it says|list)\b"
+    r"|\b(?:as|like)\s+(?:\w+\s+){0,2}(?:instructed|requested|described|specified|asked|told|says?|suggests?|explains?)\b"
+    r"|\b(?:wrote|said|told|explained|explains|describes|says|sent|mentions?)\s+(?:me\s+|us\s+)?(?:what|how|where) to\b"
 )
 _OWN_LIST = re.compile(r"\b(?:following|these|below)\b[^.\n]{0,40}:")
 
@@ -223,43 +153,34 @@ def delegates(prompt: str) -> bool:
     return _OPEN.search(text) is not None and _OWN_LIST.search(text) is None
 
 
-_SLOTS = {
-    "mail": "address addresses contact contacts recipient recipients participant participants attendee attendees"
-    " people person everyone email-address members team guests invitees",
-    "url": "link links url urls website websites webpage webpages page pages site sites article articles blog",
-    "account": "account accounts iban bill bills invoice invoices number details rent fee fees refund payment card"
-    " beneficiary recipient payee phone wallet landlord",
-    "path": "file files document documents folder attachment attachments path",
-    "id": "id ids number numbers code codes order orders ticket tickets issue issues reference booking reservation"
-    " item items",
-}
-_SHAPES = {word: {shape for shape, words in _SLOTS.items() if word in words.split()} for words in _SLOTS.values()
-           for word in words.split()}  # fmt: skip
-_MANY = frozenset(
-    ["all", "every", "each", "both", "everyone", "everybody", "anyone", "anybody", "members", "participants", "attendees", "people", "users", "colleagues", "guests", "invitees", "recipients", "contacts", "them", "they", "those", "these", "others", "two", "three", "four", "five", "several", "multiple", "any"]
-)  # fmt: skip
+def slots(words: list[str]) -> frozenset[str]:
+    """Return the shapes of values that a user speaks of without giving them: "the link in Bob's mail"."""
+    found = frozenset(shape for word in words for shape in SLOTS.get(word, ()))
+    # There are other addresses than those of mail.
+    return found if not MAILING.isdisjoint(words) else found - {"mail"}
 
 
-_EXTREMES = {
-    -1: "cheapest lowest least smallest earliest nearest closest shortest minimum fewest oldest youngest soonest",
-    1: "highest best top largest biggest latest longest maximum greatest newest priciest busiest strongest",
-}
+def speaks_of_many(words: list[str]) -> bool:
+    """Tell whether a user's words are about more than one thing."""
+    return not MANY.isdisjoint(words)
+
+
+def computes(words: list[str]) -> bool:
+    """Tell whether a user asks for arithmetic."""
+    return not COMPUTING.isdisjoint(words)
+
+
+def spelt_numbers(words: list[str]) -> set[str]:
+    """Return the numbers that are written as words."""
+    return {NUMBERS[word] for word in words if word in NUMBERS}
+
+
 _MOST = re.compile(r"\bmost (?:expensive|recent|popular|frequent|valuable|stars|recently)\b")
 
 
 def extremes(words: list[str], prompt: str) -> frozenset[int]:
     """Return which end of a scale a user asks for: -1 the low one ("cheapest"), 1 the high one."""
-    found = {end for end, known in _EXTREMES.items() if not set(known.split()).isdisjoint(words)}
+    found = {end for end, known in ENDS.items() if not known.isdisjoint(words)}
     if _MOST.search(prompt.casefold()) is not None:
         found.add(1)
     return frozenset(found)
-
-
-def slots(words: list[str]) -> frozenset[str]:
-    """Return the shapes of values that a user speaks of without giving them: "the link in Bob's mail"."""
-    return frozenset(shape for word in words for shape in _SHAPES.get(word, ()))
-
-
-def speaks_of_many(words: list[str]) -> bool:
-    """Tell whether a user's words are about more than one thing."""
-    return not _MANY.isdisjoint(words)

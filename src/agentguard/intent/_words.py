@@ -16,255 +16,23 @@ from agentguard.intent._forms import (
     skeleton,
     tokens_of,
 )
-from agentguard.intent._verbs import asked_kinds, delegates, extremes, slots, speaks_of_many
+from agentguard.intent._verbs import (
+    computes,
+    delegates,
+    extremes,
+    read_wish,
+    slots,
+    speaks_of_many,
+    spelt_numbers,
+)
+from agentguard.intent._vocabulary import BEFORE_A_VERB, KINDS, PERSONS, READING, STOP, is_telling
 
 MAX_PROMPT = 65_536
 MAX_WORDS = 4_000
 _WINDOW = 8
 # Of less than this a look-alike says nothing.
 _MIN_SKELETON = 5
-# Numbers of so few digits stand everywhere.
-_FEW_DIGITS = 2
 
-_STOP = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "i",
-        "me",
-        "my",
-        "mine",
-        "we",
-        "us",
-        "our",
-        "you",
-        "your",
-        "he",
-        "him",
-        "his",
-        "she",
-        "her",
-        "it",
-        "its",
-        "they",
-        "them",
-        "their",
-        "who",
-        "whom",
-        "whose",
-        "which",
-        "what",
-        "where",
-        "when",
-        "why",
-        "how",
-        "and",
-        "or",
-        "but",
-        "nor",
-        "not",
-        "no",
-        "yes",
-        "if",
-        "then",
-        "else",
-        "than",
-        "so",
-        "as",
-        "at",
-        "by",
-        "for",
-        "from",
-        "in",
-        "into",
-        "of",
-        "off",
-        "on",
-        "onto",
-        "out",
-        "over",
-        "to",
-        "up",
-        "with",
-        "without",
-        "about",
-        "after",
-        "again",
-        "all",
-        "also",
-        "am",
-        "any",
-        "are",
-        "be",
-        "been",
-        "before",
-        "being",
-        "both",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "done",
-        "each",
-        "every",
-        "few",
-        "had",
-        "has",
-        "have",
-        "having",
-        "here",
-        "just",
-        "more",
-        "most",
-        "much",
-        "must",
-        "now",
-        "only",
-        "other",
-        "own",
-        "same",
-        "shall",
-        "should",
-        "some",
-        "such",
-        "there",
-        "through",
-        "too",
-        "under",
-        "until",
-        "very",
-        "was",
-        "were",
-        "will",
-        "would",
-        "while",
-        "please",
-        "s",
-        "t",
-        "re",
-        "ve",
-        "ll",
-        "d",
-        "m",
-        "one",
-        "two",
-        "is",
-        "there's",
-        "it's",
-        "i'm",
-        "new",
-        "old",
-        "first",
-        "last",
-        "next",
-        "latest",
-        "previous",
-        "today",
-        "tomorrow",
-        "yesterday",
-        "send",
-        "get",
-        "make",
-        "find",
-        "check",
-        "tell",
-        "show",
-        "give",
-        "want",
-        "need",
-        "use",
-        "using",
-        "like",
-    ]
-)
-# Too common to pick a record out, however rare they are in a session.
-_PLAIN = frozenset(
-    [
-        "email",
-        "emails",
-        "mail",
-        "mails",
-        "message",
-        "messages",
-        "file",
-        "files",
-        "document",
-        "documents",
-        "event",
-        "events",
-        "meeting",
-        "meetings",
-        "calendar",
-        "account",
-        "accounts",
-        "transaction",
-        "transactions",
-        "order",
-        "orders",
-        "user",
-        "users",
-        "channel",
-        "channels",
-        "name",
-        "id",
-        "number",
-        "date",
-        "time",
-        "day",
-        "week",
-        "month",
-        "year",
-        "list",
-        "item",
-        "items",
-        "details",
-        "information",
-        "info",
-        "hotel",
-        "hotels",
-        "restaurant",
-        "restaurants",
-        "flight",
-        "flights",
-        "product",
-        "products",
-        "issue",
-        "issues",
-        "repository",
-        "repo",
-        "project",
-        "task",
-        "tasks",
-        "note",
-        "notes",
-        "contact",
-        "contacts",
-        "person",
-        "people",
-        "subject",
-        "title",
-        "body",
-        "text",
-        "link",
-        "url",
-        "website",
-        "page",
-        "address",
-        "phone",
-        "price",
-        "amount",
-        "true",
-        "false",
-        "none",
-        "null",
-    ]
-)
 _QUOTED = re.compile(
     r"\"([^\"\n]{1,400})\"|\u201c([^\u201d\n]{1,400})\u201d|(?<!\w)'([^'\n]{1,200})'(?!\w)|`([^`\n]{1,400})`"
 )
@@ -272,6 +40,8 @@ _WHO_I_AM = re.compile(
     r"\b(?:my ([a-z ]{2,30}?)(?: address| number)? is|i am|i'm|this is|my name's|call me)\s+", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"(?:^|[.!?:\n]\s*)[\"'(]*$")
+_WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
+_PERSON = re.compile(r"\b(\w+)\s+(?:(?:the|our|my|a|an|his|her|their)\s+)?(?=(\w[\w'-]+))")
 _IS_NAME = re.compile(r"[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*){0,3}")
 
 
@@ -279,7 +49,7 @@ class Words:
     """One user's words, read once. Nothing of them is kept elsewhere.
 
     `content` are the words that can pick a record out, `names` those of them that are written as names,
-    `endpoints` the shapes of addresses that are spelt out, `kinds` the changes that are asked for, `me` what
+    `endpoints` the shapes of addresses that are spelt out, `wish` the changes that are asked for, `me` what
     the user says of himself.
     """
 
@@ -293,10 +63,13 @@ class Words:
         self.content = frozenset(each for each in every if is_telling(each)) | dates_of(text)
         self.names = _names(text)
         self.endpoints = frozenset(shape for shape in map(shape_of, self.phrases) if shape in ENDPOINTS)
-        self.kinds = asked_kinds(text)
+        self.wish = read_wish(text)
+        for number in spelt_numbers(every):
+            self.phrases.setdefault(number, number)
         self.hands_over = delegates(text)
         self.slots = slots(every)
         self.many = speaks_of_many(every)
+        self.computes = computes(every)
         self.every = frozenset(every)
         self.extremes = extremes(every, text)
         self.me = frozenset(_identities(text))
@@ -357,19 +130,14 @@ class Words:
             if len(line) <= MAX_VALUE:
                 self._take(line)
         for key in atoms_of(text)[: MAX_WORDS * 2]:
-            if key not in _STOP:
+            if key not in STOP:
                 self.phrases.setdefault(key, key)
 
     def _take(self, words: str, *, is_quoted: bool = False) -> None:
         key = key_of(words)
         for each in (key, key.removesuffix("'s").removesuffix("\u2019s")):
-            if each and (is_quoted or each not in _STOP):
+            if each and (is_quoted or each not in STOP):
                 self.phrases.setdefault(each, each)
-
-
-def is_telling(token: str) -> bool:
-    """Tell whether a word can pick a record out among others."""
-    return token not in _STOP and token not in _PLAIN and len(token) > (_FEW_DIGITS if token.isdigit() else 1)
 
 
 def _is_distinct(key: str) -> bool:
@@ -378,17 +146,19 @@ def _is_distinct(key: str) -> bool:
 
 
 def _names(text: str) -> frozenset[str]:
-    """Return the words that are written as names: capitalised other than at the start of a sentence, or quoted."""
+    """Return the words that are names: capitalised, quoted, or where a person stands ("to our accountant")."""
     found: set[str] = set()
-    for match in re.finditer(r"[^\W\d_][\w'-]*", text):
+    for match in _WORD.finditer(text):
         word = match[0]
-        token = clean(word).removesuffix("'s")
-        if (
-            word[0].isupper()
-            and is_telling(token)
-            and not _SENTENCE.search(text[max(0, match.start() - 4) : match.start()])
-        ):
+        token = clean(word).removesuffix("'s").removesuffix("\u2019s")
+        if not word[0].isupper() or not is_telling(token):
+            continue
+        begins = _SENTENCE.search(text[max(0, match.start() - 4) : match.start()])
+        if not begins or not (token in READING or token in KINDS or token in BEFORE_A_VERB):
             found.update(tokens_of(token))
+    for match in _PERSON.finditer(text.casefold()):
+        if match[1] in PERSONS and match[2] not in KINDS:
+            found.update(each for each in tokens_of(match[2]) if is_telling(each))
     for match in _QUOTED.finditer(text):
         found.update(
             each for each in tokens_of(clean(next(filter(None, match.groups())))) if is_telling(each)
@@ -411,7 +181,7 @@ def _identities(text: str) -> list[str]:
             found.append(key_of(name[0]))
         elif match[1] is not None or any(map(str.isdigit, word)):
             found.append(key_of(word))
-    return [key for key in found if key and key not in _STOP]
+    return [key for key in found if key and key not in STOP]
 
 
 def _nearly(one: str, other: str) -> bool:
