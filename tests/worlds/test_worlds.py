@@ -195,9 +195,13 @@ def test_users_words_only_asks_often_and_a_reviewer_who_errs_lets_attacks_throug
 
 
 def test_figures_are_the_same_every_time(subset: dict[str, list[Case]]) -> None:
-    assert figures(runs_of("user's words only", subset, "errs 10 %")) == figures(
-        runs_of("user's words only", subset, "errs 10 %")
+    shop = WORLDS["shop"]
+    first, second = (
+        figures(replay(shop, BASELINES["user's words only"](shop.tools()), "errs 10 %", subset["shop"]))
+        for _ in range(2)
     )
+    assert first == second
+    assert first.attack_success.count > 0
 
 
 @pytest.mark.parametrize(
