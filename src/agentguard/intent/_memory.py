@@ -145,6 +145,10 @@ class Memory:
         fits = record.is_beaten_by
         return not any(numbers != {record.number} and fits(*hits) for hits, numbers in groups.items())
 
+    def lines_with(self, record: Record, key: str) -> list[str]:
+        """Return the lines of a record's text that have a value."""
+        return [line for line in self.texts.get(record.number, "").split("\n") if key in line]
+
     def says(self, record: Record, key: str) -> bool:
         """Tell whether a value stands in the text of a record, as a whole."""
         text = self.texts.get(record.number)
@@ -162,7 +166,7 @@ class Memory:
         if " " in leaf.key and type(leaf.value) is str:
             for atom in atoms_of(leaf.value):
                 if atom != leaf.key and shape_of(atom) in ENDPOINTS:
-                    leaf.record.atoms.add(atom)
+                    leaf.record.mentions.add(atom)
         places = self._bounded(self.values).setdefault(leaf.key, [])
         if len(places) < MAX_PLACES:
             places.append(leaf)
@@ -182,14 +186,16 @@ class Memory:
             self.my_fields.add(leaf.field)
 
     def _index_record(self, record: Record) -> None:
-        for atom in record.atoms:
+        for atom in (*record.atoms, *record.mentions):
             places = self._bounded(self.atoms).setdefault(atom, [])
             if len(places) < MAX_PLACES:
                 places.append(record)
         groups = self._bounded(self.sources).setdefault((record.call.tool, record.column), {})
         groups.setdefault((record.own_hits(), record.call.words), set()).add(record.number)
         if record.texts and self._kept < MAX_TEXT_KEPT:
-            kept = self.texts[record.number] = clean("\n".join(record.texts))
+            kept = self.texts[record.number] = "\n".join(
+                clean(line) for text in record.texts for line in text.splitlines()
+            )
             self._kept += len(kept)
         record.texts = []
 

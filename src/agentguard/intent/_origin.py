@@ -6,8 +6,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from agentguard.core import OriginKind
-from agentguard.intent._forms import ENDPOINTS, ID, NAME, NUMBER, URL, form_of, key_of, shape_of, tokens_of
-from agentguard.intent._vocabulary import REPLIES, is_telling
+from agentguard.intent._forms import (
+    ENDPOINTS,
+    ID,
+    MAIL,
+    NAME,
+    NUMBER,
+    URL,
+    form_of,
+    key_of,
+    shape_of,
+    tokens_of,
+)
+from agentguard.intent._verbs import singular
+from agentguard.intent._vocabulary import REPLIES, SLOTS, is_telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,12 +216,20 @@ class Judge:
         best = Found(K.TEXT, record=places[0])
         is_spoken_of = (shape in words.slots or shape == NUMBER) and shape not in words.endpoints
         for record in places:
+            if key in record.mentions and key not in record.atoms:
+                continue
             if memory.authored.get(key, record.number + 1) <= record.number or not memory.is_source(record):
                 continue
             kind = K.CITED
             if self.is_asked and (words.hands_over or is_spoken_of):
-                is_sure = shape not in ENDPOINTS or self._is_only(key, shape, record)
+                is_sure = (
+                    shape not in ENDPOINTS
+                    or self._is_only(key, shape, record)
+                    or self._is_labelled(key, shape, record)
+                )
                 kind = K.DELEGATED if is_sure else K.AMBIGUOUS
+            elif self.is_asked and shape == MAIL and self._is_the_one_called(key, record):
+                kind = K.DELEGATED
             if kind.rank < best.kind.rank:
                 best = Found(kind, None, record.all_hits(), record)
         return best
@@ -227,6 +247,23 @@ class Judge:
         others = {each for each in others if self.words.says(each) is None}
         fields = {each.key for each in record.leaves if shape_of(each.key) == shape and each.key not in known}
         return others == {key} and (fields <= {key} or self.words.hands_over)
+
+    def _is_labelled(self, key: str, shape: str, record: Record) -> bool:
+        """Tell whether the user speaks of several, and by the word that stands in the same line as this value."""
+        if not self.words.many:
+            return False
+        asked = {word for word in self.words.every if shape in SLOTS.get(word, ())}
+        stems = {singular(word) for word in asked} - _ANY_FIELD
+        return any(
+            not stems.isdisjoint(map(singular, tokens_of(line)))
+            for line in self.memory.lines_with(record, key)
+        )
+
+    def _is_the_one_called(self, key: str, record: Record) -> bool:
+        """Tell whether a text has just one address with a name that the user gave."""
+        names = self.words.names.intersection(tokens_of(key))
+        others = [each for each in record.atoms if each != key and shape_of(each) == MAIL]
+        return bool(names) and all(names.isdisjoint(tokens_of(each)) for each in others)
 
     def _composed(self, value: Any, key: str) -> Found | None:
         """Return the origin of a value that was put together, if each part of it has a good one."""

@@ -66,6 +66,7 @@ class Record:
         "field",
         "hits",
         "leaves",
+        "mentions",
         "names",
         "number",
         "parent",
@@ -82,6 +83,8 @@ class Record:
         self.children: list[Record] = []
         self.atoms: set[str] = set()
         self.texts: list[str] = []
+        # What stands in the midst of short fields: somebody's words, and no text that a user refers to.
+        self.mentions: set[str] = set()
         self.hits: frozenset[str] = frozenset()
         self.names: frozenset[str] = frozenset()
         self._all: frozenset[str] | None = None

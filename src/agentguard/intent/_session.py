@@ -80,7 +80,9 @@ class IntentSession:
             each.role is Role.TARGET and each.kind in EXTERNAL_KINDS for each in values
         )
         asked = self._asked(shape)
-        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS)
+        # "Do what the mail says" names no kind of change: it is for whatever that says.
+        is_open = self.words.hands_over and not self.words.wish.kinds
+        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS or is_open)
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
         reaches_out = False
@@ -95,6 +97,8 @@ class IntentSession:
                 told.append(_explained(each.pointer, role, found))
                 if found.kind.rank > worst[role].rank:
                     worst[role] = found.kind
+        if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
+            asked = Asked.THIS
         carries = any(_carries(each, self.words) for each in values)
         return CallOrigins(
             Access.WRITE if shape.is_write else Access.READ,

@@ -14,6 +14,7 @@ from agentguard.core import Asked
 from agentguard.intent._vocabulary import (
     BEFORE_A_VERB,
     COMPUTING,
+    DEEDS,
     ENDS,
     GENERIC,
     KINDS,
@@ -78,6 +79,8 @@ def read_wish(prompt: str) -> Wish:
                 continue
             verbs.add(word)
             (loose if word in GENERIC else kinds).update(found)
+    for deed in DEEDS.keys() & every:
+        loose.update(KINDS[DEEDS[deed]])
     for match in _PASSIVE.finditer(text):
         verb = _base(match[1])
         if verb in KINDS:
@@ -90,12 +93,18 @@ def read_craft(name: str, description: str) -> Craft:
     """Return what a tool does, by its name or else by the beginning of its description."""
     own, said = _tool_words(name), _tool_words(description.partition(".")[0])[:_WORDS_READ]
     verb = _verb(own) or _verb(said)
+    kinds, generic = KINDS.get(verb, frozenset()), verb in GENERIC or not verb
+    if generic:
+        # To place an order is to order.
+        deeds = [DEEDS[word] for word in map(singular, own or said) if word in DEEDS and word != verb]
+        for deed in deeds[:1]:
+            kinds, generic = kinds | KINDS[deed], False
     objects = frozenset(
         word
         for word in map(singular, (*own, *said))
         if len(word) > 2 and word not in STOP and word != verb  # noqa: PLR2004 - of, to
     )
-    return Craft(KINDS.get(verb, frozenset()), verb in GENERIC or not verb, verb, objects)
+    return Craft(kinds, generic, verb, objects)
 
 
 def is_asked(craft: Craft, wish: Wish, *, hands_over: bool) -> Asked:

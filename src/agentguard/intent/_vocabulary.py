@@ -17,7 +17,8 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nouns too; `before_a_verb`: what an imperative stands behind; `reading`: beginnings of sentences that are no names;
     `stop`, `plain`: words that pick nothing out; `slots`: words by the shape of what they speak of; `mailing`: what makes
     an address one of mail; `many`: what speaks of more than one; `low`, `high`: ends of a scale; `computing`: what asks
-    for arithmetic; `numbers`: one, two …; `replies`: what asks to turn to whoever wrote; `persons`: what stands before a
+    for arithmetic; `numbers`: one, two …; `deeds`: nouns
+    and the verbs that they stand for; `replies`: what asks to turn to whoever wrote; `persons`: what stands before a
     name; `owners`, `identities`: names of fields that say whose a record is, and who somebody is.
     """
 
@@ -35,6 +36,7 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: str
     computing: str
     numbers: str
+    deeds: str
     replies: str
     persons: str
     owners: str
@@ -64,6 +66,7 @@ PERSONS = words(ENGLISH.persons)
 MAILING = words(ENGLISH.mailing)
 OWNERS = words(ENGLISH.owners)
 IDENTITIES = words(ENGLISH.identities)
+DEEDS = dict(each.split(":") for each in ENGLISH.deeds.split())
 NUMBERS = {word: str(number) for number, word in enumerate(ENGLISH.numbers.split(), start=1)}
 ENDS = {-1: words(ENGLISH.low), 1: words(ENGLISH.high)}
 
