@@ -1,9 +1,9 @@
 """Worlds with tools, tasks and attackers, and an agent that obeys every order that it reads.
 
-Six small systems are simulated: mail and calendar, a bank account, a team's chat, a travel portal, a code host, a
-shop's desk. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
+Eight small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
+wiki, a team's chat, a travel portal, a code host. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
 whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's good sense.
-Three worlds are `dev`: who builds a defence may look at its failures there. The other three are `held-out`: only
+Five worlds are `dev`: who builds a defence may look at its failures there. The other three are `held-out`: only
 figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
 """
 
@@ -14,12 +14,16 @@ from benchmarks.worlds import (  # noqa: F401  # they add tasks and goals to the
     banking_tasks,
     chat_goals,
     chat_tasks,
+    clinic_goals,
+    clinic_tasks,
     code_goals,
     code_tasks,
     office_goals,
     office_tasks,
     shop_goals,
     shop_tasks,
+    tracker_goals,
+    tracker_tasks,
     travel_goals,
     travel_tasks,
 )
@@ -34,9 +38,11 @@ from benchmarks.worlds._replay import REVIEWERS, Run, replay
 from benchmarks.worlds._world import Goal, Task, Tool, ToolError, World
 from benchmarks.worlds.banking import Banking
 from benchmarks.worlds.chat import Chat
+from benchmarks.worlds.clinic import Clinic
 from benchmarks.worlds.code import Code
 from benchmarks.worlds.office import Office
 from benchmarks.worlds.shop import Shop
+from benchmarks.worlds.tracker import Tracker
 from benchmarks.worlds.travel import Travel
 
 WORLDS: dict[str, type[World]] = {
@@ -45,6 +51,8 @@ WORLDS: dict[str, type[World]] = {
         Office,
         Banking,
         Shop,
+        Clinic,
+        Tracker,
         Chat,
         Travel,
         Code,
