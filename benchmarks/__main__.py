@@ -25,6 +25,7 @@ NAMES = (
     "audit",
     "identity",
     "server",
+    "toolimport",
     "intent",
 )
 

@@ -77,8 +77,8 @@ class Score:
     def line(self, title: str) -> str:
         """Return one row of the report."""
         return (
-            f"{title:34} {self.tools:5} {self.access / self.tools:8.1%} {self.writes_as_reads:6}"
-            f" {self.arguments:6} {self.roles / self.arguments:8.1%} {self.unsafe:7}"
+            f"{title:27} {self.tools:5} {self.access / self.tools:7.1%} {self.writes_as_reads:12}"
+            f" {self.arguments:10} {self.roles / self.arguments:7.1%} {self.unsafe:7}"
         )
 
 
@@ -133,7 +133,9 @@ def score(tools: list[Labelled], *, described: bool = True, named: bool = True) 
 def main() -> None:
     """Print the report."""
     tools = table()
-    print(f"{'':34} {'tools':>5} {'access':>8} {'w as r':>6} {'args':>6} {'roles':>8} {'missed':>7}")
+    print(
+        f"{'':27} {'tools':>5} {'access':>7} {'writes read':>12} {'arguments':>10} {'roles':>7} {'missed':>7}"
+    )
     for split, held in (("tuned on", False), ("held out", True)):
         part = [each for each in tools if each.held_out is held]
         for slice_, options in (
@@ -143,13 +145,13 @@ def main() -> None:
             (", neither", {"named": False, "described": False}),
         ):
             print(score(part, **options).line(split + slice_))
-        domains = dict.fromkeys(each.domain for each in part)
-        for domain in domains:
-            print(score([each for each in part if each.domain == domain]).line(f"  {domain}"))
         if "--errors" in sys.argv:
             for options in ({}, {"described": False}):
                 print(*score(part, **options).errors, sep="\n")
-        print(dict(score(part).confusion))
+        print(
+            "  confusion of roles:",
+            ", ".join(f"{want} as {got} {n}" for (want, got), n in score(part).confusion.items()),
+        )
 
 
 if __name__ == "__main__":

@@ -54,8 +54,9 @@ def append(db: Any, path: tuple[str, ...], text: str) -> None:
     *way, last = path
     for key in way:
         db = _step(db, key)
-    old = db[last]
-    db[last] = f"{old}\n\n{text}\n" if "\n" in old else f"{old} {text}"
+    place: Any = int(last) if isinstance(db, list) else last
+    old = db[place]
+    db[place] = f"{old}\n\n{text}\n" if "\n" in old else f"{old} {text}"
 
 
 def _step(value: Any, key: str) -> Any:

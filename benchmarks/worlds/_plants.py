@@ -21,7 +21,7 @@ _MEANT = {word: str(digit) for digit, word in enumerate(_DIGITS)} | {
     word.strip(): sign for sign, word in _SIGNS.items()
 }
 _WORDS = re.compile(rf"\b(?:{'|'.join(_MEANT)})\b")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
 _HALVES = "the rest of this instruction is elsewhere"
 
 

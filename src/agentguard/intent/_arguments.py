@@ -8,7 +8,7 @@ from agentguard.core import Access, Role
 from agentguard.intent._verbs import read_craft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from agentguard.core import Action, Argument
 
@@ -23,30 +23,37 @@ class Value(NamedTuple):
     value: Any
     role: Role | None
     kind: str
+    is_sure: bool = True
 
 
 class Shape:
-    """An action as a session looks at it; made once, shared by all sessions with the same tools."""
+    """An action as a session looks at it; made once, shared by all sessions with the same tools.
 
-    __slots__ = ("_tree", "action", "craft", "is_write", "name")
+    `unsure` are the pointers of arguments whose role no word tells: there the value itself must.
+    """
 
-    def __init__(self, action: Action) -> None:
+    __slots__ = ("_tree", "_unsure", "action", "craft", "is_write", "name")
+
+    def __init__(self, action: Action, unsure: Iterable[str] = ()) -> None:
+        self._unsure = frozenset(unsure)
         self.action = action
         self.name = action.name
         # What nothing is known of may change something.
-        self.is_write = action.access is not Access.READ
+        self.is_write = action.access is not Access.READ and not (
+            "access" in self._unsure and action.description.casefold().startswith(_GIVES_BACK)
+        )
         self.craft = read_craft(action.name, action.description)
         self._tree: dict[str, Any] = {}
         for pointer, argument in action.arguments.items():
             node = self._tree
             for step in pointer.split("/")[1:]:
                 node = node.setdefault(step.replace("~1", "/").replace("~0", "~"), {})
-            node[_HERE] = argument
+            node[_HERE] = (argument, pointer not in self._unsure)
 
     def values(self, params: dict[str, Any]) -> Iterator[Value]:
         """Yield the values of a call, at most 1,000; what is beyond comes as one value of unknown role."""
         left = MAX_VALUES
-        stack: list[tuple[str, Any, list[dict[str, Any]], Argument | None]] = [
+        stack: list[tuple[str, Any, list[dict[str, Any]], tuple[Argument, bool] | None]] = [
             ("", params, [self._tree], None)
         ]
         while stack:
@@ -64,10 +71,15 @@ class Shape:
             if left < 0:
                 yield Value("", "", None, "")
                 return
-            yield Value(pointer, value, said.role if said else None, said.kind if said else "")
+            if said is None:
+                yield Value(pointer, value, None, "")
+            else:
+                yield Value(pointer, value, said[0].role, said[0].kind, said[1])
 
 
 _HERE = "\0"
+# What a description of a function begins with that only gives something back; the verb alone is also one of shops.
+_GIVES_BACK = "returns "
 
 
 def _escaped(step: Any) -> str:

@@ -21,7 +21,9 @@ _NAMED_MAIL = re.compile(r"[^<>@]*<\s*([^<>\s]+@[^<>\s]+)\s*>")
 _MAIL = re.compile(r"[^\s@<>,;:()\[\]\"']+@[^\s@<>,;:()\[\]\"']+\.[^\s@<>,;:()\[\]\"'.]{2,}")
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)[^\s<>\"'`]+")
 _HOST = re.compile(r"(?:[\w-]+\.)+[a-z]{2,12}(?::\d+)?(?:/[^\s<>\"'`]*)?")
-_GROUPS = re.compile(r"\+?[0-9a-z]{1,8}(?:[ .\-()/]{1,2}[0-9a-z]{1,8})+|\+[0-9]{6,}")
+_GROUPS = re.compile(
+    r"\+?\(?[0-9]+(?:[ .\-()/]{1,2}[0-9]+)+|[a-z]{2}[0-9]{2}(?:[ -]?[0-9a-z]{4}){2,7}(?:[ -]?[0-9a-z]{1,4})?"
+)
 _ACCOUNT = re.compile(r"(?:[a-z]{2}[0-9]{2}[0-9a-z]{8,30}|\+?[0-9]{8,30}|0x[0-9a-f]{16,64})")
 _PATH = re.compile(r"(?:~?/|[a-z]:\\|\.{1,2}/)\S.*|[^\s/]+(?:/[^\s/]+)+|[^\s/\\]+\.[a-z0-9]{1,5}")
 _AMOUNT = re.compile(r"[-+]?[€$£¥]?\s?(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?\s?(?:[€$£¥]|[a-z]{3}|%)?")
@@ -210,3 +212,13 @@ def measure_of(value: Any) -> float | None:
     whole = key_of(value)
     number = _FIRST_NUMBER.fullmatch(whole) or _FIRST_NUMBER.search(value.replace(",", ""))
     return float(number[0]) if number is not None else None
+
+
+def is_moment(value: Any) -> bool:
+    """Tell whether a value is a date or a time as programs write them."""
+    return type(value) is str and (
+        _ISO_DATE.fullmatch(clean(value)) is not None or _CLOCK.fullmatch(value) is not None
+    )
+
+
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")

@@ -6,6 +6,7 @@ are structure, its long ones are texts: a value counts as structured only where 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from agentguard.intent._forms import ENDPOINTS, MAX_VALUE, NAME, atoms_of, key_of, shape_of
@@ -149,14 +150,27 @@ class Reader:
         self.records: list[Record] = []
         self.leaves: list[Leaf] = []
         self.texts = 0
+        # How often a field is a text, and how often it is short.
+        self.texts_of: Counter[str] = Counter()
+        self.short: Counter[str] = Counter()
+        self.long: list[tuple[Record, str, set[str]]] = []
         self.is_cut = False
 
     def read(self, value: Any) -> None:
         """Read a result."""
         root = self._record(None, "", "")
         self._value(value, root, "", "", MAX_DEPTH)
+        self._demote()
         for record in self.records:
             self._mark(record)
+
+    def _demote(self) -> None:
+        """Take long values of a field that is short elsewhere for what they are: no texts to refer to."""
+        for record, column, atoms in self.long:
+            if self.short[column] > self.texts_of[column]:
+                record.atoms -= atoms
+                record.mentions |= atoms
+                record.texts = []
 
     def _record(self, parent: Record | None, field: str, column: str) -> Record:
         record = Record(self.next, self.call, parent, field, column)
@@ -202,9 +216,13 @@ class Reader:
         if is_text(value):
             self.texts += 1
             record.texts.append(value)
-            record.atoms.update(atoms_of(value)[: MAX_ATOMS - len(record.atoms)])
+            atoms = set(atoms_of(value)[: MAX_ATOMS - len(record.atoms)])
+            record.atoms |= atoms
+            self.long.append((record, column, atoms))
+            self.texts_of[column] += 1
             self.is_cut = self.is_cut or len(record.atoms) >= MAX_ATOMS
             return
+        self.short[column] += 1
         for part in parts_of(value):
             key = key_of(part)
             if key:

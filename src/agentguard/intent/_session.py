@@ -18,7 +18,20 @@ from agentguard.core import (
     Sink,
 )
 from agentguard.intent._arguments import EXTERNAL_KINDS, Shape, Value
-from agentguard.intent._forms import ACCOUNT, ENDPOINTS, MAIL, URL, atoms_of, key_of, shape_of, tokens_of
+from agentguard.intent._forms import (
+    ACCOUNT,
+    ENDPOINTS,
+    ID,
+    MAIL,
+    PATH,
+    URL,
+    atoms_of,
+    is_moment,
+    key_of,
+    measure_of,
+    shape_of,
+    tokens_of,
+)
 from agentguard.intent._memory import MAX_ASKS, MAX_STRIKES, Memory
 from agentguard.intent._notes import note_on
 from agentguard.intent._origin import GOOD, Found, Judge
@@ -36,6 +49,8 @@ if TYPE_CHECKING:
 TARGET, AMOUNT, SECRET = "target", "amount", "secret"
 K = OriginKind
 _RISKY = 3
+# Longer is no name of a thing.
+_NAME, _NAME_WORDS = 60, 4
 # Kinds that say how or when, and nothing about to whom.
 _NEUTRAL = frozenset(("date", "amount", "secret"))
 _DOUBTS = frozenset((K.AMBIGUOUS, K.SEEN, K.CITED, K.UNKNOWN, K.TEXT))
@@ -86,7 +101,7 @@ class IntentSession:
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
         reaches_out = False
-        for each in values:
+        for each in self._settled(values, is_write=shape.is_write):
             role = _role_of(each, is_write=shape.is_write)
             if role is None:
                 continue
@@ -97,6 +112,8 @@ class IntentSession:
                 told.append(_explained(each.pointer, role, found))
                 if found.kind.rank > worst[role].rank:
                     worst[role] = found.kind
+        if asked is Asked.OTHER and K.NONE.rank < worst[TARGET].rank <= K.SELECTED.rank:
+            asked = self._asked(shape, is_named=True)
         if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
             asked = Asked.THIS
         carries = any(_carries(each, self.words) for each in values)
@@ -110,6 +127,40 @@ class IntentSession:
             tuple(told),
             carries,
         )
+
+    def _settled(self, values: list[Value], *, is_write: bool) -> list[Value]:
+        """Return the values with a role for each of which no word tells what it is: by what it looks like.
+
+        A short name that was never read can be a title or a person. If nothing else is a target, it counts as one.
+        """
+        if all(each.is_sure for each in values) or not is_write:
+            return values
+        settled = [each if each.is_sure else self._by_value(each) for each in values]
+        if any(_role_of(each, is_write=True) == TARGET for each in settled):
+            return settled
+        first = next(
+            (at for at, each in enumerate(values) if not each.is_sure and _is_short(each.value)), None
+        )
+        if first is not None:
+            settled[first] = values[first]
+        return settled
+
+    def _by_value(self, value: Value) -> Value:
+        if value.kind in _NEUTRAL or value.role is None or value.role is Role.CONTROL:
+            return value
+        key = key_of(value.value)
+        shape = shape_of(key)
+        if measure_of(value.value) is not None and is_moment(value.value):
+            return value._replace(role=Role.PAYLOAD, kind="date")
+        known = key in self.memory.values or self.words.says(key) is not None
+        if (
+            shape in ENDPOINTS
+            or (known and _is_short(value.value))
+            or (shape in (ID, PATH) and _is_short(value.value))
+        ):
+            kind = "recipient" if shape in (MAIL, ACCOUNT) else "url" if shape == URL else value.kind
+            return value._replace(role=Role.TARGET, kind=kind)
+        return value._replace(role=Role.PAYLOAD, kind="text")
 
     def _judge_for(self, shape: Shape, *, is_external: bool, is_asked: bool = True) -> Judge:
         risky = shape.action.risk.weight >= _RISKY
@@ -137,8 +188,8 @@ class IntentSession:
             return Found(K.REFUSED)
         return found
 
-    def _asked(self, shape: Shape) -> Asked:
-        return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over)
+    def _asked(self, shape: Shape, *, is_named: bool = False) -> Asked:
+        return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over, is_named=is_named)
 
     def decided(self, name: str, params: dict[str, Any], origins: CallOrigins, effect: Effect) -> None:
         """Remember what was decided: what was refused once is not asked about again."""
@@ -226,6 +277,12 @@ class IntentSession:
                 words |= found.words
         call.is_guided, call.is_plain, call.is_own = guided and selecting, not selecting, own and guided
         call.words = words if guided else frozenset()
+
+
+def _is_short(value: Any) -> bool:
+    return type(value) is int or (
+        type(value) is str and 0 < len(value) <= _NAME and value.count(" ") < _NAME_WORDS
+    )
 
 
 def _role_of(value: Value, *, is_write: bool) -> str | None:

@@ -12,11 +12,13 @@ import msgspec
 
 from agentguard.core import Asked
 from agentguard.intent._vocabulary import (
+    ASKED_DEEDS,
     BEFORE_A_VERB,
     COMPUTING,
     DEEDS,
     ENDS,
     GENERIC,
+    JOINTS,
     KINDS,
     MAILING,
     MANY,
@@ -79,43 +81,55 @@ def read_wish(prompt: str) -> Wish:
                 continue
             verbs.add(word)
             (loose if word in GENERIC else kinds).update(found)
-    for deed in DEEDS.keys() & every:
-        loose.update(KINDS[DEEDS[deed]])
     for match in _PASSIVE.finditer(text):
         verb = _base(match[1])
         if verb in KINDS:
             verbs.add(verb)
             (loose if verb in GENERIC else kinds).update(KINDS[verb])
+    if not verbs:
+        # "I would like a refund" has no verb of a change.
+        for deed in ASKED_DEEDS & every:
+            loose.update(KINDS[DEEDS[deed]])
+            verbs.add(DEEDS[deed])
     return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every))
 
 
 def read_craft(name: str, description: str) -> Craft:
     """Return what a tool does, by its name or else by the beginning of its description."""
     own, said = _tool_words(name), _tool_words(description.partition(".")[0])[:_WORDS_READ]
-    verb = _verb(own) or _verb(said)
+    # A description begins with its verb: "Moves an event and tells its participants".
+    first = said[0] if said else ""
+    begun = next((each for each in (first, *_bases(first)) if each in KINDS), "")
+    verb = _verb(own) or begun or _verb(said)
+    named, head = own if _verb(own) else [], _head(said)
     kinds, generic = KINDS.get(verb, frozenset()), verb in GENERIC or not verb
     if generic:
         # To place an order is to order.
-        deeds = [DEEDS[word] for word in map(singular, own or said) if word in DEEDS and word != verb]
+        deeds = [DEEDS[word] for word in map(singular, named or head) if word in DEEDS and word != verb]
         for deed in deeds[:1]:
             kinds, generic = kinds | KINDS[deed], False
     objects = frozenset(
         word
-        for word in map(singular, (*own, *said))
+        for word in map(singular, (*named, *head))
         if len(word) > 2 and word not in STOP and word != verb  # noqa: PLR2004 - of, to
     )
     return Craft(kinds, generic, verb, objects)
 
 
-def is_asked(craft: Craft, wish: Wish, *, hands_over: bool) -> Asked:
-    """Tell whether a wish asks for what a tool does."""
+def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = False) -> Asked:
+    """Tell whether a wish asks for what a tool does; `is_named`: the user's words name what it is done to."""
     has_object = not craft.objects.isdisjoint(wish.words)
-    if craft.verb and (craft.verb in wish.verbs or (craft.verb in wish.words and not craft.is_generic)):
+    if craft.verb and (
+        craft.verb in wish.verbs
+        or (craft.verb in wish.words and craft.verb not in NOUNS and not craft.is_generic)
+    ):
         is_this = has_object or not craft.is_generic
     elif not craft.kinds.isdisjoint(wish.kinds):
         is_this = has_object or not craft.is_generic
     else:
         is_this = has_object and not craft.kinds.isdisjoint(wish.loose)
+    # The user names the object by naming the very thing: "add Lena to the budget review".
+    is_this = is_this or (is_named and not craft.kinds.isdisjoint(wish.kinds | wish.loose))
     if is_this:
         return Asked.THIS
     return Asked.NOTHING if wish.is_empty and not hands_over else Asked.OTHER
@@ -126,6 +140,17 @@ def singular(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):  # noqa: PLR2004 - ties is none
         return f"{word[:-3]}y"
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word  # noqa: PLR2004 - gas is none
+
+
+def _head(words: list[str]) -> list[str]:
+    """Return the verb of a description and its object: "Set the limit", of "of a card in EUR"."""
+    end = next((at for at, word in enumerate(words) if at and word in JOINTS), len(words))
+    return words[:end]
+
+
+def _bases(word: str) -> list[str]:
+    """Return what a verb in the third person may be the form of."""
+    return [singular(word), word[:-2]] if word.endswith("s") else []
 
 
 def _tool_words(text: str) -> list[str]:

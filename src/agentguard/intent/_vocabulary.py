@@ -18,7 +18,8 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `stop`, `plain`: words that pick nothing out; `slots`: words by the shape of what they speak of; `mailing`: what makes
     an address one of mail; `many`: what speaks of more than one; `low`, `high`: ends of a scale; `computing`: what asks
     for arithmetic; `numbers`: one, two …; `deeds`: nouns
-    and the verbs that they stand for; `replies`: what asks to turn to whoever wrote; `persons`: what stands before a
+    and the verbs that they stand for, `asked_deeds` those of them that alone make a wish; `joints`: what
+    ends the object of a verb; `replies`: what asks to turn to whoever wrote; `persons`: what stands before a
     name; `owners`, `identities`: names of fields that say whose a record is, and who somebody is.
     """
 
@@ -37,6 +38,8 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     computing: str
     numbers: str
     deeds: str
+    asked_deeds: str
+    joints: str
     replies: str
     persons: str
     owners: str
@@ -67,6 +70,8 @@ MAILING = words(ENGLISH.mailing)
 OWNERS = words(ENGLISH.owners)
 IDENTITIES = words(ENGLISH.identities)
 DEEDS = dict(each.split(":") for each in ENGLISH.deeds.split())
+ASKED_DEEDS = words(ENGLISH.asked_deeds)
+JOINTS = words(ENGLISH.joints)
 NUMBERS = {word: str(number) for number, word in enumerate(ENGLISH.numbers.split(), start=1)}
 ENDS = {-1: words(ENGLISH.low), 1: words(ENGLISH.high)}
 

@@ -119,8 +119,10 @@ class Sessions:
             if len(imported) > MAX_TOOLS:
                 raise RequestError(f"a session has at most {MAX_TOOLS} tools", code="session_invalid")
             registry = ActionRegistry.build(each.action for each in imported)
+            unsure = {each.action.name: each.unsure for each in imported}
+            shapes = {action.name: Shape(action, unsure[action.name]) for action in registry}
             names = {each.tool: each.action.name for each in imported}
-            found = Toolbox(registry, {action.name: Shape(action) for action in registry}, names)
+            found = Toolbox(registry, shapes, names)
             if digest:
                 _keep(self._tools, digest, found)
         return found

@@ -43,7 +43,7 @@ def check_arguments(action: Action) -> None:
                 "kind",
                 hint=f"did you mean `{near}`",
             )
-        if not _leads_somewhere(action.params, pointer):
+        if not reaches(action.params, pointer):
             raise Fault("is no parameter", "arguments", pointer, hint="see `params`")
 
 
@@ -57,7 +57,12 @@ def pointer_of(*steps: str) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
-def _leads_somewhere(schema: dict[str, Any], pointer: str) -> bool:
+def reaches(schema: dict[str, Any], pointer: str) -> bool:
+    """Return whether a pointer leads to something that a value of `schema` can hold.
+
+    Raises:
+        Fault: the schema's references multiply beyond measure.
+    """
     visits = 0
     here: list[Any] = [schema]
     for step in steps_of(pointer):

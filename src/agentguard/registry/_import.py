@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentguard.core import Access, Action, RegistryError, Role
+from agentguard.core import Access, Action, Location, RegistryError, Role
+from agentguard.documents import parse_foreign
 from agentguard.registry._actions import ActionRegistry
 from agentguard.registry._tool import ImportedAction, Tool
 from agentguard.registry._tool_action import read_access, read_flow, read_label, read_risk
@@ -19,7 +20,7 @@ from agentguard.registry._tool_formats import (
 )
 from agentguard.registry._tool_names import TOOL_TAG, action_names, shown
 from agentguard.registry._tool_openapi import read_openapi
-from agentguard.registry._tool_python import read_functions
+from agentguard.registry._tool_python import read_functions, read_source
 from agentguard.registry._tool_schema import import_schema
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _READERS: dict[str, Callable[[Any], list[Tool]]] = {
 def import_tools(
     document: Any,
     *,
-    format: str = "auto",
+    format: str = "auto",  # noqa: A002 - its name everywhere
     versions: Mapping[str, int] | None = None,
 ) -> tuple[ImportedAction, ...]:
     """Return the tools of `document` as actions, with what was inferred of each and why.
@@ -57,21 +58,38 @@ def import_tools(
     Raises:
         RegistryError: the format is not known, or a tool has no name or stands twice.
     """
-    return import_read(_read(document, format), versions=versions)
+    return _import_all(_read(document, format), versions)
 
 
-def import_read(
-    tools: Sequence[Tool], *, versions: Mapping[str, int] | None = None
+def import_text(
+    text: str,
+    *,
+    file: str,
+    format: str = "auto",  # noqa: A002 - its name everywhere
+    versions: Mapping[str, int] | None = None,
 ) -> tuple[ImportedAction, ...]:
-    """Return tools that were read as actions.
+    """Return the tools in the text of a file as actions; `file` names it in errors.
+
+    JSON and YAML are read as `import_tools` does; a file `*.py`, or the format `python`, is Python source,
+    whose public functions are read without running it.
 
     Raises:
-        RegistryError: a tool stands twice.
+        DocumentError: the text is neither JSON nor YAML.
+        RegistryError: as `import_tools`.
     """
+    try:
+        if format == "python" or (format == "auto" and file.endswith(".py")):
+            return _import_all(read_source(text, file=file), versions)
+        return import_tools(parse_foreign(text, file=file), format=format, versions=versions)
+    except RegistryError as error:
+        place = error.location or Location(file)
+        raise RegistryError(error.message, location=place, hint=error.hint) from None
+
+
+def _import_all(tools: Sequence[Tool], versions: Mapping[str, int] | None) -> tuple[ImportedAction, ...]:
     names = action_names([tool.name for tool in tools])
-    return tuple(
-        _import(tool, name, (versions or {}).get(name, 1)) for tool, name in zip(tools, names, strict=True)
-    )
+    pairs = zip(tools, names, strict=True)
+    return tuple(_import(tool, name, (versions or {}).get(name, 1)) for tool, name in pairs)
 
 
 def _read(document: Any, kind: str) -> list[Tool]:

@@ -10,8 +10,10 @@ from agentguard.core import Action
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """One tool, whatever format it came in. `schema` is the JSON Schema of its parameters, as it was written, and `root` the
-    document that references in it lead into, if that is not the schema.
+    """One tool, whatever format it came in.
+
+    `schema` is the JSON Schema of its parameters, as it was written, and `root` the document that references in
+    it lead into, if that is not the schema.
 
     `method` is the HTTP method where there is one. `destructive`, `open_world` and `changes` are hints of
     whoever wrote the tool: they can only make the action stricter. `vouched` says whether its descriptions

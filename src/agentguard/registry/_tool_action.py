@@ -10,7 +10,7 @@ import msgspec
 from agentguard.core import Access, Flow, Integrity, Label, Risk, Role, Sensitivity, Sink
 from agentguard.registry import _tool_verbs as verbs
 from agentguard.registry._tool_nouns import NOUNS, SQL
-from agentguard.registry._tool_words import parted, sentences, singular, words
+from agentguard.registry._tool_words import listed, parted, sentences, singular, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 _VERBS = frozenset(verbs.READ | set(verbs.WRITE))
 _KNOWN = _VERBS | set(NOUNS)
 _JOINTS = frozenset(("and", "or", "then", "also"))
+_PHRASES = frozenset(
+    (("check", "in"), ("check", "out"), ("sign", "up"), ("sign", "in"), ("log", "in"), ("log", "out"),
+     ("opt", "in"), ("opt", "out"), ("get", "rid"), ("find", "replace"))
+)  # fmt: skip
+_BEHIND = frozenset(("search", "get", "find", "fetch", "lookup"))
+# What is given back, and not sent back: `Returns the list of orders`, not `Returns an order`.
+_GIVEN_BACK = listed(
+    """
+    list all detail details information info content contents result status current value data text id
+    number name record whether every first latest available balance total dictionary json object array
+    metadata history profile summary
+    """
+)
+# At the head of a description: to review is to look, or to write a review.
+_DOUBTFUL = frozenset(("review", "quote", "audit"))
 _READ_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 # What stands before the verb of a sentence and says nothing.
-_FILLERS = frozenset(
-    [
-        "use",
-        "this",
-        "tool",
-        "to",
-        "function",
-        "action",
-        "will",
-        "can",
-        "the",
-        "a",
-        "an",
-        "and",
-        "then",
-        "also",
-        "it",
-        "that",
-        "lets",
-        "you",
-    ]
+_FILLERS = listed(
+    """
+    use this tool to function action will can the a an and then also it that lets you
+    """
 )
-_NOT_VERBS_BEHIND = frozenset(
-    ["a", "an", "the", "of", "for", "by", "in", "on", "at", "from", "with", "its", "your", "new"]
+_NOT_VERBS_BEHIND = listed(
+    """
+    a an the of for by in on at from with its your new
+    """
 )
 
 
@@ -75,7 +75,7 @@ def read_access(tool: Tool) -> Reading:
         return reading
     if tool.changes or tool.destructive:
         return Reading(Access.WRITE, reading.verb, "it is declared not to be read-only")
-    said = _by_description(tool.description)
+    said = _by_description(tool.description, sure=not reading.unsure)
     if said is not None and said.access is Access.WRITE:
         return said
     if reading.unsure and said is not None and tool.vouched:
@@ -108,16 +108,19 @@ def _by_method(method: str, found: tuple[str, bool] | None) -> Reading:
 
 def _verb_of(name: tuple[str, ...]) -> tuple[str, bool] | None:
     """Return the verb of a name and whether it changes something; None where no word is a verb."""
+    if name[:2] in _PHRASES:
+        return " ".join(name[:2]), True
     joined = _joined(name)
-    if joined is not None:
-        return joined, True
-    if not name:
-        return None
+    if joined is not None or not name:
+        return (joined, True) if joined is not None else None
     head = name[0]
+    if len(name) > 1 and name[-1] in _BEHIND and name[-1] != head:
+        # `email_search`; but `order_list` may order a list.
+        return _strict(name[:-1]) or (name[-1], False)
     plain_writes = [word for word in name if word in verbs.WRITE and word not in verbs.AMBIGUOUS]
     plain_reads = [word for word in name if word in verbs.READ and word not in verbs.AMBIGUOUS]
     if head in verbs.READ and (head not in verbs.WRITE or len(name) > 1):
-        # `get-sent-mail` reads, `check-out-book` does not; `all-users-delete` has its verb behind.
+        # `get-sent-mail` reads; `all-users-delete` has its verb behind.
         if head in verbs.AMBIGUOUS and plain_writes:
             return plain_writes[0], True
         return head, False
@@ -125,13 +128,18 @@ def _verb_of(name: tuple[str, ...]) -> tuple[str, bool] | None:
         return head, True
     if plain_writes:
         return plain_writes[0], True
-    if plain_reads:
-        return plain_reads[-1], False
-    last = name[-1]
-    if last in verbs.WRITE:
-        return last, True
-    if last in verbs.READ:
-        return last, False
+    return (plain_reads[-1], False) if plain_reads else _verb_behind(name)
+
+
+def _strict(name: tuple[str, ...]) -> tuple[str, bool] | None:
+    """Return the first word that is a changing verb and no noun."""
+    return next(((word, True) for word in name if word in verbs.WRITE and word not in verbs.AMBIGUOUS), None)
+
+
+def _verb_behind(name: tuple[str, ...]) -> tuple[str, bool] | None:
+    """Return the verb of a name whose words are nouns as often: the last one, else any that changes something."""
+    if name[-1] in verbs.WRITE or name[-1] in verbs.READ:
+        return name[-1], name[-1] in verbs.WRITE
     return next(((word, True) for word in name if word in verbs.WRITE), None)
 
 
@@ -143,22 +151,29 @@ def _joined(name: tuple[str, ...]) -> str | None:
     return None
 
 
-def _by_description(text: str) -> Reading | None:
-    """Return what the leading verbs of the description say; one that changes something goes before all."""
+def _by_description(text: str, *, sure: bool) -> Reading | None:
+    """Return what the leading verbs of the description say; one that changes something goes before all.
+
+    Where the name is `sure`, a word that is as often a noun (`Record of an employee`) says nothing against it.
+    """
     found: Reading | None = None
     for index, sentence in enumerate(sentences(text)):
         for verb in _leading_verbs(sentence, first=index == 0):
+            if sure and verb in verbs.AMBIGUOUS:
+                continue
             if verb in verbs.WRITE and verb not in verbs.READ:
                 return Reading(Access.WRITE, verb, f"`{verb}` in its description")
-            if found is None and verb in verbs.READ and index == 0:
+            if found is None and verb in verbs.READ and index == 0 and verb not in _DOUBTFUL:
                 found = Reading(Access.READ, verb, f"`{verb}` in its description")
     return found
 
 
 def _leading_verbs(sentence: tuple[str, ...], *, first: bool) -> list[str]:
     found = []
-    body = [word for word in sentence[:4] if word not in _FILLERS] if first else list(sentence[:1])
-    if body:
+    body = [word for word in sentence[:8] if word not in _FILLERS] if first else list(sentence[:1])
+    if body[:1] == ["return"]:
+        found.append("get" if _GIVEN_BACK & set(sentence[1:6]) else "return")
+    elif body and tuple(sentence[:2]) not in _PHRASES:
         found.append(_stem(body[0]))
     for joint, word, behind in zip(sentence, sentence[1:], (*sentence[2:], ""), strict=False):
         verb = _stem(word)
@@ -191,7 +206,9 @@ def read_risk(
     if "command" in kinds:
         return Risk.CRITICAL, "it runs what an argument says"
     risk, because = verbs.WRITE.get(reading.verb, Risk.HIGH), f"`{reading.verb}`"
-    if reading.unsure or reading.verb not in verbs.WRITE:
+    if name_words(tool.name)[:2] in _PHRASES:
+        risk = Risk.MEDIUM
+    elif reading.unsure or reading.verb not in verbs.WRITE:
         risk, because = Risk.HIGH, "nothing says what it does"
     if reading.verb in verbs.AMBIGUOUS and risk is Risk.CRITICAL and "account" not in kinds:
         risk = Risk.HIGH

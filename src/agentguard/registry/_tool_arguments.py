@@ -11,7 +11,8 @@ from agentguard.registry import _tool_nouns as nouns
 from agentguard.registry import _tool_verbs as verbs
 from agentguard.registry._arguments import EACH, pointer_of
 from agentguard.registry._tool_action import name_words
-from agentguard.registry._tool_words import parted, sentences, words
+from agentguard.registry._tool_argument_words import role_of_name
+from agentguard.registry._tool_words import listed, sentences, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 MAX_ARGUMENTS = 400
 
 _T, _P, _C = Role.TARGET, Role.PAYLOAD, Role.CONTROL
-_FIRST = frozenset(nouns.NOUNS) | nouns.WEAK
 _FORMATS = {
     "email": Argument(_T, "recipient"),
     "idn-email": Argument(_T, "recipient"),
@@ -39,24 +39,15 @@ _FORMATS = {
     "time": Argument(_P, "date"),
     "duration": Argument(_C),
 }
-_ARTICLES = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "your",
-        "its",
-        "new",
-        "optional",
-        "required",
-        "full",
-        "exact",
-        "unique",
-        "valid",
-        "one",
-        "target",
-    ]
+_ON_THINGS = listed(
+    """
+    update edit change modify rename move share close open publish archive restore cancel approve reject
+    """
+)
+_ARTICLES = listed(
+    """
+    a an the this your its new optional required full exact unique valid one target
+    """
 )
 _LONG_TEXT = 512
 
@@ -133,11 +124,11 @@ def find_arguments(tool: Tool, schema: dict[str, Any], reading: Reading) -> dict
 
 def _promoted(found: dict[str, Found], reading: Reading) -> dict[str, Found]:
     """Return what names the thing that is acted on, where nothing else does: `delete-page(title)`."""
-    if reading.verb in verbs.MAKING or reading.verb in verbs.SENDING:
+    if reading.verb not in verbs.DESTRUCTIVE | _ON_THINGS:
         return {}
     for pointer, each in found.items():
         name = words(pointer)
-        if name and name[-1] in nouns.TITLES and each.argument.role is _P:
+        if len(name) == 1 and name[0] in nouns.TITLES and each.argument.role is _P:
             argument = Argument(_T, "name")
             return {
                 pointer: msgspec.structs.replace(each, argument=argument, because="nothing else says on what")
@@ -169,9 +160,17 @@ def _find(leaf: Leaf, tool: Tool, reading: Reading) -> Found:
             chosen = described
     if chosen is None:
         chosen = _by_shape(leaf, reading, types)
-    if "enum" in schema and chosen.argument.role is not _T:
+    if types == {"object"} and chosen.argument.role is _C and reading.access is Access.WRITE:
+        chosen = Found(Argument(_P), "an object that is stored")
+    if "enum" in schema and (chosen.argument.role is not _T or _chooses(leaf, reading)):
         chosen = Found(Argument(_C), "one of a few values")
     return msgspec.structs.replace(chosen, facts=_facts(leaf, tool, reading, chosen, types))
+
+
+def _chooses(leaf: Leaf, reading: Reading) -> bool:
+    """Return whether one of a few values says how, and not on what: an order to sort in, a role to give."""
+    name = words(leaf.names[0])
+    return reading.access is Access.READ or bool({"role", "permission", "state"} & set(name[-1:]))
 
 
 def _types(schema: dict[str, Any]) -> set[str]:
@@ -194,127 +193,12 @@ def _seen(argument: Argument, reading: Reading) -> Argument:
 
 def _by_names(leaf: Leaf, tool: Tool, reading: Reading, types: set[str]) -> Found | None:
     for depth, name in enumerate(leaf.names):
-        parts = tuple(part for word in words(name) for part in _part(word))
-        hit = _of_words(parts, tool, reading, types)
+        hit = role_of_name(name, tool, reading, types)
         if hit is not None:
             argument, word = hit
             place = "its name" if depth == 0 else f"the name of `{name}` above it"
             return Found(_seen(argument, reading), f"`{word}` in {place}")
     return None
-
-
-def _part(word: str) -> tuple[str, ...]:
-    return (word,) if word in nouns.NOUNS or word in nouns.WEAK else parted(word, _FIRST, _FIRST)
-
-
-def _of_words(
-    parts: tuple[str, ...], tool: Tool, reading: Reading, types: set[str]
-) -> tuple[Argument, str] | None:
-    """Return what the words of a name say, and the word that says it; the last one that says anything counts."""
-    if not parts:
-        return None
-    for at in range(len(parts) - 1, 0, -1):
-        pair = f"{parts[at - 1]}_{parts[at]}"
-        if pair in nouns.PAIRS:
-            return nouns.PAIRS[pair], f"{parts[at - 1]} {parts[at]}"
-        if parts[at] in nouns.NOUNS and parts[at] not in nouns.WEAK:
-            break
-    if len(parts) > 1 and parts[0] in nouns.BOUNDS:
-        number = Argument(_P, "amount") if reading.access is Access.WRITE else Argument(_C)
-        return number, parts[0]
-    if len(parts) > 1 and parts[0] in nouns.FLAGS:
-        return Argument(_C), parts[0]
-    if parts[-1] == "by" or (
-        parts[0] in ("sort", "order") and len(parts) > 1 and parts[1] in ("by", "direction")
-    ):
-        return Argument(_C), parts[-1]
-    for at in range(len(parts) - 1, -1, -1):
-        hit = _of_word(parts[at], parts[at - 1] if at else "", tool, reading, types)
-        if hit is not None:
-            return hit, parts[at]
-    return None
-
-
-def _of_word(word: str, before: str, tool: Tool, reading: Reading, types: set[str]) -> Argument | None:
-    named = name_words(tool.name)
-    makes = reading.verb in verbs.MAKING
-    if word == "name":
-        return _a_name(before, makes=makes)
-    if word == "number":
-        if before in nouns.NUMBERED:
-            return Argument(_T, nouns.NUMBERED[before])
-        return (
-            Argument(_T, "id")
-            if before and nouns.NOUNS.get(before, Argument(_C)).role is _T
-            else Argument(_C)
-        )
-    if word == "key":
-        return Argument(_T, "id")
-    if word == "code":
-        return _a_code(before, reading, named)
-    if word == "address":
-        return Argument(_T, "host") if before in ("ip", "mac", "server") else Argument(_T, "recipient")
-    if word == "token":
-        return Argument(_P, "secret") if before != "page" else Argument(_C)
-    if word in ("from", "to") and types & {"number", "integer"}:
-        return Argument(_C)
-    if word in nouns.TRAVEL:
-        return _a_way(word, named, reading)
-    if word in nouns.PLACES and word != "room":
-        return (
-            Argument(_P, "text")
-            if makes or reading.verb in ("update", "edit", "reschedule")
-            else Argument(_T, "name")
-        )
-    if word in nouns.PROGRAM and not {reading.verb, *named} & {"run", "exec", "execute", "eval", *verbs.CODE}:
-        return Argument(_P, "text")
-    if word in ("query", "statement", "expression") and {*named, before} & {"sql", "database", "db", "table"}:
-        return Argument(_T, "command")
-    if word in nouns.TITLES:
-        return Argument(_P, "name" if word != "subject" else "text")
-    if word == "value" and types & {"number", "integer"}:
-        return Argument(_P, "amount")
-    return nouns.NOUNS.get(word)
-
-
-def _a_name(before: str, *, makes: bool) -> Argument:
-    owner = nouns.NOUNS.get(before)
-    if owner is not None and owner.kind in ("path", "recipient", "account", "host"):
-        return Argument(_T, owner.kind)
-    if before in ("first", "last", "full", "given", "family", "display", "middle"):
-        return Argument(_P, "name")
-    if not makes:
-        return Argument(_T, "name")
-    # What is made gets a name; what is made *in* something names that.
-    return Argument(_P, "name") if not before else Argument(_T, "name")
-
-
-def _a_code(before: str, reading: Reading, named: tuple[str, ...]) -> Argument:
-    if before in ("zip", "postal", "country", "currency", "language", "area", "dial", "status", "iata"):
-        return (
-            Argument(_C)
-            if reading.access is Access.READ or before in ("currency", "language")
-            else Argument(_P, "text")
-        )
-    if before in ("promo", "coupon", "discount", "voucher", "gift", "reason", "error", "referral"):
-        return Argument(_P, "text")
-    if before in ("security", "verification", "confirm", "auth", "pin", "access", "otp", "mfa"):
-        return Argument(_P, "secret")
-    if {reading.verb, *named} & {"run", "exec", "execute", "eval", *verbs.CODE}:
-        return Argument(_T, "command")
-    return Argument(_T, "id") if before else Argument(_P, "text")
-
-
-def _a_way(word: str, named: tuple[str, ...], reading: Reading) -> Argument:
-    if {"file", "folder", "directory", "path", "object", "copy", "move", "rename", "download"} & {*named}:
-        return Argument(_T, "path")
-    if {reading.verb, *named} & (verbs.MONEY | {"pay", "transfer", "wire"}):
-        return Argument(_T, "account")
-    if {"mail", "email", "message", "sm", "sms", "text", "invite", "call"} & {reading.verb, *named}:
-        return Argument(_T, "recipient")
-    if word == "to" and reading.verb in verbs.SENDING - {"book", "reserve", "order", "buy", "purchase"}:
-        return Argument(_T, "recipient")
-    return Argument(_T, "name")
 
 
 def _by_description(leaf: Leaf, reading: Reading, types: set[str]) -> Found | None:
@@ -377,6 +261,8 @@ def _by_shape(leaf: Leaf, reading: Reading, types: set[str]) -> Found:
         bounded = "default" in schema or ("minimum" in schema and "maximum" in schema) or not leaf.required
         if bounded or reading.access is Access.READ:
             return Found(Argument(_C), "a number with bounds or a default")
+        if types == {"integer"}:
+            return Found(Argument(_T), "a whole number that must be given may be an id", unsure=True)
         return Found(Argument(_P, "amount"), "a number that must be given", unsure=True)
     length = _inner(schema).get("maxLength")
     if isinstance(length, int) and length >= _LONG_TEXT:

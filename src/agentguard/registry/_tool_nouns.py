@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentguard.core import Argument, Role
+from agentguard.registry._tool_words import listed
 
 
 def _entries(role: Role, kinds: dict[str, str]) -> dict[str, Argument]:
@@ -15,14 +16,14 @@ NOUNS: dict[str, Argument] = {
         Role.TARGET,
         {
             "recipient": """to recipient receiver cc bcc email mail mailto addressee phone mobile telephone msisdn
-                attendee participant invitee guest member contact assignee reviewer user username people
+                attendee participant invitee guest passenger traveler traveller member contact assignee reviewer user username people
                 person group channel audience subscriber follower friend team owner collaborator chatroom chat
                 conversation whom buddy colleague employee approver supervisor delegate caller callee candidate
                 destinatary counterparty""",
             "account": """account acct iban bic swift wallet card beneficiary payee payer creditor debtor routing bank
                 acc""",
             "url": "url uri link href endpoint webhook callback website webpage feed site redirect",
-            "host": "host hostname server ip ipv4 ipv6 domain fqdn node machine subnet cidr",
+            "host": "port host hostname server ip ipv4 ipv6 domain fqdn node machine subnet cidr",
             "path": """path file filename filepath dir directory folder dest destination src cwd workdir attachment
                 pathname mount archive workspace_path""",
             "id": """id uuid guid uid pid sku isbn slug handle sha commit ticket issue pr ref reference identifier
@@ -30,14 +31,14 @@ NOUNS: dict[str, Argument] = {
             "name": """repo repository branch project bucket table database db schema namespace deployment service product
                 item hotel restaurant flight event calendar task board playlist album device room environment
                 organization organisation org workspace company customer client patient doctor job pipeline cluster
-                queue topic index collection container image instance volume pod release symbol ticker
+                queue index collection container image instance volume pod release symbol ticker
                 coin airline airport station train bus car vehicle driver courier store shop vendor supplier
                 merchant course student lesson class_name subscription order booking reservation appointment invoice
                 payment transaction bill contract document doc page_name spreadsheet sheet worksheet form survey
-                meeting campaign lead deal opportunity article post tweet thread song track artist movie
+                meeting campaign lead deal opportunity article post thread song track artist movie
                 thermostat light lamp camera sensor scene lock door appliance secret_name key_name config_name
                 zone record_name policy rule role permission category_name entity object resource target subject_id
-                asset stock security fund origin departure arrival pickup dropoff dose medication drug
+                asset stock security fund metric program loyalty origin departure arrival pickup dropoff dose medication drug
                 prescription function method module package library plugin app application ward bed
                 incident alert monitor dashboard metric_name runbook tenant partition keyspace stack parcel
                 package_name shipment warehouse shelf bin cart""",
@@ -55,7 +56,7 @@ NOUNS: dict[str, Argument] = {
                 allergy complaint narration purpose readme changelog excerpt cell value data payload input
                 json xml csv patch diff formula template document_text metadata property attribute field_value
                 label_text blob nickname alias bullet rationale resolution interest address_line
-                answer_text changes change row update updates""",
+                topic position emoji reaction pattern seat header sticker street answer_text changes change row update updates""",
             "amount": """amount price quantity qty total cost fee rate budget balance share unit_count money sum payment_amount
                 discount tip percent percentage salary bid stake credit dollar euro usd eur cent volume_amount dosage
                 stock_level count_of fare deposit limit_price stop_price points weight rating score replica""",
@@ -76,9 +77,9 @@ NOUNS: dict[str, Argument] = {
                 preset quality precision tolerance retry retries interval delay scale speed brightness
                 maximum minimum number num range window skip take per after before position ordering
                 include_deleted expand fuzzy case exact flavor charset tone severity category genre cuisine
-                party passenger adult child stop class cabin seat reminder notify volume_level rating_min
-                column metric aggregation granularity bin_size period resolution_px ttl backoff page_size
-                method header http verb""",
+                party adult child stop class cabin reminder notify industry specialty stage step region volume_level rating_min
+                column aggregation granularity bin_size period resolution_px ttl backoff page_size
+                method http verb""",
         },
     ),
 }  # fmt: skip
@@ -120,7 +121,7 @@ PAIRS: dict[str, Argument] = {
         Role.CONTROL,
         {
             "": """order_by sort_by group_by sort_order page_token next_token page_size per_page page_number max_token
-                time_zone dry_run content_type mime_type user_agent idempotency_key request_id correlation_id trace_id
+                time_zone dry_run content_type mime_type user_agent idempotency_key correlation_id trace_id
                 client_token top_k top_p country_code language_code currency_code num_results continuation_token
                 room_type device_type response_format file_type file_format output_format event_type
                 account_type card_type time_range date_range order_type time_in in_force trip_type travel_class
@@ -130,26 +131,10 @@ PAIRS: dict[str, Argument] = {
 }  # fmt: skip
 
 # Words that say little alone: the word before them tells what they are.
-WEAK = frozenset(
-    [
-        "name",
-        "number",
-        "code",
-        "key",
-        "address",
-        "line",
-        "list",
-        "string",
-        "value",
-        "data",
-        "text",
-        "type",
-        "info",
-        "item",
-        "object",
-        "new",
-        "set",
-    ]
+WEAK = listed(
+    """
+    name number code key address line list string value data text type info item object new set
+    """
 )
 NUMBERED = {
     "phone": "recipient",
@@ -159,53 +144,31 @@ NUMBERED = {
     "routing": "account",
 }
 # Before a noun: how many or how far, never which.
-BOUNDS = frozenset(
-    ["max", "min", "maximum", "minimum", "num", "number", "count", "total", "top", "per", "no", "n"]
+BOUNDS = listed(
+    """
+    max min maximum minimum num number count total top per no n
+    """
 )
-FLAGS = frozenset(
-    [
-        "is",
-        "has",
-        "include",
-        "exclude",
-        "with",
-        "should",
-        "enable",
-        "allow",
-        "show",
-        "hide",
-        "use",
-        "only",
-        "skip",
-        "require",
-        "want",
-        "needs",
-        "dry",
-        "can",
-    ]
+FLAGS = listed(
+    """
+    is has include exclude with should enable allow show hide use only skip require want needs dry can
+    """
 )
 TITLES = frozenset(["name", "title", "label", "subject", "heading", "displayname"])
 MAIL = frozenset(["email", "mail", "cc", "bcc", "mailto"])
 SHELL = frozenset(["command", "cmd", "shell", "bash", "terminal"])
 SQL = frozenset(["sql"])
 PROGRAM = frozenset(["code", "script", "program", "expression", "snippet"])
-PLACES = frozenset(
-    [
-        "location",
-        "city",
-        "place",
-        "venue",
-        "address",
-        "country",
-        "region",
-        "state",
-        "town",
-        "area",
-        "district",
-        "room",
-    ]
+PLACES = listed(
+    """
+    location city place venue country town area district street zip postcode
+    """
 )
-TRAVEL = frozenset(["from", "to", "origin", "destination", "departure", "arrival", "pickup", "dropoff"])
+TRAVEL = listed(
+    """
+    from to origin destination departure arrival pickup dropoff
+    """
+)
 # Beginnings of descriptions that name a target whatever the argument is called.
 TARGET_PHRASES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("email", "address"), "recipient"),

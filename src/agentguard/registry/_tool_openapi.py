@@ -87,17 +87,21 @@ def _parameter(
         return
     schema = parameter.get("schema")
     if schema is None:
-        content = parameter.get("content")
-        schema = (
-            next(iter(content.values()), {}).get("schema", {})
-            if isinstance(content, dict) and content
-            else {}
-        )
+        schema = _schema_of(parameter.get("content"))
     if isinstance(schema, dict) and isinstance(parameter.get("description"), str):
         schema = {**schema, "description": parameter["description"]}
     properties[name] = schema
     if parameter.get("required") is True or place == "path":
         required.append(name)
+
+
+def _schema_of(content: Any) -> Any:
+    """Return the schema of the JSON variant of a `content`, or else of its first."""
+    if not isinstance(content, dict) or not content:
+        return {}
+    kind = next((key for key in content if "json" in str(key)), next(iter(content)))
+    media = content[kind]
+    return media.get("schema", {}) if isinstance(media, dict) else {}
 
 
 def _body(
@@ -107,10 +111,7 @@ def _body(
     body = _followed(document, each)
     if not isinstance(body, dict) or not isinstance(body.get("content"), dict) or not body["content"]:
         return
-    content = body["content"]
-    kind = next((key for key in content if "json" in str(key)), next(iter(content)))
-    media = content[kind]
-    schema = _followed(document, media.get("schema", {}) if isinstance(media, dict) else {})
+    schema = _followed(document, _schema_of(body["content"]))
     needed = body.get("required") is True
     below = schema.get("properties") if isinstance(schema, dict) else None
     if isinstance(below, dict) and below and not set(below) & set(properties):
@@ -120,9 +121,10 @@ def _body(
         return
     if isinstance(below, dict) and below:
         notes.append("the body has properties that are parameters too: it is the parameter `body`")
-    properties["body" if "body" not in properties else "request_body"] = schema
+    name = "body" if "body" not in properties else "request_body"
+    properties[name] = schema
     if needed:
-        required.append("body")
+        required.append(name)
 
 
 def _followed(document: dict[str, Any], value: Any) -> Any:

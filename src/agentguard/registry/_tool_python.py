@@ -7,7 +7,7 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-from agentguard.core import RegistryError
+from agentguard.core import Location, RegistryError
 from agentguard.registry._tool import Tool
 
 if TYPE_CHECKING:
@@ -43,16 +43,15 @@ def read_source(text: str, *, file: str) -> list[Tool]:
         module = ast.parse(text, filename=file)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
-        raise RegistryError(f"{file}{f':{line}' if line else ''}: is no Python") from None
+        raise RegistryError("is no Python", location=Location(file, line)) from None
     functions = [
         node
         for node in module.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
     ]
     if not functions:
-        raise RegistryError(
-            f"{file}: has no public function", hint="functions at the top of the file are read"
-        )
+        hint = "functions at the top of the file are read"
+        raise RegistryError("has no public function", location=Location(file), hint=hint)
     return [_of_node(node, f"{file}:{node.lineno}") for node in functions]
 
 
@@ -131,7 +130,7 @@ def _described(doc: str) -> dict[str, str]:
     """Return what a docstring says of each parameter, in the styles of Google, NumPy and Sphinx."""
     found: dict[str, str] = {}
     lines = doc.splitlines()[:500]
-    for line, behind in zip(lines, [*lines[1:], ""], strict=True):
+    for line, behind in zip(lines, [*lines[1:], ""], strict=False):
         match = _SPHINX.match(line) or _GOOGLE.match(line)
         if match is not None:
             found.setdefault(match[1], match[2].strip())

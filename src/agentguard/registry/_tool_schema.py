@@ -6,12 +6,15 @@ left out and said: the parameter then takes more values than its author meant.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
 from agentguard.registry._schema import ONE, PLAIN, check_schema, complete, follow
+from agentguard.registry._tool_names import shown
+from agentguard.registry._tool_words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,91 +25,33 @@ MAX_NODES = 4_000
 MAX_STEPS = 24
 MAX_TEXT = 500
 MAX_VALUES = 1_000
+MAX_BRANCHES = 100
+_VALUES = frozenset(("description", "required", "enum", "const", "default"))
 
-_KEPT_FORMATS = frozenset(
-    [
-        "date",
-        "date-time",
-        "time",
-        "duration",
-        "email",
-        "idn-email",
-        "hostname",
-        "idn-hostname",
-        "ipv4",
-        "ipv6",
-        "uri",
-        "uri-reference",
-        "iri",
-        "iri-reference",
-        "uuid",
-        "uri-template",
-        "json-pointer",
-        "relative-json-pointer",
-        "regex",
-    ]
+_KEPT_FORMATS = listed(
+    """
+    date date-time time duration email idn-email hostname idn-hostname ipv4 ipv6 uri uri-reference iri
+    iri-reference uuid uri-template json-pointer relative-json-pointer regex
+    """
 )
 # Formats of OpenAPI and others that say something to a reader and nothing to the validator.
-_SAID_FORMATS = frozenset(
-    [
-        "int32",
-        "int64",
-        "uint32",
-        "uint64",
-        "float",
-        "double",
-        "byte",
-        "binary",
-        "password",
-        "decimal",
-        "string",
-        "url",
-        "char",
-        "base64",
-    ]
+_SAID_FORMATS = listed(
+    """
+    int32 int64 uint32 uint64 float double byte binary password decimal string url char base64
+    """
 )
-_SILENT = frozenset(
-    [
-        "$schema",
-        "$id",
-        "id",
-        "$anchor",
-        "$comment",
-        "title",
-        "example",
-        "examples",
-        "xml",
-        "externalDocs",
-        "discriminator",
-        "nullable",
-        "strict",
-        "definitions",
-        "$defs",
-        "readOnly",
-        "writeOnly",
-        "deprecated",
-        "secret",
-        "facts",
-        "format",
-        "pattern",
-        "additionalItems",
-        "$vocabulary",
-        "$dynamicAnchor",
-        "components",
-    ]
+_SILENT = listed(
+    """
+    $schema $id id $anchor $comment title example examples xml externalDocs discriminator nullable
+    strict definitions $defs readOnly writeOnly deprecated secret facts format pattern additionalItems
+    $vocabulary $dynamicAnchor components
+    """
 )
 _MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
-_SIZES = frozenset(
-    [
-        "minLength",
-        "maxLength",
-        "minItems",
-        "maxItems",
-        "minProperties",
-        "maxProperties",
-        "minContains",
-        "maxContains",
-    ]
+_SIZES = listed(
+    """
+    minLength maxLength minItems maxItems minProperties maxProperties minContains maxContains
+    """
 )
 
 
@@ -190,20 +135,26 @@ class _Reader:
     def _referred(
         self, reference: Any, schema: dict[str, Any], field: Field, through: tuple[str, ...]
     ) -> Any:
-        try:
-            if not isinstance(reference, str) or not reference.startswith("#"):
-                raise KeyError(reference)
-            found = self._root if reference == "#" else follow(self._root, reference)
-        except (KeyError, AttributeError):
-            self.note(field, f"`$ref` to `{str(reference)[:100]}` is not followed: any value is taken")
+        found = self._target(reference)
+        if found is None:
+            self.note(field, f"`$ref` to `{shown(str(reference)[:100])}` is not followed: any value is taken")
             return {}
         if reference in through:
-            self.note(field, f"`{reference[:100]}` refers to itself: any value is taken there")
+            self.note(field, f"`{shown(reference[:100])}` refers to itself: any value is taken there")
             return {}
         made = self.read(found, field, (*through, reference))
         if isinstance(made, dict) and isinstance(schema.get("description"), str):
             return {**made, "description": _short(schema["description"])}
         return made
+
+    def _target(self, reference: Any) -> Any:
+        """Return what a local reference leads to; nothing where it leads elsewhere or nowhere."""
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            return None
+        try:
+            return self._root if reference == "#" else follow(self._root, reference)
+        except KeyError:
+            return None
 
     def _keywords(self, schema: dict[str, Any], field: Field, through: tuple[str, ...]) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -218,39 +169,50 @@ class _Reader:
         if key == "properties" and isinstance(value, dict):
             made[key] = self._named(value, (*field, key), through)
         elif key in ("patternProperties", "dependentSchemas") and isinstance(value, dict):
-            kept = {
-                name: each for name, each in value.items() if key != "patternProperties" or _is_pattern(name)
-            }
-            if len(kept) < len(value):
-                self.note(field, "a pattern of names cannot be used: other names are taken too")
-                made["additionalProperties"] = True
-            made[key] = {name: self.read(each, (*field, key, name), through) for name, each in kept.items()}
+            self._patterns(made, key, value, field, through)
         elif key == "items" and isinstance(value, list):
-            made["prefixItems"] = [
-                self.read(each, (*field, key, at), through) for at, each in enumerate(value)
-            ]
+            made["prefixItems"] = self._each(value, (*field, key), through)
         elif key in _MANY and isinstance(value, list) and value:
-            made[key] = [self.read(each, (*field, key, at), through) for at, each in enumerate(value[:100])]
+            made[key] = self._each(value, (*field, key), through)
         elif key in ONE:
             made[key] = self.read(value, (*field, key), through)
-        elif key == "description":
-            made[key] = _short(str(value))
         elif key == "type":
             self._type(made, value, field)
-        elif key == "enum" and isinstance(value, list) and 0 < len(value) <= MAX_VALUES and _is_flat(value):
-            made[key] = value
-        elif key in ("const", "default"):
-            if _is_flat([value]) or key == "default":
-                made |= {key: value} if _is_flat([value]) else {}
-            else:
-                self.note(field, "`const` holds more than one value: any value is taken")
-        elif key == "required":
-            if isinstance(value, list) and all(isinstance(each, str) for each in value):
-                made[key] = list(dict.fromkeys(value))
+        elif key in _VALUES:
+            self._value(made, key, value, field)
         elif key in PLAIN and key not in _SILENT:
             self._plain(made, key, value, field)
         elif key not in _SILENT and not key.startswith("x-"):
-            self.note(field, f"`{key[:60]}` is not understood and left out")
+            self.note(field, f"`{shown(key[:60])}` is not understood and left out")
+
+    def _each(self, value: list[Any], field: Field, through: tuple[str, ...]) -> list[Any]:
+        return [self.read(each, (*field, at), through) for at, each in enumerate(value[:MAX_BRANCHES])]
+
+    def _patterns(
+        self, made: dict[str, Any], key: str, value: dict[str, Any], field: Field, through: tuple[str, ...]
+    ) -> None:
+        kept = {name: each for name, each in value.items() if key != "patternProperties" or _is_pattern(name)}
+        if len(kept) < len(value):
+            self.note(field, "a pattern of names cannot be used: other names are taken too")
+            made["additionalProperties"] = True
+        made[key] = {name: self.read(each, (*field, key, name), through) for name, each in kept.items()}
+
+    def _value(self, made: dict[str, Any], key: str, value: Any, field: Field) -> None:
+        """Keep what is said of values: a description, an enumeration, which must be there."""
+        if key == "description":
+            made[key] = _short(str(value))
+        elif key == "required":
+            if isinstance(value, list) and all(isinstance(each, str) for each in value):
+                made[key] = list(dict.fromkeys(value))
+        elif key == "enum":
+            if isinstance(value, list) and 0 < len(value) <= MAX_VALUES and _is_flat(value):
+                made[key] = [each for at, each in enumerate(value) if each not in value[:at]]
+            else:
+                self.note(field, "its `enum` is too long or holds more than plain values: any value is taken")
+        elif _is_flat([value]):
+            made[key] = value
+        elif key == "const":
+            self.note(field, "`const` holds more than one value: any value is taken")
 
     def _named(self, value: dict[str, Any], field: Field, through: tuple[str, ...]) -> dict[str, Any]:
         made = {}
@@ -273,7 +235,7 @@ class _Reader:
     def _plain(self, made: dict[str, Any], key: str, value: Any, field: Field) -> None:
         if key in ("exclusiveMinimum", "exclusiveMaximum") and isinstance(value, bool):
             return
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = _is_number(value) and not isinstance(value, bool)
         if key in _SIZES and not (number and value == int(value) and value >= 0):
             self.note(field, f"`{key}` is no number of things and left out")
         elif (
@@ -300,10 +262,11 @@ class _Reader:
                 made["pattern"] = pattern
             else:
                 self.note(field, "its pattern needs look-around or is none, and is left out")
+        form = str(form)[:60] if form is not None else None
         if form in _KEPT_FORMATS:
             made["format"] = form
         elif form is not None and form not in _SAID_FORMATS:
-            self.note(field, f"the format `{str(form)[:60]}` is not known and left out")
+            self.note(field, f"the format `{shown(form)}` is not known and left out")
         if form == "password":
             made["secret"] = True
         elif form in ("byte", "base64", "binary"):
@@ -317,8 +280,16 @@ def _short(text: str) -> str:
 
 def _is_flat(values: list[Any]) -> bool:
     return all(
-        isinstance(each, str | int | float | bool | None) and len(str(each)) <= MAX_TEXT for each in values
+        each is None or (isinstance(each, str) and len(each) <= MAX_TEXT) or _is_number(each)
+        for each in values
     )
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether `value` is a truth value or a number that JSON and YAML carry."""
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return isinstance(value, float) and math.isfinite(value)
 
 
 _LOOK = re.compile(r"\(\?<?[=!]|\\[1-9]|\\k<")

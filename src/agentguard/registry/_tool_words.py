@@ -18,6 +18,11 @@ _NO_PLURAL = frozenset(
 )  # fmt: skip
 
 
+def listed(text: str) -> frozenset[str]:
+    """Return the words of a list that is written as text."""
+    return frozenset(text.split())
+
+
 @functools.lru_cache(maxsize=4096)
 def words(name: str) -> tuple[str, ...]:
     """Return the words of a name, in lower case and the singular.
