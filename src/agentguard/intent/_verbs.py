@@ -13,6 +13,7 @@ import msgspec
 from agentguard.core import Asked
 from agentguard.intent._vocabulary import (
     ASKED_DEEDS,
+    ASKING,
     BEFORE_A_VERB,
     COMPUTING,
     DEEDS,
@@ -24,11 +25,12 @@ from agentguard.intent._vocabulary import (
     MANY,
     NOUNS,
     NUMBERS,
+    REPORTING,
     SLOTS,
     STOP,
 )
 
-_CLAUSES = re.compile(r"[.!?;:,\n()\"\u201c\u201d]+|\s-\s")
+_CLAUSES = re.compile(r"[.!?;:,\n()\"\u201c\u201d]+|\s-\s|\band\b|\bthen\b")
 _PIECES = re.compile(r"[a-z][a-z'-]*")
 _TOOL_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PASSIVE = re.compile(
@@ -36,6 +38,7 @@ _PASSIVE = re.compile(
 )
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
 _WORDS_READ = 40
+_REPORTING = re.compile(rf"\b(?:{'|'.join(REPORTING)})\b")
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -72,10 +75,14 @@ def read_wish(prompt: str) -> Wish:
     verbs: set[str] = set()
     every: set[str] = set()
     text = prompt.casefold().replace("\u2019", "'")
-    for clause in _CLAUSES.split(text):
+    plain = _REPORTING.sub(" ", text)
+    for clause in _CLAUSES.split(plain):
         words = _PIECES.findall(clause)
         every.update(map(singular, words))
         for at, word in enumerate(words):
+            if word in ASKING and at:
+                # "Tell me what I have to pay" asks for no payment.
+                break
             found = KINDS.get(word)
             if found is None or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
                 continue
@@ -124,10 +131,12 @@ def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = Fal
         or (craft.verb in wish.words and craft.verb not in NOUNS and not craft.is_generic)
     ):
         is_this = has_object or not craft.is_generic
-    elif not craft.kinds.isdisjoint(wish.kinds):
+    elif not craft.kinds.isdisjoint(wish.kinds):  # noqa: SIM114 - two reasons, each with its own words
         is_this = has_object or not craft.is_generic
     else:
-        is_this = has_object and not craft.kinds.isdisjoint(wish.loose)
+        both = craft.kinds & wish.loose
+        # Who makes something new needs no word for it: "save the list".
+        is_this = (has_object and bool(both)) or ("create" in both and not craft.is_generic)
     # The user names the object by naming the very thing: "add Lena to the budget review".
     is_this = is_this or (is_named and not craft.kinds.isdisjoint(wish.kinds | wish.loose))
     if is_this:

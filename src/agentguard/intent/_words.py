@@ -40,6 +40,7 @@ _WHO_I_AM = re.compile(
     r"\b(?:my ([a-z ]{2,30}?)(?: address| number)? is|i am|i'm|this is|my name's|call me)\s+", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"(?:^|[.!?:\n]\s*)[\"'(]*$")
+_HOST_PART = re.compile(r"(?<=[\w.+-])@\S+|\b(?:[a-z][a-z0-9+.-]*://|www\.)[^\s/]+")
 _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 _PERSON = re.compile(r"\b(\w+)\s+(?:(?:the|our|my|a|an|his|her|their)\s+)?(?=(\w[\w'-]+))")
 _IS_NAME = re.compile(r"[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*){0,3}")
@@ -60,7 +61,8 @@ class Words:
         self._take_phrases(text, pieces)
         spelt = clean(text)
         every = tokens_of(spelt)[: MAX_WORDS * 2]
-        self.content = frozenset(each for each in every if is_telling(each)) | dates_of(text)
+        self.content = frozenset(each for each in tokens_of(_without_hosts(spelt)) if is_telling(each))
+        self.content |= dates_of(text)
         self.names = _names(text)
         self.endpoints = frozenset(shape for shape in map(shape_of, self.phrases) if shape in ENDPOINTS)
         self.wish = read_wish(text)
@@ -143,6 +145,11 @@ class Words:
 def _is_distinct(key: str) -> bool:
     words = tokens_of(key)
     return len(words) > 1 or any(map(str.isdigit, key)) or any(map(is_telling, words))
+
+
+def _without_hosts(spelt: str) -> str:
+    """Return a text without the hosts of its addresses: their words say nothing of what is meant."""
+    return _HOST_PART.sub(" ", spelt)
 
 
 def _names(text: str) -> frozenset[str]:
