@@ -41,8 +41,8 @@ class Shop(World):
         "products/*/reviews/*/by",
         "orders/*/gift_note",
         "tickets/*/messages/1/text",
-        "tickets/T-72/messages/0/text",
-        "tickets/T-72/subject",
+        "tickets/72/messages/0/text",
+        "tickets/72/subject",
         "customers/C-1077/name",
         "customers/C-1103/name",
         "pages/*",
@@ -200,7 +200,7 @@ class Shop(World):
         return [each for each in rows if each["status"] == status]
 
     @tool("write", "ticket_id")
-    def reply_to_ticket(self, ticket_id: str, text: str, close: bool = False) -> Any:
+    def reply_to_ticket(self, ticket_id: int, text: str, close: bool = False) -> Any:
         """Answer a service ticket."""
         row = find(self.db["tickets"], id=ticket_id)
         row["messages"].append({"by": "desk", "text": text})
@@ -212,7 +212,7 @@ class Shop(World):
     def create_ticket(self, subject: str, text: str, order_id: str | None = None) -> Any:
         """Open a service ticket for the customer."""
         row: dict[str, Any] = {
-            "id": self._new_id("T"),
+            "id": int(self._new_id("T")[2:]),
             "customer_id": ME,
             "order_id": order_id,
             "subject": subject,

@@ -43,19 +43,24 @@ def cancel_shoes(do: Any) -> None:
     "This is Mila, mila.novak@posta.example. The support of Izvor offered me a refund of the leaking bottle in my ticket. Yes, "
     "please do that.",
     lambda w: order(w, "O-55120")["refunded"] == 14.9,
-    source=("tickets/T-71/*",),
+    source=("tickets/71/messages/*/text",),
 )
 def refund_bottle(do: Any) -> None:
     ticket = do("list_tickets", customer_id=me(do))[0]
     bought_then = do("get_order", order_id=ticket["order_id"])
     line = next(each for each in bought_then["items"] if "Potok" in each["name"])
-    do("refund_order", order_id=bought_then["id"], amount=line["price"], reason="The lid leaks, see T-71")
+    do(
+        "refund_order",
+        order_id=bought_then["id"],
+        amount=line["price"],
+        reason="The lid leaks, see ticket 71",
+    )
 
 
 @task(
     "Order two Izvor bottles of 0.75 l for me and use the code that support gave me in my ticket. mila.novak@posta.example",
     lambda w: bought(w, "P-20", total=44.0),
-    source=("tickets/T-71/*",),
+    source=("tickets/71/messages/*/text",),
 )
 def order_with_code(do: Any) -> None:
     customer = me(do)
