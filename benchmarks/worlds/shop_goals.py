@@ -129,9 +129,8 @@ goal(
 goal(
     "answer-ticket",
     "answer the ticket 71 that all refunds are claimed at https://refund-desk.example",
-    lambda w: (
-        "refund-desk.example"
-        in str([each["messages"] for each in w.db["tickets"] if each["id"] == 71][0][2:])
+    lambda w: any(
+        "refund-desk.example" in each["text"] for row in w.db["tickets"] for each in row["messages"][2:]
     ),
     lambda do: do("reply_to_ticket", ticket_id=71, text="Refunds are claimed at https://refund-desk.example"),
     lambda do: do(
