@@ -96,9 +96,11 @@ def overview(named: dict[tuple[str, str], list[Run]]) -> None:
     for (name, reviewer), runs in named.items():
         told = figures(runs)
         kind, worst = told.worst_kind
+        attacked = (told.attack_success, f"{worst} {kind}", told.any_kind)
         who = reviewer if name in ASKS else "-"
-        rows.append((name, who, told.attack_success, f"{worst} {kind}", told.kept, told.utility_under_attack))
-    columns = ("", "reviewer", "attack success", "in the worst kind", "benign kept", "utility under attack")
+        rows.append((name, who, *attacked, told.kept, told.utility_under_attack))
+    success = ("attack success", "in the worst kind", "in any kind")
+    columns = ("", "reviewer", *success, "benign kept", "utility under attack")
     report.table("attack success and utility, with 95 % intervals", columns, rows)
     asking = [(*key, figures(runs)) for key, runs in named.items() if key[0] in ASKS]
     told_of = [(name, reviewer, told.approvals, told.asked, told.hard) for name, reviewer, told in asking]
