@@ -20,7 +20,8 @@ class OriginKind(enum.Enum):
     `subject`: it names the user. `derived`: a model wrote it when nothing but the user's words was there.
     `selected`: a record that the user's words pick out. `delegated`: the one such value in a text that the user
     referred to. `owned`: a thing of the user's. `created`: made by an allowed call of this session. `listed`: one
-    of several that a read on the user's words gave. `composed`: put together from good parts. `ambiguous`:
+    of several that a read on the user's words gave. `composed`: put together from good parts.
+    `new`: a name for something new, which nothing else has. `ambiguous`:
     several fit the user's words. `seen`: a record that the user's words do not pick out. `cited`: stands in
     the text of a record that they do. `unknown`: never seen. `text`: stands in what somebody else wrote.
     `refused`: was refused in this session. `foreign`: belongs to somebody else. `lookalike`: looks like a
@@ -38,6 +39,7 @@ class OriginKind(enum.Enum):
     CREATED = "created"
     LISTED = "listed"
     COMPOSED = "composed"
+    NEW = "new"
     AMBIGUOUS = "ambiguous"
     SEEN = "seen"
     CITED = "cited"

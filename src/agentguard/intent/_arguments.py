@@ -43,6 +43,10 @@ class Shape:
             "access" in self._unsure and action.description.casefold().startswith(_GIVES_BACK)
         )
         self.craft = read_craft(action.name, action.description)
+        roles = {argument.role for argument in action.arguments.values()}
+        if self.craft.verb == "open" and roles and Role.PAYLOAD not in roles and not self._unsure:
+            # What is opened, and nothing is said or moved there: that is looking.
+            self.is_write = False
         self._tree: dict[str, Any] = {}
         for pointer, argument in action.arguments.items():
             node = self._tree

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -92,9 +93,9 @@ def _url_key(text: str) -> str:
 
 
 def _digits_key(text: str, digits: int) -> str:
-    date = _ISO_DATE.fullmatch(text)
-    if date is not None and len(text) <= len("2026-01-01"):
-        return f"{date[1]}-{int(date[2]):02}-{int(date[3]):02}"
+    day = _ISO_DATE.fullmatch(text)
+    if day is not None and len(text) <= len("2026-01-01"):
+        return f"{day[1]}-{int(day[2]):02}-{int(day[3]):02}"
     comma = _COMMA.fullmatch(text)
     if comma is not None:
         fraction = comma[2].rstrip("0")
@@ -193,7 +194,25 @@ def dates_of(text: str) -> set[str]:
         for match in pattern.finditer(plain):
             number = _MONTHS.get(match[month]) or int(match[month])
             found.add(f"date:{number:02}-{int(match[day]):02}")
+    found.update(f"day:{int(match[1])}" for match in _ORDINAL.finditer(plain))
     return found
+
+
+def moments_of(text: str) -> set[str]:
+    """Return what a user could call the dates in a value by: the date, the day of the month, the day of the week."""
+    found = dates_of(text)
+    found |= {f"day:{int(each[-2:])}" for each in found if each.startswith("date:")}
+    for match in _DATES[0][0].finditer(clean(text)):
+        try:
+            moment = date(int(match[1]), int(match[2]), int(match[3]))
+        except ValueError:
+            continue
+        found.add(_WEEK[moment.weekday()])
+    return found
+
+
+_ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
+_WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 _FIRST_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -205,8 +224,7 @@ def measure_of(value: Any) -> float | None:
         return float(value)
     if type(value) is not str or len(value) > 60:  # noqa: PLR2004 - longer is a text
         return None
-    date = _ISO_DATE.match(value)
-    if date is not None:
+    if _ISO_DATE.match(value) is not None:
         digits = re.sub(r"\D", "", value)[:14]
         return float(digits.ljust(14, "0"))
     whole = key_of(value)

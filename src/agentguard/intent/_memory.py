@@ -49,6 +49,7 @@ class Memory:
         self.members: dict[tuple[str, str], list[Leaf]] = {}
         self.sources: dict[tuple[str, str], dict[Hits, set[int]]] = {}
         self.texts: dict[int, str] = {}
+        self.texts_with: set[frozenset[str]] = set()
         self.me: set[str] = {key for key in (*identities, *words.me) if key}
         self.my_fields: set[str] = set()
         self.authored: dict[str, int] = {}
@@ -145,6 +146,11 @@ class Memory:
         fits = record.is_beaten_by
         return not any(numbers != {record.number} and fits(*hits) for hits, numbers in groups.items())
 
+    def is_best_source(self, record: Record) -> bool:
+        """Tell whether no other text that was read fits more of the user's words than this record's does."""
+        hits = record.all_hits()
+        return not any(hits < other for other in self.texts_with)
+
     def lines_with(self, record: Record, key: str) -> list[str]:
         """Return the lines of a record's text that have a value."""
         return [line for line in self.texts.get(record.number, "").split("\n") if key in line]
@@ -197,6 +203,7 @@ class Memory:
                 clean(line) for text in record.texts for line in text.splitlines()
             )
             self._kept += len(kept)
+            self.texts_with.add(record.all_hits())
         record.texts = []
 
     def _learn_identity(self, call: Call, reader: Reader) -> None:

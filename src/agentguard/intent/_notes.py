@@ -15,6 +15,7 @@ _SAYINGS = {
     OriginKind.CREATED: "this session made it{place}",
     OriginKind.LISTED: "it is one of what the user's task made the agent read{place}",
     OriginKind.COMPOSED: "it is put together from parts that are the user's or were read for the user{by}",
+    OriginKind.NEW: "nothing has this name yet",
     OriginKind.AMBIGUOUS: "more than one value fits the user's words{by}{place}",
     OriginKind.SEEN: "it was read, and the user's words do not lead to it{place}",
     OriginKind.CITED: "it stands in a text that the user spoke of, and nobody asked to act on what that says{place}",

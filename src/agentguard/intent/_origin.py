@@ -12,6 +12,7 @@ from agentguard.intent._forms import (
     MAIL,
     NAME,
     NUMBER,
+    PATH,
     URL,
     form_of,
     key_of,
@@ -92,6 +93,8 @@ class Judge:
         is_external: bool,
         is_risky: bool,
         is_asked: bool = True,
+        is_read: bool = False,
+        makes: bool = False,
     ) -> None:
         self.memory = memory
         self.words = memory.words
@@ -99,6 +102,8 @@ class Judge:
         self.is_external = is_external
         self.is_risky = is_risky
         self.is_asked = is_asked
+        self.is_read = is_read
+        self.makes = makes
 
     def origin(
         self, value: Any, *, is_endpoint: bool = False, is_traced: Callable[[], bool] = _never
@@ -120,9 +125,11 @@ class Judge:
                 return Found(K.LOOKALIKE, words=frozenset((twin,)))
             if is_traced():
                 return Found(K.TEXT)
+            if self.makes and shape_of(key) in (NAME, PATH):
+                return Found(K.NEW)
         return found
 
-    def _plain(self, value: Any, key: str, *, is_endpoint: bool) -> Found:
+    def _plain(self, value: Any, key: str, *, is_endpoint: bool, is_amount: bool = False) -> Found:
         said = self.words.says(key)
         memory = self.memory
         places = memory.values.get(key, ())
@@ -147,7 +154,7 @@ class Judge:
             return Found(K.DERIVED)
         if best.kind is K.FOREIGN:
             return best
-        told = self._told(key, shape_of(key))
+        told = self._told(key, shape_of(key), is_amount=is_amount)
         if told is not None and (told.kind.rank < best.kind.rank or best.kind is K.UNKNOWN):
             return told
         return best
@@ -163,9 +170,10 @@ class Judge:
             return Found(K.TEXT, leaf)
         if not is_endpoint and memory.is_foreign(leaf):
             return Found(K.FOREIGN, leaf)
-        hits = record.all_hits()
+        # Of a text that was taken apart, each part must have words of the user's itself.
+        hits = frozenset() if call.is_loose and not record.own_hits() else record.all_hits()
         has_rivals = memory.rivals(leaf) if hits else False
-        weak = call.is_loose and self.is_risky
+        weak = call.is_loose and self.is_risky and is_endpoint and not self._has_name(leaf)
         if hits and not has_rivals and not weak and (not is_endpoint or self._is_named(leaf)):
             return Found(K.SELECTED, leaf, hits)
         if call.is_write:
@@ -186,7 +194,7 @@ class Judge:
     def _is_named(self, leaf: Leaf) -> bool:
         """Tell whether the user's words name whose address a value is, and not only the record it stands in."""
         words = self.words
-        if any(token in words.names for token in tokens_of(leaf.key)):
+        if self._has_name(leaf):
             return True
         record = leaf.record
         shape = shape_of(leaf.key)
@@ -198,14 +206,17 @@ class Judge:
             and each.key not in self.memory.me
         }
         if scalars == {leaf.key}:
-            if record.names and not record.atoms:
+            if (record.names and not record.atoms) or self.is_read:
                 return True
             if not words.every.isdisjoint(REPLIES):
                 return True
         fields = {each.removesuffix("s") for each in tokens_of(leaf.field.casefold())} - _ANY_FIELD
         return any(each in words.every or f"{each}s" in words.every for each in fields)
 
-    def _told(self, key: str, shape: str) -> Found | None:
+    def _has_name(self, leaf: Leaf) -> bool:
+        return any(token in self.words.names for token in tokens_of(leaf.key))
+
+    def _told(self, key: str, shape: str, *, is_amount: bool = False) -> Found | None:
         """Return the origin of a value that stands in texts, or None if it stands in none."""
         memory, words = self.memory, self.words
         places = memory.atoms.get(key, [])
@@ -214,16 +225,18 @@ class Judge:
         if not places:
             return None
         best = Found(K.TEXT, record=places[0])
-        is_spoken_of = (shape in words.slots or shape == NUMBER) and shape not in words.endpoints
+        wanted = NUMBER if is_amount else ID if shape == NUMBER else shape
+        is_spoken_of = (wanted in words.slots or wanted == NUMBER) and shape not in words.endpoints
         for record in places:
             if key in record.mentions and key not in record.atoms:
                 continue
             if memory.authored.get(key, record.number + 1) <= record.number or not memory.is_source(record):
                 continue
             kind = K.CITED
-            if self.is_asked and (words.hands_over or is_spoken_of):
+            if self.is_asked and (words.hands_over or is_spoken_of) and memory.is_best_source(record):
                 is_sure = (
-                    shape not in ENDPOINTS
+                    is_amount
+                    or (shape not in ENDPOINTS and (words.hands_over or shape in (NAME, PATH)))
                     or self._is_only(key, shape, record)
                     or self._is_labelled(key, shape, record)
                 )
@@ -307,11 +320,11 @@ class Judge:
         if value == 1:
             # One piece, where nothing is said of the number.
             return Found(K.COMPOSED)
-        found = self._plain(value, key_of(value), is_endpoint=False)
+        found = self._plain(value, key_of(value), is_endpoint=False, is_amount=True)
         if type(value) is str:
             return found
         # Money that went out is written with a minus in most lists.
-        turned = self._plain(-value, key_of(-value), is_endpoint=False)
+        turned = self._plain(-value, key_of(-value), is_endpoint=False, is_amount=True)
         found = min(found, turned, key=lambda each: each.kind.rank)
         if found.kind.rank < K.AMBIGUOUS.rank:
             return found

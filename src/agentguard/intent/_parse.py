@@ -15,10 +15,25 @@ from typing import Any
 import msgspec
 import yaml
 
+from agentguard.intent._segments import segments_of
+
 MAX_TEXT = 131_072
 _MAX_ROWS = 5_000
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_LOADER):  # type: ignore[misc]  # which of the two it is depends on how PyYAML was built
+    """A safe loader that refuses a key that stands twice: one of the two would be lost."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
+        """Return the mapping, as PyYAML does."""
+        found = super().construct_mapping(node, deep=deep)
+        if len(found) != len(node.value):
+            raise yaml.YAMLError("a key stands twice")
+        return found
+
+
 _YAML_START = re.compile(r"\s*(?:- |[\w \"'/.@-]{1,80}:(?: |\n|$))")
 # Anchors, aliases and tags: one text of them can stand for millions of values.
 _YAML_TRICKS = re.compile(r"(?:^|[\s\[{,:-])[&*!][\w!<]")
@@ -38,7 +53,7 @@ def parse_result(result: Any) -> Parsed:
     if type(result) is not str:
         return Parsed(result)
     text = result[:MAX_TEXT].strip()
-    for read in (_json, _yaml, _markdown, _csv, _lines, _list):
+    for read in (_json, _yaml, _markdown, _csv, _lines, _list, _segments):
         found = read(text)
         if found is not None:
             return found
@@ -61,7 +76,7 @@ def _yaml(text: str) -> Parsed | None:
     if _YAML_START.match(text) is None or _YAML_TRICKS.search(text):
         return None
     try:
-        value = yaml.load(text, _LOADER)  # noqa: S506 - a safe loader, the C one where there is one
+        value = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, the C one where there is one
         if type(value) not in (dict, list):
             return None
         faithful = _is_dump(value, text)
@@ -165,3 +180,8 @@ def _list(text: str) -> Parsed | None:
 
 def _is_entry(text: str) -> bool:
     return 0 < len(text) <= 60 and len(text.split()) <= 6 and text[-1] not in ".!?:;"  # noqa: PLR2004 - longer is a sentence
+
+
+def _segments(text: str) -> Parsed | None:
+    found = segments_of(text)
+    return None if found is None else Parsed(found, is_loose=True)

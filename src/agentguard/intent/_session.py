@@ -166,7 +166,15 @@ class IntentSession:
         risky = shape.action.risk.weight >= _RISKY
         # Looking is never asked for in so many words.
         is_asked = is_asked or not shape.is_write
-        return Judge(self.memory, self._is_listed, is_external=is_external, is_risky=risky, is_asked=is_asked)
+        return Judge(
+            self.memory,
+            self._is_listed,
+            is_external=is_external,
+            is_risky=risky,
+            is_asked=is_asked,
+            is_read=not shape.is_write,
+            makes="create" in shape.craft.kinds,
+        )
 
     def _found(
         self,

@@ -20,6 +20,7 @@ from agentguard.intent._vocabulary import (
     ENDS,
     GENERIC,
     JOINTS,
+    LIGHT,
     KINDS,
     MAILING,
     MANY,
@@ -28,6 +29,7 @@ from agentguard.intent._vocabulary import (
     REPORTING,
     SLOTS,
     STOP,
+    VAGUE,
 )
 
 _CLAUSES = re.compile(r"[.!?;:,\n()\"\u201c\u201d]+|\s-\s|\band\b|\bthen\b")
@@ -110,15 +112,15 @@ def read_craft(name: str, description: str) -> Craft:
     verb = _verb(own) or begun or _verb(said)
     named, head = own if _verb(own) else [], _head(said)
     kinds, generic = KINDS.get(verb, frozenset()), verb in GENERIC or not verb
-    if generic:
+    if verb in LIGHT:
         # To place an order is to order.
         deeds = [DEEDS[word] for word in map(singular, named or head) if word in DEEDS and word != verb]
         for deed in deeds[:1]:
-            kinds, generic = kinds | KINDS[deed], False
+            kinds, generic, verb = kinds | KINDS[deed], False, deed
     objects = frozenset(
         word
         for word in map(singular, (*named, *head))
-        if len(word) > 2 and word not in STOP and word != verb  # noqa: PLR2004 - of, to
+        if len(word) > 2 and word not in STOP | VAGUE and word != verb  # noqa: PLR2004 - of, to
     )
     return Craft(kinds, generic, verb, objects)
 
@@ -126,12 +128,13 @@ def read_craft(name: str, description: str) -> Craft:
 def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = False) -> Asked:
     """Tell whether a wish asks for what a tool does; `is_named`: the user's words name what it is done to."""
     has_object = not craft.objects.isdisjoint(wish.words)
-    if craft.verb and (
-        craft.verb in wish.verbs
-        or (craft.verb in wish.words and craft.verb not in NOUNS and not craft.is_generic)
-    ):
-        is_this = has_object or not craft.is_generic
-    elif not craft.kinds.isdisjoint(wish.kinds):  # noqa: SIM114 - two reasons, each with its own words
+    if (
+        craft.verb
+        and (
+            craft.verb in wish.verbs
+            or (craft.verb in wish.words and craft.verb not in NOUNS and not craft.is_generic)
+        )
+    ) or not craft.kinds.isdisjoint(wish.kinds):
         is_this = has_object or not craft.is_generic
     else:
         both = craft.kinds & wish.loose
@@ -185,6 +188,9 @@ _OPEN = re.compile(
     r"(?:instructions?|tasks?|actions?|steps?|to-?dos?|checklist|requests?|directions|what|everything|whatever"
     r"|changes|things|it says|list)\b"
     r"|\b(?:as|like)\s+(?:\w+\s+){0,2}(?:instructed|requested|described|specified|asked|told|says?|suggests?|explains?)\b"
+    r"|\b(?:where|whom|whoever|wherever|when|how)\b(?:\W+\w[\w'-]*){1,3}?\W+(?:wants?|says?|asks?|suggests?|proposes?|offered"
+    r"|prefers?|needs?)\b"
+    r"|\b(?:whoever|whomever|wherever)\W+\w+\b|\bsee (?:the|his|her|their|its|this|that)\b"
     r"|\b(?:wrote|said|told|explained|explains|describes|says|sent|mentions?)\s+(?:me\s+|us\s+)?(?:what|how|where) to\b"
 )
 _OWN_LIST = re.compile(r"\b(?:following|these|below)\b[^.\n]{0,40}:")

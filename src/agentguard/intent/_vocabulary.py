@@ -19,7 +19,8 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     an address one of mail; `many`: what speaks of more than one; `low`, `high`: ends of a scale; `computing`: what asks
     for arithmetic; `numbers`: one, two …; `deeds`: nouns
     and the verbs that they stand for, `asked_deeds` those of them that alone make a wish; `joints`: what
-    ends the object of a verb; `asking`: what begins a question in a sentence; `reporting`: phrases, by commas, that ask for
+    ends the object of a verb; `light`: verbs that leave the
+    meaning to their object, `vague`: objects that say nothing; `asking`: what begins a question in a sentence; `reporting`: phrases, by commas, that ask for
     an answer and for no change; `replies`: what asks to turn to whoever wrote; `persons`: what stands before a
     name; `owners`, `identities`: names of fields that say whose a record is, and who somebody is.
     """
@@ -42,6 +43,8 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     asked_deeds: str
     joints: str
     asking: str
+    light: str
+    vague: str
     reporting: str
     replies: str
     persons: str
@@ -77,6 +80,8 @@ ASKED_DEEDS = words(ENGLISH.asked_deeds)
 JOINTS = words(ENGLISH.joints)
 ASKING = words(ENGLISH.asking)
 REPORTING = tuple(phrase.strip() for phrase in ENGLISH.reporting.split(","))
+LIGHT = words(ENGLISH.light)
+VAGUE = words(ENGLISH.vague)
 NUMBERS = {word: str(number) for number, word in enumerate(ENGLISH.numbers.split(), start=1)}
 ENDS = {-1: words(ENGLISH.low), 1: words(ENGLISH.high)}
 

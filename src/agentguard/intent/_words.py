@@ -12,6 +12,7 @@ from agentguard.intent._forms import (
     clean,
     dates_of,
     key_of,
+    moments_of,
     shape_of,
     skeleton,
     tokens_of,
@@ -95,8 +96,8 @@ class Words:
     def hits(self, value: Any, key: str) -> frozenset[str]:
         """Return the user's words that a short value of a record has: whole, in part, or as a date."""
         said = self.content.intersection(tokens_of(key))
-        if type(value) is str and len(value) <= 40 and any(map(str.isdigit, value)):  # noqa: PLR2004 - a date is short
-            said |= self.content.intersection(dates_of(value))
+        if type(value) is str and len(value) <= 60 and any(map(str.isdigit, value)):  # noqa: PLR2004 - a date is short
+            said |= self.content.intersection(moments_of(value))
         if key in self.phrases and key not in said and (_is_distinct(key) or is_telling(key)):
             said |= {key}
         return frozenset(said)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agentguard.policy._facts import Facts
     from agentguard.policy._rule import Unless, When
 
-_KEYS = ("targets", "amounts", "secrets", "asked", "reach", "access")
+_KEYS = ("targets", "amounts", "secrets", "asked", "reach", "carries", "access")
 
 
 def compile_origin(part: When | Unless) -> Iterator[Predicate]:
@@ -38,7 +38,7 @@ def compile_origin(part: When | Unless) -> Iterator[Predicate]:
 
 
 def _predicate(key: str, wanted: tuple[Any, ...]) -> Predicate:
-    text = f"origin {key} in {', '.join(each.value for each in wanted)}"
+    text = f"origin {key} in {', '.join(str(getattr(each, 'value', each)).lower() for each in wanted)}"
     read = attrgetter(key)
 
     def test(facts: Facts) -> bool:

@@ -104,12 +104,14 @@ class ProvenanceCondition(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 class OriginCondition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a session with an intent knows of a call; all keys that are given must hold, a list means any of it.
 
-    `targets`, `amounts` and `secrets` are the worst origin among the call's arguments of that role.
+    `carries`: a text among the arguments could take along what was
+    read. `targets`, `amounts` and `secrets` are the worst origin among the call's arguments of that role.
     """
 
     access: Access | None = None
     asked: Asked | tuple[Asked, ...] | None = None
     reach: Reach | None = None
+    carries: bool | None = None
     targets: OriginKind | tuple[OriginKind, ...] | None = None
     amounts: OriginKind | tuple[OriginKind, ...] | None = None
     secrets: OriginKind | tuple[OriginKind, ...] | None = None
