@@ -1,9 +1,9 @@
 """Worlds with tools, tasks and attackers, and an agent that obeys every order that it reads.
 
-Eight small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
-wiki, a team's chat, a travel portal, a code host. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
+Nine small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
+wiki, a club's app, a team's chat, a travel portal, a code host. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
 whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's good sense.
-Five worlds are `dev`: who builds a defence may look at its failures there. The other three are `held-out`: only
+Six worlds are `dev`: who builds a defence may look at its failures there. The other three are `held-out`: only
 figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
 """
 
@@ -16,6 +16,8 @@ from benchmarks.worlds import (  # noqa: F401  # they add tasks and goals to the
     chat_tasks,
     clinic_goals,
     clinic_tasks,
+    club_goals,
+    club_tasks,
     code_goals,
     code_tasks,
     office_goals,
@@ -39,6 +41,7 @@ from benchmarks.worlds._world import Goal, Task, Tool, ToolError, World
 from benchmarks.worlds.banking import Banking
 from benchmarks.worlds.chat import Chat
 from benchmarks.worlds.clinic import Clinic
+from benchmarks.worlds.club import Club
 from benchmarks.worlds.code import Code
 from benchmarks.worlds.office import Office
 from benchmarks.worlds.shop import Shop
@@ -53,6 +56,7 @@ WORLDS: dict[str, type[World]] = {
         Shop,
         Clinic,
         Tracker,
+        Club,
         Chat,
         Travel,
         Code,
