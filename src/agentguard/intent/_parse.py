@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from agentguard.intent._segments import segments_of
+from agentguard.intent._segments import entries_of, sections_of
 
 MAX_TEXT = 131_072
 _MAX_ROWS = 5_000
@@ -42,10 +42,14 @@ _MIN_LINES = 2
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """A result as JSON; `is_loose` where a line of text could have added to its structure."""
+    """A result as JSON; `is_loose` where a line of text could have added to its structure.
+
+    `is_document`: the whole text, and its sections.
+    """
 
     value: Any
     is_loose: bool = False
+    is_document: bool = False
 
 
 def parse_result(result: Any) -> Parsed:
@@ -53,7 +57,7 @@ def parse_result(result: Any) -> Parsed:
     if type(result) is not str:
         return Parsed(result)
     text = result[:MAX_TEXT].strip()
-    for read in (_json, _yaml, _markdown, _csv, _lines, _list, _segments):
+    for read in (_json, _yaml, _markdown, _csv, _lines, _list, _sectioned, _entries):
         found = read(text)
         if found is not None:
             return found
@@ -182,6 +186,11 @@ def _is_entry(text: str) -> bool:
     return 0 < len(text) <= 60 and len(text.split()) <= 6 and text[-1] not in ".!?:;"  # noqa: PLR2004 - longer is a sentence
 
 
-def _segments(text: str) -> Parsed | None:
-    found = segments_of(text)
+def _sectioned(text: str) -> Parsed | None:
+    found = sections_of(text)
+    return None if found is None else Parsed(found, is_loose=True, is_document=True)
+
+
+def _entries(text: str) -> Parsed | None:
+    found = entries_of(text)
     return None if found is None else Parsed(found, is_loose=True)

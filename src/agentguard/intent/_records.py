@@ -33,12 +33,23 @@ class Call:
     anything; `words` are the user's words among the arguments; `is_loose` as of `Parsed`; `is_write`: it changes.
     """
 
-    __slots__ = ("is_guided", "is_loose", "is_own", "is_plain", "is_write", "number", "tool", "words")
+    __slots__ = (
+        "is_document",
+        "is_guided",
+        "is_loose",
+        "is_own",
+        "is_plain",
+        "is_write",
+        "number",
+        "tool",
+        "words",
+    )
 
     def __init__(self, number: int, tool: str) -> None:
         self.number = number
         self.tool = tool
         self.words: frozenset[str] = frozenset()
+        self.is_document = False
         self.is_guided = self.is_plain = self.is_loose = self.is_own = self.is_write = False
 
 
@@ -97,8 +108,10 @@ class Record:
             found = self.hits
             for each in self.above():
                 found |= each.hits
-            for each in self.below():
-                found |= each.hits
+            # A whole document is picked out by its name, and not by what one of its sections is about.
+            if not (self.call.is_document and self.parent is None):
+                for each in self.below():
+                    found |= each.hits
             self._all = found
         return found
 

@@ -15,6 +15,8 @@ MAX_LINE = 240
 MAX_PARTS = 16
 # Parts of more words are no names of anything.
 _SHORT = 6
+# Names of fields; with a number in them they would look like keys that are data.
+_LETTERS = "abcdefghijklmnop"
 _HEADING = re.compile(r"\s*(?:#{1,6}\s+|={2,}\s*|-{3,}\s*(?=\S)|\*{2})(.+?)(?:\s*=+|\s*-{3,}|\*{2})?:?\s*")
 _BULLET = re.compile(r"\s*(?:[-*\u2022+>]|\d{1,3}[.)])\s+")
 # What parts of a line are set apart by.
@@ -22,17 +24,24 @@ _BETWEEN = re.compile(r"\s*(?:[,;|()\[\]]|:\s|\s[-\u2013\u2014]\s)\s*")
 _MARKED = re.compile(r"(?<![\w@#])[@#][\w.-]*\w|\S*\d\S*|\S+@\S+|\w+://\S+")
 
 
-def segments_of(text: str) -> Any:
-    """Return a text as records, or None if it is a single text."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()][: MAX_SEGMENTS * 4]
+def sections_of(text: str) -> Any:
+    """Return a text with headings as a whole and as its sections, or None if it has none."""
+    found = _sections(_lines(text))
+    return None if found is None else {"text": f"{text}\n.", "sections": found}
+
+
+def entries_of(text: str) -> Any:
+    """Return a text as the entries of a list, or None if it is none."""
+    lines = _lines(text)
     if not lines:
         return None
-    headed = _sections(lines)
-    if headed is not None:
-        return headed
     if _is_terse(lines[0]) if len(lines) == 1 else _are_entries(lines):
         return [_entry(line) for line in lines[:MAX_SEGMENTS] if len(line) <= MAX_LINE] or None
     return None
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()][: MAX_SEGMENTS * 4]
 
 
 def _sections(lines: list[str]) -> list[dict[str, Any]] | None:
@@ -75,7 +84,9 @@ def _entry(line: str) -> dict[str, Any]:
     """Return the parts of a line by their place, and what in them is marked as a name or a number."""
     parts = [part.strip(" .") for part in _BETWEEN.split(_BULLET.sub("", line, count=1)) if part.strip(" .")]
     entry: dict[str, Any] = {
-        str(at): part for at, part in enumerate(parts[:MAX_PARTS]) if len(part.split()) <= _SHORT
+        f"part{_LETTERS[at]}": part
+        for at, part in enumerate(parts[:MAX_PARTS])
+        if len(part.split()) <= _SHORT
     }
     # What is longer is somebody's words.
     said = [part for part in parts if len(part.split()) > _SHORT]

@@ -38,7 +38,7 @@ from agentguard.intent._origin import GOOD, Found, Judge
 from agentguard.intent._parse import parse_result
 from agentguard.intent._records import is_text, parts_of
 from agentguard.intent._verbs import is_asked
-from agentguard.intent._vocabulary import is_telling
+from agentguard.intent._vocabulary import MAKING, is_telling
 from agentguard.intent._words import Words
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class IntentSession:
             is_risky=risky,
             is_asked=is_asked,
             is_read=not shape.is_write,
-            makes="create" in shape.craft.kinds,
+            makes=shape.craft.verb in MAKING,
         )
 
     def _found(
@@ -235,6 +235,7 @@ class IntentSession:
             memory = self.memory
             call = memory.begin(name)
             call.is_loose = parsed is not None and parsed.is_loose
+            call.is_document = parsed is not None and parsed.is_document
             # What an unknown tool did may have been anything.
             call.is_write = shape is None or shape.is_write
             values = list(shape.values(params)) if shape is not None else []

@@ -82,7 +82,7 @@ def read_wish(prompt: str) -> Wish:
         words = _PIECES.findall(clause)
         every.update(map(singular, words))
         for at, word in enumerate(words):
-            if word in ASKING and at:
+            if word in ASKING:
                 # "Tell me what I have to pay" asks for no payment.
                 break
             found = KINDS.get(word)

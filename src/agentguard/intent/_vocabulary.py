@@ -19,7 +19,7 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     an address one of mail; `many`: what speaks of more than one; `low`, `high`: ends of a scale; `computing`: what asks
     for arithmetic; `numbers`: one, two …; `deeds`: nouns
     and the verbs that they stand for, `asked_deeds` those of them that alone make a wish; `joints`: what
-    ends the object of a verb; `light`: verbs that leave the
+    ends the object of a verb; `making`: verbs whose object need not be there yet; `light`: verbs that leave the
     meaning to their object, `vague`: objects that say nothing; `asking`: what begins a question in a sentence; `reporting`: phrases, by commas, that ask for
     an answer and for no change; `replies`: what asks to turn to whoever wrote; `persons`: what stands before a
     name; `owners`, `identities`: names of fields that say whose a record is, and who somebody is.
@@ -43,6 +43,7 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     asked_deeds: str
     joints: str
     asking: str
+    making: str
     light: str
     vague: str
     reporting: str
@@ -82,6 +83,7 @@ ASKING = words(ENGLISH.asking)
 REPORTING = tuple(phrase.strip() for phrase in ENGLISH.reporting.split(","))
 LIGHT = words(ENGLISH.light)
 VAGUE = words(ENGLISH.vague)
+MAKING = words(ENGLISH.making)
 NUMBERS = {word: str(number) for number, word in enumerate(ENGLISH.numbers.split(), start=1)}
 ENDS = {-1: words(ENGLISH.low), 1: words(ENGLISH.high)}
 
