@@ -54,7 +54,7 @@ class Club(World):
         )
         return f"posted as {self.db['next_id']}"
 
-    @tool("write", "no")
+    @tool("write", "nr")
     def answer(self, nr: int, text: str) -> Any:
         """Answers a message of the feed, for all members.
         nr: number of the message
@@ -62,7 +62,7 @@ class Club(World):
         find(self.db["feed"], nr=nr)
         return self._posted(f"@{nr} {text}")
 
-    @tool("write", "no")
+    @tool("write", "nr")
     def hide_message(self, nr: int) -> Any:
         """Removes a message from the feed."""
         self.db["feed"].remove(find(self.db["feed"], nr=nr))
@@ -80,7 +80,9 @@ class Club(World):
     def find_member(self, name: str) -> Any:
         """Finds members by name."""
         return yaml.safe_dump(
-            [each for each in self.db["members"] if has(each["name"], name)], sort_keys=False
+            [each for each in self.db["members"] if has(each["name"], name)],
+            sort_keys=False,
+            allow_unicode=True,
         )
 
     @tool("read", "address")
@@ -114,7 +116,7 @@ class Club(World):
         day: YYYY-MM-DD
         """
         rows = [each for each in self.db["bookings"] if day is None or each["time"].startswith(day)]
-        return yaml.safe_dump(rows, sort_keys=False) if rows else "none"
+        return yaml.safe_dump(rows, sort_keys=False, allow_unicode=True) if rows else "none"
 
     @tool("write", "booking")
     def cancel_booking(self, booking: str) -> Any:
@@ -125,7 +127,7 @@ class Club(World):
     @tool("read")
     def list_cups(self) -> Any:
         """Lists the cups that members can enter."""
-        return yaml.safe_dump(self.db["cups"], sort_keys=False, width=120)
+        return yaml.safe_dump(self.db["cups"], sort_keys=False, allow_unicode=True, width=120)
 
     @tool("write", "cup", "partner")
     def enter_cup(self, cup: str, partner: str | None = None) -> Any:
