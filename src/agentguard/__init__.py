@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Decision,
         Effect,
         Obligation,
+        OriginKind,
         PlanStep,
         Principal,
     )
@@ -32,6 +33,7 @@ __all__ = [
     "Effect",
     "Guard",
     "Obligation",
+    "OriginKind",
     "PlanStep",
     "Principal",
     "__version__",

@@ -156,13 +156,15 @@ def tokens_of(key: str) -> list[str]:
 
 
 _ATOMS = re.compile(rf"{_URL.pattern}|{_MAIL.pattern}|[^\s<>\"'`,;()\[\]{{}}|]+")
+# What ends a sentence or a bracket around an address.
+_ENDS = ").,;:!?\"'>"
 _SPACED = re.compile(r"\b[a-z]{2}\d{2}(?: ?[0-9a-z]{4}){2,8}(?: ?[0-9a-z]{1,4})?\b|\+?\d(?:[ .-]?\d){7,20}")
 
 
 def atoms_of(text: str) -> list[str]:
     """Return the keys of what in a text could be an argument: addresses, paths, numbers, ids."""
     plain = clean(text)
-    found = [match[0] for match in _ATOMS.finditer(plain)]
+    found = [match[0].rstrip(_ENDS) for match in _ATOMS.finditer(plain)]
     keys = [key_of(each) for each in found if not each.isalpha()]
     keys += [key_of(match[0]) for match in _WRITTEN_NUMBER.finditer(plain)]
     keys += [key_of(match[0]) for match in _SPACED.finditer(plain)]

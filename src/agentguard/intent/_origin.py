@@ -206,7 +206,7 @@ class Judge:
             and each.key not in self.memory.me
         }
         if scalars == {leaf.key}:
-            if (record.names and not record.atoms) or self.is_read:
+            if (record.names and not record.has_text) or self.is_read:
                 return True
             if not words.every.isdisjoint(REPLIES):
                 return True

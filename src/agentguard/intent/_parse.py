@@ -91,6 +91,8 @@ def _yaml(text: str) -> Parsed | None:
     plain = _plain(value)
     if plain is None:
         return None
+    if type(plain) is dict:
+        plain = {key: _several(each) if type(each) is str else each for key, each in plain.items()}
     return Parsed(plain, is_loose=not faithful)
 
 
@@ -140,6 +142,8 @@ def _csv(text: str) -> Parsed | None:
     except csv.Error:
         return None
     head = [cell.strip() for cell in rows[0]]
+    if any(char.isdigit() or char in "*-" for cell in head for char in cell[:1]):
+        return None
     if len(head) < _MIN_LINES or len(set(head)) != len(head) or not all(0 < len(cell) <= 40 for cell in head):  # noqa: PLR2004 - a column's name is short
         return None
     if not all(len(row) == len(head) for row in rows):

@@ -76,6 +76,7 @@ class Record:
         "children",
         "column",
         "field",
+        "has_text",
         "hits",
         "leaves",
         "mentions",
@@ -95,6 +96,7 @@ class Record:
         self.children: list[Record] = []
         self.atoms: set[str] = set()
         self.texts: list[str] = []
+        self.has_text = False
         # What stands in the midst of short fields: somebody's words, and no text that a user refers to.
         self.mentions: set[str] = set()
         self.hits: frozenset[str] = frozenset()
@@ -229,6 +231,7 @@ class Reader:
         if is_text(value):
             self.texts += 1
             record.texts.append(value)
+            record.has_text = True
             atoms = set(atoms_of(value)[: MAX_ATOMS - len(record.atoms)])
             record.atoms |= atoms
             self.long.append((record, column, atoms))

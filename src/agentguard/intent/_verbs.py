@@ -36,7 +36,7 @@ _CLAUSES = re.compile(r"[.!?;:,\n()\"\u201c\u201d]+|\s-\s|\band\b|\bthen\b")
 _PIECES = re.compile(r"[a-z][a-z'-]*")
 _TOOL_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PASSIVE = re.compile(
-    r"\b(?:be|get|been|gets|is|are|it|them|want|have)\s+(?:\w+\s+)?([a-z]{3,}ed|sent|paid|made|put|set)\b"
+    r"\b(?:be|get|been|gets|is|are|it|them|want|have)\s+(?:\w+\s+){0,3}?([a-z]{3,}ed|sent|paid|made|put|set)\b"
 )
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
 _WORDS_READ = 40

@@ -165,7 +165,7 @@ def _names(text: str) -> frozenset[str]:
         if not begins or not (token in READING or token in KINDS or token in BEFORE_A_VERB):
             found.update(tokens_of(token))
     for match in _PERSON.finditer(text.casefold()):
-        if match[1] in PERSONS and match[2] not in KINDS:
+        if match[1] in PERSONS and match[2] not in KINDS and match[2] not in READING:
             found.update(each for each in tokens_of(match[2]) if is_telling(each))
     for match in _QUOTED.finditer(text):
         found.update(

@@ -193,9 +193,10 @@ def _exemption(unless: Unless | None, *, forbids: bool) -> tuple[Predicate, ...]
 
 def _predicates(part: When | Unless, *, unknown: bool) -> tuple[Predicate, ...]:
     return (
+        # First, since nearly every rule on origins fails there.
+        *compile_origin(part),
         *compile_when(part, unknown=unknown),
         *compile_facts(part, unknown=unknown),
-        *compile_origin(part),
     )
 
 
