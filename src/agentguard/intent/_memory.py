@@ -31,6 +31,7 @@ MAX_MEMBERS = 300
 MAX_STRIKES = 4
 MAX_ASKS = 2
 
+_MINE = frozenset(("my", "mine", "our", "ours"))
 # The user's words in a record itself, and among the arguments of the call that gave it.
 Hits = tuple[frozenset[str], frozenset[str]]
 
@@ -114,7 +115,18 @@ class Memory:
         fits = partial(leaf.record.is_beaten_by, several=self.words.many)
         same = {each.key for each in leaf.record.leaves if each.column == leaf.column}
         groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
-        return any(not keys <= same and fits(*hits) for hits, keys in groups.items())
+        if not any(not keys <= same and fits(*hits) for hits, keys in groups.items()):
+            return False
+        # "My court on Saturday": of those that fit, the one that is the user's.
+        if self.words.every.isdisjoint(_MINE) or not self.is_mine(leaf.record):
+            return True
+        members = self.members.get((leaf.record.call.tool, leaf.column), ())
+        return len(members) >= MAX_MEMBERS or any(
+            each.key not in same
+            and fits(each.record.own_hits(), each.record.call.words)
+            and not self.is_foreign(each)
+            for each in members
+        )
 
     def is_extreme(self, leaf: Leaf, end: int) -> bool:
         """Tell whether the thing of this name is alone at one end of a scale: no text can put it there."""

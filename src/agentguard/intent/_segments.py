@@ -10,6 +10,10 @@ from typing import Any
 
 from agentguard.intent._forms import ENDPOINTS, ID, key_of, shape_of
 
+# A field before its value, in a line of its own; and who said something in one line, with when.
+_HEAD = re.compile(r"\s*([A-Za-z][\w -]{0,30}?)\s*:\s+(\S.{0,200})")
+_SAID = re.compile(r"([^\n]{2,60}?):\s+(\S.*)")
+
 MAX_SEGMENTS = 500
 MAX_LINE = 240
 MAX_PARTS = 16
@@ -25,19 +29,19 @@ _MARKED = re.compile(r"(?<![\w@#])[@#][\w.-]*\w|\S*\d\S*|\S+@\S+|\w+://\S+")
 
 
 def sections_of(text: str) -> Any:
-    """Return a text with headings as a whole and as its sections, or None if it has none."""
-    found = _sections(_lines(text))
+    """Return a text with headings, or one of letters, as a whole and as its sections; None if it has none."""
+    found = _sections(_lines(text)) or _letters(text)
     return None if found is None else {"text": f"{text}\n.", "sections": found}
 
 
 def entries_of(text: str) -> Any:
-    """Return a text as the entries of a list, or None if it is none."""
+    """Return a text as the entries of a list or the lines of a talk, or None if it is neither."""
     lines = _lines(text)
     if not lines:
         return None
     if _is_terse(lines[0]) if len(lines) == 1 else _are_entries(lines):
         return [_entry(line) for line in lines[:MAX_SEGMENTS] if len(line) <= MAX_LINE] or None
-    return None
+    return _talk(lines)
 
 
 def _lines(text: str) -> list[str]:
@@ -59,7 +63,52 @@ def _sections(lines: list[str]) -> list[dict[str, Any]] | None:
             return None
     if len(found) < 2:  # noqa: PLR2004 - one heading is that of the whole
         return None
-    return [{"heading": each["heading"], "text": "\n".join((*each["body"], ""))} for each in found]
+    return [_section(each["heading"], each["body"]) for each in found[:MAX_SEGMENTS]]
+
+
+def _section(heading: str, body: list[str]) -> dict[str, Any]:
+    """Return a section: the parts of its heading, and its lines, as fields if they are short."""
+    fields = _entry(heading)
+    fields["heading"] = heading
+    if body and all(len(line.split()) <= _SHORT and line[-1:] not in ".!?" for line in body):
+        fields |= {
+            f"line{_LETTERS[at]}": _entry(line.strip(" *_")) for at, line in enumerate(body[:MAX_PARTS])
+        }
+    else:
+        fields["text"] = "\n".join((*body, "."))
+    return fields
+
+
+def _letters(text: str) -> list[dict[str, Any]] | None:
+    """Return letters: blocks of `Key: value` lines, each followed by what it is the head of."""
+    found: list[dict[str, Any]] = []
+    body: list[str] = []
+    for block in re.split(r"\n[ \t]*\n", text)[:MAX_SEGMENTS]:
+        heads = [_HEAD.fullmatch(line) for line in block.strip().splitlines()]
+        if heads and all(heads):
+            body = []
+            found.append({"head": {head[1]: head[2] for head in heads if head is not None}, "body": body})
+        elif found:
+            body.append(block)
+        else:
+            return None
+    if not any(each["body"] for each in found):
+        return None
+    return [each["head"] | {"text": "\n".join((*each["body"], "."))} for each in found]
+
+
+def _talk(lines: list[str]) -> list[dict[str, Any]] | None:
+    """Return the lines of a talk: before the first colon who and when, after it what was said."""
+    parted = [_SAID.fullmatch(line) for line in lines]
+    if len(lines) < 2 or not all(parted):  # noqa: PLR2004 - one line is a sentence with a colon in it
+        return None
+    found = []
+    for line in parted[:MAX_SEGMENTS]:
+        assert line is not None
+        marked = [match[0].strip("[]#.,") for match in _MARKED.finditer(line[1])]
+        names = " ".join(word for word in line[1].split() if word.isalpha())
+        found.append({"heading": line[1], "name": names, "marked": marked, "text": f"{line[2]}\n."})
+    return found
 
 
 def _are_entries(lines: list[str]) -> bool:

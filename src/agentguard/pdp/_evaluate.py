@@ -279,14 +279,20 @@ _CHOSEN = frozenset(
         OriginKind.DELEGATED,
     )
 )
-_GOOD = _CHOSEN | {OriginKind.OWNED, OriginKind.CREATED, OriginKind.LISTED, OriginKind.COMPOSED}
+_GOOD = _CHOSEN | {
+    OriginKind.NONE,
+    OriginKind.OWNED,
+    OriginKind.CREATED,
+    OriginKind.LISTED,
+    OriginKind.COMPOSED,
+}
 
 
 def _is_chosen(origins: CallOrigins | None) -> bool:
     """Tell whether the user chose where a call sends things, or nothing that was read can go along with it."""
     if origins is None:
         return False
-    return origins.targets in _CHOSEN or (origins.targets in _GOOD and not origins.carries)
+    return origins.targets in _CHOSEN or (not origins.carries and origins.targets in _GOOD)
 
 
 def _add_history(world: World, verdict: Verdict, facts: Facts, past: Past) -> Verdict:
