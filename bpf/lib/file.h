@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Files: opens and changes as events, reads and writes as sums for each process and file. */
+#pragma once
+#include "calls.h"
+#include "names.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 * 1024 * 1024);
+} ring_io SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct ag_sum_key);
+	__type(value, struct ag_sum);
+} sums SEC(".maps");
+
+/* One system call, its arguments picked. */
+struct seen {
+	__u64 cgroup;
+	__u64 a0, a1;
+	__u64 path;
+	__s64 ret;
+	int dir;
+	int fd;
+	__u16 nr;
+	__u16 kind;
+};
+
+/* What a call moved; one that returns a number of messages does not say how long they are. */
+static __always_inline __u64 bytes_of(struct seen *seen)
+{
+	return seen->nr == RECVMMSG_NR || seen->nr == SENDMMSG_NR ? 0 : seen->ret;
+}
+
+static __always_inline struct ag_record *begin(struct seen *seen)
+{
+	struct ag_record *record = reserve(seen->cgroup, seen->kind);
+
+	if (record) {
+		record->head.nr = seen->nr;
+		record->head.ret = seen->ret;
+		record->head.a0 = seen->a0;
+		record->head.a1 = seen->a1;
+	}
+	return record;
+}
+
+/* Reads the path that the process named; a relative one with the folder that it starts from. */
+static __always_inline void put_path(struct ag_record *record, struct seen *seen, struct identity *base)
+{
+	long size = bpf_probe_read_user_str(record->data, AG_DATA, (void *)seen->path);
+
+	note_text(record, size, AG_CLAIMED);
+	if (base->ino) {
+		record->head.flags |= AG_BASED;
+		record->base_ino = base->ino;
+		record->base_dev = base->dev;
+	}
+}
+
+static __always_inline bool is_absolute(__u64 path)
+{
+	char first = 0;
+
+	bpf_probe_read_user(&first, 1, (void *)path);
+	return first == '/';
+}
+
+AG_GLOBAL int on_open(struct seen *seen, __u64 how)
+{
+	struct identity who = {}, base = {};
+	struct file *file = NULL;
+
+	if (!seen)
+		return 0;
+	if (seen->nr == OPENAT2_NR)
+		bpf_probe_read_user(&seen->a0, sizeof(seen->a0), (void *)how);
+	else if (seen->nr == CREAT_NR)
+		seen->a0 = 01101; /* O_CREAT | O_WRONLY | O_TRUNC */
+	if (seen->ret >= 0)
+		file = file_of(seen->ret);
+	if (file) {
+		name_file(seen->cgroup, (__u64)file, &who);
+		/* What the file was opened with, whatever the process says that it asked for. Creating and
+		 * truncating are not kept there. */
+		seen->a0 = (seen->a0 & 01300) | BPF_CORE_READ(file, f_flags);
+	} else if (seen->path && !is_absolute(seen->path)) {
+		base_of(seen->cgroup, seen->dir, &base);
+	}
+	struct ag_record *record = begin(seen);
+	if (!record)
+		return 0;
+	if (file)
+		put_file(record, &who);
+	put_path(record, seen, &base);
+	bpf_ringbuf_submit(record, 0);
+	return 0;
+}
+
+/* A change of the file behind a descriptor. */
+AG_GLOBAL int on_descriptor(struct seen *seen)
+{
+	struct identity who = {};
+
+	if (!seen)
+		return 0;
+	struct file *file = file_of(seen->fd);
+
+	if (file)
+		name_file(seen->cgroup, (__u64)file, &who);
+	struct ag_record *record = begin(seen);
+	if (!record)
+		return 0;
+	if (file)
+		put_file(record, &who);
+	bpf_ringbuf_submit(record, 0);
+	return 0;
+}
+
+/* A call that names a path, or nothing. */
+AG_GLOBAL int on_path(struct seen *seen, __u8 part, __u8 parts)
+{
+	struct identity base = {};
+
+	if (!seen)
+		return 0;
+	if (seen->path && !is_absolute(seen->path))
+		base_of(seen->cgroup, seen->dir, &base);
+	struct ag_record *record = begin(seen);
+	if (!record)
+		return 0;
+	record->head.part = part;
+	record->head.parts = parts;
+	if (seen->path)
+		put_path(record, seen, &base);
+	bpf_ringbuf_submit(record, 0);
+	return 0;
+}
+
+static __always_inline int send_io(struct seen *seen, __u64 ino, __u32 dev)
+{
+	struct ag_head *head = bpf_ringbuf_reserve(&ring_io, sizeof(*head), 0);
+
+	if (!head) {
+		count_drop(AG_DROP_IO);
+		return 0;
+	}
+	fill_head(head, seen->cgroup, seen->kind);
+	head->nr = seen->nr;
+	head->ret = seen->ret;
+	head->a0 = ino;
+	head->a1 = dev;
+	bpf_ringbuf_submit(head, 0);
+	return 0;
+}
+
+AG_GLOBAL int new_sum(struct ag_sum_key *key, __u64 file)
+{
+	struct identity who = {};
+	struct ag_sum sum = {};
+
+	if (!key)
+		return 0;
+	name_file(key->cgroup, file, &who);
+	sum.first_ns = bpf_ktime_get_boot_ns();
+	sum.mode = who.mode;
+	return bpf_map_update_elem(&sums, key, &sum, BPF_NOEXIST);
+}
+
+AG_GLOBAL int count_io(struct seen *seen, __u32 each, __u32 is_write)
+{
+	struct ag_sum_key key = {};
+
+	if (!seen || seen->ret < 0)
+		return 0;
+	struct file *file = file_of(seen->fd);
+	if (!file)
+		return 0;
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	key.ino = BPF_CORE_READ(inode, i_ino);
+	key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	if (each)
+		return send_io(seen, key.ino, key.dev);
+	struct task_struct *task = bpf_get_current_task_btf();
+	key.start_ns = start_of(task);
+	key.cgroup = seen->cgroup;
+	key.pid = task->tgid;
+	struct ag_sum *sum = bpf_map_lookup_elem(&sums, &key);
+	if (!sum) {
+		new_sum(&key, (__u64)file);
+		sum = bpf_map_lookup_elem(&sums, &key);
+	}
+	/* With no room for another sum the call is told by itself. */
+	if (!sum)
+		return send_io(seen, key.ino, key.dev);
+	if (is_write) {
+		__sync_fetch_and_add(&sum->writes, 1);
+		__sync_fetch_and_add(&sum->written_bytes, bytes_of(seen));
+	} else {
+		__sync_fetch_and_add(&sum->reads, 1);
+		__sync_fetch_and_add(&sum->read_bytes, bytes_of(seen));
+	}
+	return 0;
+}
+
+/* sendfile, splice and copy_file_range read from one file and write to another. */
+static __always_inline int count_transfer(struct seen *seen, __u32 each)
+{
+	seen->kind = AG_WRITE;
+	count_io(seen, each, true);
+	seen->kind = AG_READ;
+	seen->fd = seen->a0;
+	return count_io(seen, each, false);
+}
