@@ -12,7 +12,8 @@
 
 static __always_inline bool packet_guard(struct __sk_buff *skb, __u64 *id)
 {
-	__u32 levels = guarded_levels();
+	struct ag_config *known = settings();
+	__u32 levels = known ? known->levels : 0;
 
 #pragma unroll
 	for (int level = 1; level <= AG_MAX_LEVEL; level++) {

@@ -4,6 +4,14 @@
 #include "lib/names.h"
 #include <bpf/bpf_tracing.h>
 
+/* Which processes are guarded, so that one that leaves is missed even when it moves itself. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u64);
+} members SEC(".maps");
+
 /* The arguments as the kernel laid them out for the new program, before it runs: nobody can have changed them. */
 AG_GLOBAL int send_arguments(__u64 cgroup, __u64 from, __u64 whole)
 {
@@ -36,18 +44,21 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 {
 	struct identity who = {}, base = {};
 	struct mm_struct *mm = task->mm;
-	struct file *file = BPF_CORE_READ(binprm, file);
-	__u64 cgroup;
+	struct file *file = binprm->file;
+	struct guarded_by by;
 
-	if (!current_guard(&cgroup))
+	if (!find_guard(&by))
 		return 0;
+	__u64 cgroup = by.id;
 	__u64 from = mm->arg_start;
 	__u64 whole = mm->arg_end - from;
 	bool cut = whole > AG_NAMES;
 	__u32 length = cut ? AG_NAMES : whole;
 	__u8 parts = 1 + (length + AG_DATA - 1) / AG_DATA;
-	name_file(cgroup, (__u64)file, &who);
-	base_of(cgroup, -100, &base);
+	identify(file->f_inode, &who);
+	if (!is_named(file->f_path.dentry, file->f_path.mnt, &who))
+		send_path(cgroup, (__u64)BPF_CORE_READ(binprm, file) + bpf_core_field_offset(struct file, f_path));
+	name_folder(cgroup, -100, &base);
 	struct ag_record *record = reserve(cgroup, AG_EXEC);
 	if (!record)
 		return 0;
@@ -86,12 +97,13 @@ static __always_inline bool is_below(struct cgroup *cgroup, __u64 guard_id)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u64 cgroup;
+	struct guarded_by by;
 
 	if (child->pid != child->tgid)
 		return 0;
-	if (!current_guard(&cgroup))
+	if (!find_guard(&by))
 		return 0;
+	__u64 cgroup = by.id;
 	struct ag_record *record = reserve(cgroup, AG_FORK);
 	if (!record)
 		return 0;
@@ -101,18 +113,23 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	if (!is_below(child->cgroups->dfl_cgrp, cgroup))
 		record->head.flags |= AG_ESCAPE;
 	bpf_ringbuf_submit(record, 0);
+	__u32 pid = child->tgid;
+	bpf_map_update_elem(&members, &pid, &cgroup, BPF_ANY);
 	return 0;
 }
 
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
-	__u64 cgroup;
+	struct guarded_by by;
 
 	if (task->signal->live.counter != 0)
 		return 0;
-	if (!current_guard(&cgroup))
+	if (!find_guard(&by))
 		return 0;
+	__u64 cgroup = by.id;
+	__u32 pid = task->tgid;
+	bpf_map_delete_elem(&members, &pid);
 	struct ag_record *record = reserve(cgroup, AG_EXIT);
 	if (!record)
 		return 0;
@@ -124,21 +141,50 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	return 0;
 }
 
+/* Returns the guarded cgroup that this one is, or is below, or 0. */
+static __noinline __u64 guard_above(struct cgroup *cgroup)
+{
+	struct ag_config *known = settings();
+	int depth = cgroup->level;
+
+	for (int level = 1; level <= AG_MAX_LEVEL; level++) {
+		struct cgroup *above = cgroup;
+
+		if (!known || level > depth || !(known->levels & (1u << level)))
+			continue;
+		if (bpf_core_field_exists(cgroup->ancestors))
+			bpf_probe_read_kernel(&above, sizeof(above),
+					      (void *)cgroup + bpf_core_field_offset(struct cgroup, ancestors) +
+						      level * sizeof(above));
+		__u64 id = BPF_CORE_READ(above, kn, id);
+		if (bpf_map_lookup_elem(&guarded, &id))
+			return id;
+	}
+	return 0;
+}
+
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(on_cgroup_move, struct cgroup *to, const char *path, struct task_struct *moved)
 {
-	__u64 cgroup;
+	__u32 pid = moved->tgid;
+	__u64 now = guard_above(to);
+	__u64 *known = bpf_map_lookup_elem(&members, &pid);
 
-	if (!current_guard(&cgroup)) {
-		/* Whoever moves itself out is not guarded any more when this runs: its last cgroup is unknown. */
+	if (now) {
+		bpf_map_update_elem(&members, &pid, &now, BPF_ANY);
 		return 0;
 	}
-	if (is_below(to, cgroup))
+	if (!known)
 		return 0;
-	struct ag_record *record = reserve(cgroup, AG_CGROUP_MOVE);
+	__u64 was = *known;
+	bpf_map_delete_elem(&members, &pid);
+	/* Its own guard may be gone by now, as that of who is let go. */
+	if (!bpf_map_lookup_elem(&guarded, &was))
+		return 0;
+	struct ag_record *record = reserve(was, AG_CGROUP_MOVE);
 	if (!record)
 		return 0;
-	record->head.a0 = moved->tgid;
+	record->head.a0 = pid;
 	record->head.a1 = to->kn->id;
 	record->head.flags |= AG_ESCAPE;
 	note_text(record, bpf_probe_read_kernel_str(record->data, AG_DATA, path), 0);

@@ -67,43 +67,39 @@ static __always_inline void copy_args(struct pt_regs *regs, __u64 *args)
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	long nr = SYSCALL_NR(regs);
-	bool foreign = is_foreign(task, nr);
+	struct guarded_by by;
 	struct seen seen;
 	__u64 args[8];
-	__u64 cgroup;
 
-	if (!foreign && (nr < 0 || nr >= AG_CALLS || !calls[nr].kind))
+	if (!find_guard(&by))
 		return 0;
-	struct ag_guard *guard = current_guard(&cgroup);
-	if (!guard)
-		return 0;
-	if (foreign)
-		return note_foreign(cgroup, nr);
-	if (nr < 0 || nr >= AG_CALLS)
+	struct task_struct *task = bpf_get_current_task_btf();
+	if (is_foreign(task, nr))
+		return note_foreign(by.id, nr);
+	if (nr < 0 || nr >= AG_CALLS || !calls[nr].kind)
 		return 0;
 	const volatile struct call *call = &calls[nr];
+	__u32 each = by.flags & AG_EACH_IO;
 	__u8 kind = call->kind;
 	copy_args(regs, args);
-	__u32 each = guard->flags & AG_EACH_IO;
-	seen.cgroup = cgroup;
+	seen.cgroup = by.id;
 	seen.nr = nr;
 	seen.kind = kind;
 	seen.ret = ret;
+	seen.fd = args[call->fd & 7];
+	if (kind == AG_READ || kind == AG_WRITE)
+		return count_io(task, &seen, each, kind == AG_WRITE);
 	seen.a0 = args[call->keep0 & 7];
 	seen.a1 = args[call->keep1 & 7];
 	seen.path = args[call->path & 7];
 	seen.dir = call->dir ? (int)args[call->dir & 7] : -100;
-	seen.fd = args[call->fd & 7];
-	if (kind == AG_READ || kind == AG_WRITE)
-		return count_io(&seen, each, kind == AG_WRITE);
+	if (kind == AG_OPEN)
+		return on_open(task, &seen, args[3]);
 	if (kind == AG_SENDFILE)
 		return count_transfer(&seen, each);
 	if (kind >= AG_SOCKET && kind <= AG_SENDMMSG)
 		return on_net(&seen, args, each);
-	if (kind == AG_OPEN)
-		return on_open(&seen, args[3]);
 	if (kind == AG_EXEC_FAILED && ret >= 0)
 		return 0;
 	if (kind == AG_SIGNAL && (__u32)seen.a1 == 0)

@@ -24,11 +24,12 @@ SEC("tp_btf/io_uring_submit_req")
 int BPF_PROG(on_uring, struct io_kiocb *request)
 {
 	struct uring_key key = {};
+	struct guarded_by by;
 	__u8 one = 1;
-	__u64 cgroup;
 
-	if (!current_guard(&cgroup))
+	if (!find_guard(&by))
 		return 0;
+	__u64 cgroup = by.id;
 	__u8 opcode = request->opcode;
 	bool names = opcode == OP_OPENAT || opcode == OP_OPENAT2 || opcode == OP_CONNECT;
 	if (!names) {
@@ -40,7 +41,7 @@ int BPF_PROG(on_uring, struct io_kiocb *request)
 	}
 	struct identity base = {};
 	if (opcode == OP_OPENAT || opcode == OP_OPENAT2)
-		base_of(cgroup, BPF_CORE_READ((struct io_open *)request, dfd), &base);
+		name_folder(cgroup, BPF_CORE_READ((struct io_open *)request, dfd), &base);
 	struct ag_record *record = reserve(cgroup, AG_URING_OP);
 	if (!record)
 		return 0;

@@ -34,9 +34,9 @@ static __always_inline __u64 bytes_of(struct seen *seen)
 	return seen->nr == RECVMMSG_NR || seen->nr == SENDMMSG_NR ? 0 : seen->ret;
 }
 
-static __always_inline struct ag_record *begin(struct seen *seen)
+static __always_inline struct ag_record *begin_for(struct task_struct *task, struct seen *seen)
 {
-	struct ag_record *record = reserve(seen->cgroup, seen->kind);
+	struct ag_record *record = reserve_for(task, seen->cgroup, seen->kind);
 
 	if (record) {
 		record->head.nr = seen->nr;
@@ -45,6 +45,11 @@ static __always_inline struct ag_record *begin(struct seen *seen)
 		record->head.a1 = seen->a1;
 	}
 	return record;
+}
+
+static __always_inline struct ag_record *begin(struct seen *seen)
+{
+	return begin_for(bpf_get_current_task_btf(), seen);
 }
 
 /* Reads the path that the process named; a relative one with the folder that it starts from. */
@@ -68,33 +73,36 @@ static __always_inline bool is_absolute(__u64 path)
 	return first == '/';
 }
 
-AG_GLOBAL int on_open(struct seen *seen, __u64 how)
+/* Whether the inode alone says which path it was: a file with several names needs the one that was used. */
+static __always_inline bool has_one_name(struct identity *who)
+{
+	return who->nlink <= 1 || (who->mode & 0170000) == 0040000;
+}
+
+static __always_inline int on_open(struct task_struct *task, struct seen *seen, __u64 how)
 {
 	struct identity who = {}, base = {};
-	struct file *file = NULL;
+	bool opened = false;
 
-	if (!seen)
-		return 0;
 	if (seen->nr == OPENAT2_NR)
 		bpf_probe_read_user(&seen->a0, sizeof(seen->a0), (void *)how);
 	else if (seen->nr == CREAT_NR)
 		seen->a0 = 01101; /* O_CREAT | O_WRONLY | O_TRUNC */
 	if (seen->ret >= 0)
-		file = file_of(seen->ret);
-	if (file) {
-		name_file(seen->cgroup, (__u64)file, &who);
-		/* What the file was opened with, whatever the process says that it asked for. Creating and
-		 * truncating are not kept there. */
-		seen->a0 = (seen->a0 & 01300) | BPF_CORE_READ(file, f_flags);
-	} else if (seen->path && !is_absolute(seen->path)) {
-		base_of(seen->cgroup, seen->dir, &base);
-	}
-	struct ag_record *record = begin(seen);
+		opened = name_file(task, seen->cgroup, seen->ret, &who);
+	if (opened)
+		/* What the file was opened with, whatever the process says that it asked for. Creating and truncating
+		 * are not kept there. */
+		seen->a0 = (seen->a0 & 01300) | who.flags;
+	else if (seen->path && !is_absolute(seen->path))
+		name_folder(seen->cgroup, seen->dir, &base);
+	struct ag_record *record = begin_for(task, seen);
 	if (!record)
 		return 0;
-	if (file)
+	if (opened)
 		put_file(record, &who);
-	put_path(record, seen, &base);
+	if (!opened || !has_one_name(&who))
+		put_path(record, seen, &base);
 	bpf_ringbuf_submit(record, 0);
 	return 0;
 }
@@ -106,14 +114,11 @@ AG_GLOBAL int on_descriptor(struct seen *seen)
 
 	if (!seen)
 		return 0;
-	struct file *file = file_of(seen->fd);
-
-	if (file)
-		name_file(seen->cgroup, (__u64)file, &who);
+	bool opened = name_file(bpf_get_current_task_btf(), seen->cgroup, seen->fd, &who);
 	struct ag_record *record = begin(seen);
 	if (!record)
 		return 0;
-	if (file)
+	if (opened)
 		put_file(record, &who);
 	bpf_ringbuf_submit(record, 0);
 	return 0;
@@ -127,7 +132,7 @@ AG_GLOBAL int on_path(struct seen *seen, __u8 part, __u8 parts)
 	if (!seen)
 		return 0;
 	if (seen->path && !is_absolute(seen->path))
-		base_of(seen->cgroup, seen->dir, &base);
+		name_folder(seen->cgroup, seen->dir, &base);
 	struct ag_record *record = begin(seen);
 	if (!record)
 		return 0;
@@ -139,7 +144,7 @@ AG_GLOBAL int on_path(struct seen *seen, __u8 part, __u8 parts)
 	return 0;
 }
 
-static __always_inline int send_io(struct seen *seen, __u64 ino, __u32 dev)
+static __always_inline int send_io(struct task_struct *task, struct seen *seen, struct identity *who)
 {
 	struct ag_head *head = bpf_ringbuf_reserve(&ring_io, sizeof(*head), 0);
 
@@ -147,54 +152,64 @@ static __always_inline int send_io(struct seen *seen, __u64 ino, __u32 dev)
 		count_drop(AG_DROP_IO);
 		return 0;
 	}
-	fill_head(head, seen->cgroup, seen->kind);
+	fill_head(head, task, seen->cgroup, seen->kind);
 	head->nr = seen->nr;
-	head->ret = seen->ret;
-	head->a0 = ino;
-	head->a1 = dev;
+	head->ret = bytes_of(seen);
+	head->a0 = who->ino;
+	head->a1 = who->dev;
 	bpf_ringbuf_submit(head, 0);
 	return 0;
 }
 
-AG_GLOBAL int new_sum(struct ag_sum_key *key, __u64 file)
+AG_GLOBAL int new_sum(struct ag_sum_key *key, int fd)
 {
 	struct identity who = {};
 	struct ag_sum sum = {};
 
 	if (!key)
 		return 0;
-	name_file(key->cgroup, file, &who);
+	name_file(bpf_get_current_task_btf(), key->cgroup, fd, &who);
 	sum.first_ns = bpf_ktime_get_boot_ns();
 	sum.mode = who.mode;
 	return bpf_map_update_elem(&sums, key, &sum, BPF_NOEXIST);
 }
 
-AG_GLOBAL int count_io(struct seen *seen, __u32 each, __u32 is_write)
+static __always_inline int count_io(struct task_struct *task, struct seen *seen, __u32 each, bool is_write)
 {
 	struct ag_sum_key key = {};
+	struct identity who = {};
 
-	if (!seen || seen->ret < 0)
+	if (seen->ret < 0)
 		return 0;
-	struct file *file = file_of(seen->fd);
-	if (!file)
-		return 0;
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	key.ino = BPF_CORE_READ(inode, i_ino);
-	key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	if (ag_has_cast) {
+		struct file **slot = slot_of(task, seen->fd);
+		struct file *file = slot ? cast_file(slot) : NULL;
+
+		if (!file)
+			return 0;
+		identify(file->f_inode, &who);
+	} else {
+		struct file *file = file_of(seen->fd);
+
+		if (!file)
+			return 0;
+		identify_slowly(BPF_CORE_READ(file, f_inode), &who);
+	}
 	if (each)
-		return send_io(seen, key.ino, key.dev);
-	struct task_struct *task = bpf_get_current_task_btf();
+		return send_io(task, seen, &who);
+	key.ino = who.ino;
+	key.dev = who.dev;
 	key.start_ns = start_of(task);
 	key.cgroup = seen->cgroup;
 	key.pid = task->tgid;
 	struct ag_sum *sum = bpf_map_lookup_elem(&sums, &key);
 	if (!sum) {
-		new_sum(&key, (__u64)file);
+		new_sum(&key, seen->fd);
 		sum = bpf_map_lookup_elem(&sums, &key);
 	}
 	/* With no room for another sum the call is told by itself. */
 	if (!sum)
-		return send_io(seen, key.ino, key.dev);
+		return send_io(task, seen, &who);
 	if (is_write) {
 		__sync_fetch_and_add(&sum->writes, 1);
 		__sync_fetch_and_add(&sum->written_bytes, bytes_of(seen));
@@ -205,12 +220,18 @@ AG_GLOBAL int count_io(struct seen *seen, __u32 each, __u32 is_write)
 	return 0;
 }
 
+/* The rarer calls share one copy of it. */
+AG_GLOBAL int count_rarely(struct seen *seen, __u32 each, __u32 is_write)
+{
+	return seen ? count_io(bpf_get_current_task_btf(), seen, each, is_write) : 0;
+}
+
 /* sendfile, splice and copy_file_range read from one file and write to another. */
 static __always_inline int count_transfer(struct seen *seen, __u32 each)
 {
 	seen->kind = AG_WRITE;
-	count_io(seen, each, true);
+	count_rarely(seen, each, true);
 	seen->kind = AG_READ;
 	seen->fd = seen->a0;
-	return count_io(seen, each, false);
+	return count_rarely(seen, each, false);
 }

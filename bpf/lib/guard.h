@@ -5,28 +5,52 @@
 
 #define AG_MAX_LEVEL 8
 
-static __always_inline __u32 guarded_levels(void)
+struct guarded_by {
+	__u64 id;
+	__u32 flags;
+};
+
+static __always_inline struct ag_config *settings(void)
 {
 	__u32 zero = 0;
-	struct ag_config *settings = bpf_map_lookup_elem(&config, &zero);
 
-	return settings ? settings->levels : 0;
+	return bpf_map_lookup_elem(&config, &zero);
 }
 
-/* Returns the guard of the current task and puts the cgroup's id in `id`, or NULL. */
-static __always_inline struct ag_guard *current_guard(__u64 *id)
+static __noinline bool search_guard(struct guarded_by *by, __u32 levels)
 {
-	__u32 levels = guarded_levels();
-
-	/* The usual case: all guarded cgroups are on one level. */
-#pragma unroll
+	if (!by)
+		return false;
 	for (int level = 1; level <= AG_MAX_LEVEL; level++) {
 		if (!(levels & (1u << level)))
 			continue;
-		*id = bpf_get_current_ancestor_cgroup_id(level);
-		struct ag_guard *guard = bpf_map_lookup_elem(&guarded, id);
-		if (guard)
-			return guard;
+		by->id = bpf_get_current_ancestor_cgroup_id(level);
+		struct ag_guard *guard = bpf_map_lookup_elem(&guarded, &by->id);
+		if (guard) {
+			by->flags = guard->flags;
+			return true;
+		}
 	}
-	return NULL;
+	return false;
+}
+
+/* Tells whether the current task is guarded, and by which cgroup. Each process of the machine pays for this at each
+ * system call, so it is one helper for one guarded cgroup. */
+static __always_inline bool find_guard(struct guarded_by *by)
+{
+	struct ag_config *known = settings();
+
+	if (!known || !known->levels)
+		return false;
+	if (!known->fast)
+		return search_guard(by, known->levels);
+	by->id = known->ids[0];
+	by->flags = known->flags[0];
+	if (bpf_current_task_under_cgroup(&cgroups, 0) == 1)
+		return true;
+	if (known->fast == 1)
+		return false;
+	by->id = known->ids[1];
+	by->flags = known->flags[1];
+	return bpf_current_task_under_cgroup(&cgroups, 1) == 1;
 }

@@ -17,7 +17,7 @@ struct scratch {
 };
 
 struct name_key {
-	__u64 dentry, parent, hash_len, ino;
+	__u64 dentry, parent, hash_len, ino, mount;
 };
 
 struct {
@@ -38,16 +38,12 @@ struct identity {
 	__u64 ino;
 	__u32 dev;
 	__u32 nlink;
+	__u32 flags; /* of the open file */
 	__u16 mode;
 };
 
-static __always_inline void identify(struct inode *inode, struct identity *who)
-{
-	who->ino = BPF_CORE_READ(inode, i_ino);
-	who->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	who->mode = BPF_CORE_READ(inode, i_mode);
-	who->nlink = 1;
-}
+/* Whether this kernel has bpf_rdonly_cast; the loader says so before it loads. */
+const volatile __u32 ag_has_cast SEC(".rodata.cast") = 1;
 
 static __always_inline void put_file(struct ag_record *record, struct identity *who)
 {
@@ -59,15 +55,69 @@ static __always_inline void put_file(struct ag_record *record, struct identity *
 		record->head.flags |= AG_UNLINKED;
 }
 
-static __always_inline struct file *file_of(int fd)
+static __always_inline void identify(struct inode *inode, struct identity *who)
 {
-	struct fdtable *table = bpf_get_current_task_btf()->files->fdt;
-	struct file *file = NULL;
+	who->ino = inode->i_ino;
+	who->dev = inode->i_sb->s_dev;
+	who->mode = inode->i_mode;
+	who->nlink = inode->i_nlink;
+}
+
+/* The same of an address that is but a number to the verifier. */
+static __always_inline void identify_slowly(struct inode *inode, struct identity *who)
+{
+	who->ino = BPF_CORE_READ(inode, i_ino);
+	who->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	who->mode = BPF_CORE_READ(inode, i_mode);
+	who->nlink = BPF_CORE_READ(inode, i_nlink);
+}
+
+static __always_inline struct file **slot_of(struct task_struct *task, int fd)
+{
+	struct fdtable *table = task->files->fdt;
 
 	if (fd < 0 || (__u32)fd >= table->max_fds)
 		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd);
+	return table->fd + fd;
+}
+
+/* The file behind a descriptor as a number, for BPF_CORE_READ. */
+static __always_inline struct file *file_of(int fd)
+{
+	struct file **slot = slot_of(bpf_get_current_task_btf(), fd);
+	struct file *file = NULL;
+
+	if (slot)
+		bpf_probe_read_kernel(&file, sizeof(file), slot);
 	return file;
+}
+
+/* The same as a pointer that can be followed; NULL where there is none. */
+static __always_inline struct file *cast_file(struct file **slot)
+{
+	struct kiocb *entry = bpf_rdonly_cast((void *)slot - bpf_core_field_offset(struct kiocb, ki_filp),
+					      bpf_core_type_id_kernel(struct kiocb));
+	return entry->ki_filp;
+}
+
+static __always_inline bool is_named(struct dentry *dentry, struct vfsmount *mount, struct identity *who)
+{
+	struct name_key key = {};
+
+	key.dentry = (__u64)dentry;
+	key.parent = (__u64)dentry->d_parent;
+	key.hash_len = dentry->d_name.hash_len;
+	key.ino = who->ino;
+	key.mount = (__u64)mount;
+	return bpf_map_lookup_elem(&named, &key) != NULL;
+}
+
+static __always_inline bool has_name(struct identity *who)
+{
+	__u16 type = who->mode & 0170000;
+
+	/* Pipes and sockets have none. */
+	return type != 0010000 && type != 0140000;
 }
 
 /* Writes the names from the file up to the root into the scratch, each with its null; returns their length. The
@@ -111,20 +161,21 @@ AG_GLOBAL int climb(__u64 from, __u64 vfs)
 }
 
 /* Sends the path of a file unless it was sent before. */
-AG_GLOBAL int send_path(__u64 cgroup, __u64 where, struct identity *who)
+AG_GLOBAL int send_path(__u64 cgroup, __u64 where)
 {
 	struct path *path = (void *)where;
-	struct name_key key = {};
 	struct dentry *dentry = BPF_CORE_READ(path, dentry);
+	struct name_key key = {};
+	struct identity who;
 	__u32 zero = 0;
 	__u8 one = 1;
 
-	if (!who)
-		return 0;
+	identify_slowly(BPF_CORE_READ(dentry, d_inode), &who);
 	key.dentry = (__u64)dentry;
 	key.parent = (__u64)BPF_CORE_READ(dentry, d_parent);
 	key.hash_len = BPF_CORE_READ(dentry, d_name.hash_len);
-	key.ino = who->ino;
+	key.ino = who.ino;
+	key.mount = (__u64)BPF_CORE_READ(path, mnt);
 	if (bpf_map_lookup_elem(&named, &key))
 		return 0;
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
@@ -144,9 +195,9 @@ AG_GLOBAL int send_path(__u64 cgroup, __u64 where, struct identity *who)
 		record->head.part = part;
 		record->head.parts = parts;
 		record->head.flags = AG_FD;
-		record->ino = who->ino;
-		record->dev = who->dev;
-		record->mode = who->mode;
+		record->ino = who.ino;
+		record->dev = who.dev;
+		record->mode = who.mode;
 		record->len = left < AG_DATA ? left : AG_DATA;
 		bpf_probe_read_kernel(record->data, AG_DATA, &scratch->text[(part * AG_DATA) & (AG_NAMES - 1)]);
 		bpf_ringbuf_submit(record, 0);
@@ -155,42 +206,62 @@ AG_GLOBAL int send_path(__u64 cgroup, __u64 where, struct identity *who)
 	return 0;
 }
 
-/* Returns the folder that a relative path starts from, and sends its path. */
-AG_GLOBAL int base_of(__u64 cgroup, int dirfd, struct identity *who)
+/* Sends the path of the file behind a descriptor; a global function takes no pointer of the kernel's. */
+AG_GLOBAL int send_path_of(__u64 cgroup, int fd)
 {
-	struct path *path;
+	struct file *file = file_of(fd);
 
-	if (!who)
-		return 0;
-	who->ino = 0;
-	who->dev = 0;
-	if (dirfd == -100) { /* AT_FDCWD */
-		/* As a number, since a global function takes no pointer of the kernel's. */
-		struct fs_struct *fs = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), fs);
-		path = (void *)fs + bpf_core_field_offset(struct fs_struct, pwd);
-	} else {
-		struct file *file = file_of(dirfd);
-		if (!file)
-			return 0;
-		path = (void *)file + bpf_core_field_offset(struct file, f_path);
-	}
-	identify(BPF_CORE_READ(path, dentry, d_inode), who);
-	return send_path(cgroup, (__u64)path, who);
+	if (file)
+		send_path(cgroup, (__u64)file + bpf_core_field_offset(struct file, f_path));
+	return 0;
 }
 
-/* Identifies an open file, and sends its path if it is one that has a path. */
-AG_GLOBAL int name_file(__u64 cgroup, __u64 opened, struct identity *who)
+AG_GLOBAL int send_path_of_folder(__u64 cgroup)
 {
-	struct file *file = (void *)opened;
+	struct fs_struct *fs = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), fs);
 
-	if (!who)
-		return 0;
-	identify(BPF_CORE_READ(file, f_inode), who);
-	who->nlink = BPF_CORE_READ(file, f_inode, i_nlink);
-	__u16 type = who->mode & 0170000;
-	/* Pipes and sockets have no name. */
-	if (type == 0010000 || type == 0140000)
-		return 0;
-	struct path *path = (void *)file + bpf_core_field_offset(struct file, f_path);
-	return send_path(cgroup, (__u64)path, who);
+	return send_path(cgroup, (__u64)fs + bpf_core_field_offset(struct fs_struct, pwd));
+}
+
+/* Identifies an open file, and sends its path if it is one that has a path; false where nothing is open. */
+static __always_inline bool name_file(struct task_struct *task, __u64 cgroup, int fd, struct identity *who)
+{
+	bool known = false;
+
+	if (ag_has_cast) {
+		struct file **slot = slot_of(task, fd);
+		struct file *file = slot ? cast_file(slot) : NULL;
+
+		if (!file)
+			return false;
+		identify(file->f_inode, who);
+		who->flags = file->f_flags;
+		known = !has_name(who) || is_named(file->f_path.dentry, file->f_path.mnt, who);
+	} else {
+		struct file *file = file_of(fd);
+
+		if (!file)
+			return false;
+		identify_slowly(BPF_CORE_READ(file, f_inode), who);
+		who->flags = BPF_CORE_READ(file, f_flags);
+		known = !has_name(who);
+	}
+	if (!known)
+		send_path_of(cgroup, fd);
+	return true;
+}
+
+/* Returns the folder that a relative path starts from, and sends its path. */
+static __always_inline void name_folder(__u64 cgroup, int dirfd, struct identity *who)
+{
+	if (dirfd != -100) { /* AT_FDCWD */
+		name_file(bpf_get_current_task_btf(), cgroup, dirfd, who);
+		return;
+	}
+	struct fs_struct *fs = bpf_get_current_task_btf()->fs;
+	struct dentry *dentry = fs->pwd.dentry;
+
+	identify(dentry->d_inode, who);
+	if (!is_named(dentry, fs->pwd.mnt, who))
+		send_path_of_folder(cgroup);
 }

@@ -72,9 +72,9 @@ static __always_inline bool is_known_peer(const char *address, __u32 protocol)
 	return bpf_map_update_elem(&peers, &key, &one, BPF_NOEXIST) != 0;
 }
 
-AG_GLOBAL int send_peer(struct seen *seen, __u64 opened, __u64 claimed, __u32 claimed_size)
+AG_GLOBAL int send_peer(struct seen *seen, int fd, __u64 claimed, __u32 claimed_size)
 {
-	struct file *file = (void *)opened;
+	struct file *file = file_of(fd);
 	struct identity who = {};
 	struct address to = {};
 	__u32 size = 0, protocol = 0, family = 0;
@@ -82,7 +82,7 @@ AG_GLOBAL int send_peer(struct seen *seen, __u64 opened, __u64 claimed, __u32 cl
 	if (!seen)
 		return 0;
 	if (file) {
-		identify(BPF_CORE_READ(file, f_inode), &who);
+		identify_slowly(BPF_CORE_READ(file, f_inode), &who);
 		struct sock *sk = sock_of(file);
 		if (sk) {
 			protocol = BPF_CORE_READ(sk, sk_protocol);
@@ -131,7 +131,7 @@ AG_GLOBAL int on_datagram(struct seen *seen, __u64 address, __u32 size)
 		bpf_probe_read_user(bytes, 28, (void *)address);
 	if (is_known_peer(bytes, BPF_CORE_READ(sk, sk_protocol)))
 		return 0;
-	return send_peer(seen, (__u64)file, address, size);
+	return send_peer(seen, seen->fd, address, size);
 }
 
 static __always_inline int on_net(struct seen *seen, __u64 *args, __u32 each)
@@ -140,22 +140,22 @@ static __always_inline int on_net(struct seen *seen, __u64 *args, __u32 each)
 
 	switch (seen->kind) {
 	case AG_SENDTO:
-		count_io(seen, each, true);
+		count_rarely(seen, each, true);
 		return on_datagram(seen, args[5], args[6]);
 	case AG_SENDMSG:
 	case AG_SENDMMSG:
 		/* Of several messages in one call only the first one's address is looked at. */
 		bpf_probe_read_user(&message, sizeof(message), (void *)args[2]);
-		count_io(seen, each, true);
+		count_rarely(seen, each, true);
 		seen->kind = AG_SENDTO;
 		return on_datagram(seen, (__u64)message.msg_name, message.msg_namelen);
 	case AG_SOCKET:
-		return send_peer(seen, seen->ret >= 0 ? (__u64)file_of(seen->ret) : 0, 0, 0);
+		return send_peer(seen, seen->ret >= 0 ? seen->ret : -1, 0, 0);
 	case AG_ACCEPT:
-		return seen->ret >= 0 ? send_peer(seen, (__u64)file_of(seen->ret), 0, 0) : 0;
+		return seen->ret >= 0 ? send_peer(seen, seen->ret, 0, 0) : 0;
 	case AG_CONNECT:
 	case AG_BIND:
-		return send_peer(seen, (__u64)file_of(seen->fd), args[2], args[3]);
+		return send_peer(seen, seen->fd, args[2], args[3]);
 	}
-	return send_peer(seen, (__u64)file_of(seen->fd), 0, 0);
+	return send_peer(seen, seen->fd, 0, 0);
 }

@@ -111,9 +111,15 @@ struct ag_guard {
 	__u32 slot;
 };
 
+#define AG_FAST 2 /* so many guarded cgroups are looked for one by one, which is quicker than in a map */
+
 struct ag_config {
 	__u32 levels; /* bit n: some guarded cgroup is n levels below the root */
 	__u32 file_limit; /* bytes waiting in the ring from which on files are dropped */
+	__u32 fast; /* how many are in `ids`; 0 if there are more of them */
+	__u32 flags[AG_FAST];
+	__u32 spare;
+	__u64 ids[AG_FAST];
 };
 
 struct ag_sum_key {

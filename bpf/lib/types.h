@@ -24,6 +24,7 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_CGROUP_ARRAY = 8,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
@@ -103,6 +104,10 @@ struct file {
 	unsigned int f_flags;
 	struct path f_path;
 };
+/* Its first member is a pointer to a file, as each entry of a table of files is. */
+struct kiocb {
+	struct file *ki_filp;
+};
 struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;
@@ -135,9 +140,16 @@ struct cgroup___ids {
 struct css_set {
 	struct cgroup *dfl_cgrp;
 };
+typedef struct {
+	unsigned int val;
+} kuid_t;
+struct cred {
+	kuid_t uid;
+};
 struct task_struct {
 	struct thread_info thread_info;
 	int pid, tgid;
+	const struct cred *cred;
 	int exit_code;
 	__u64 start_boottime;
 	__u64 real_start_time;
@@ -192,6 +204,9 @@ struct io_connect {
 	void *addr;
 	int addr_len;
 };
+
+/* Since 6.2: lets the verifier follow a pointer that was read as a number, at the cost of a plain load. */
+extern void *bpf_rdonly_cast(const void *obj__ign, __u32 btf_id__k) __ksym __weak;
 
 #pragma clang attribute pop
 

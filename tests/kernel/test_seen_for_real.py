@@ -121,11 +121,17 @@ fd = os.open('b', os.O_RDWR); os.ftruncate(fd, 1); os.fchmod(fd, 0o600)
 
 def test_reads_and_writes_are_summed_for_each_process_and_file(watched: Lab, tmp_path: Path) -> None:
     target = tmp_path / "data"
-    watched.run(*PYTHON, f"f = open({str(target)!r}, 'wb', buffering=0)\nfor _ in range(1000): f.write(b'x' * 10)")
+    watched.run(
+        *PYTHON, f"f = open({str(target)!r}, 'wb', buffering=0)\nfor _ in range(1000): f.write(b'x' * 10)"
+    )
     watched.run("/bin/cat", str(target))
     keys, values = watched.observer.loaded.sums()
     ours = values[(keys["ino"] == target.stat().st_ino) & (keys["cgroup"] == watched.cgroup.id)]
-    assert (ours["writes"].sum(), ours["written_bytes"].sum(), ours["read_bytes"].sum()) == (1000, 10_000, 10_000)
+    assert (ours["writes"].sum(), ours["written_bytes"].sum(), ours["read_bytes"].sum()) == (
+        1000,
+        10_000,
+        10_000,
+    )
     assert len(ours) == 2
 
 
@@ -133,7 +139,9 @@ def test_each_read_and_write_can_be_told_by_itself(observer: Observer, tmp_path:
     target = tmp_path / "data"
     with lab(observer, flags=EACH_IO) as watched:
         before = observer.reader.counters.io_records
-        watched.run(*PYTHON, f"f = open({str(target)!r}, 'wb', buffering=0)\nfor _ in range(500): f.write(b'x' * 3)")
+        watched.run(
+            *PYTHON, f"f = open({str(target)!r}, 'wb', buffering=0)\nfor _ in range(500): f.write(b'x' * 3)"
+        )
         assert observer.reader.counters.io_records - before >= 500
         found = [
             value
@@ -209,7 +217,7 @@ server.accept()
 def test_unix_sockets_are_seen_by_path_and_by_abstract_name(watched: Lab, tmp_path: Path) -> None:
     code = f"""
 import socket
-for name in ({str(tmp_path / 'socket')!r}, "\\0abstract"):
+for name in ({str(tmp_path / "socket")!r}, "\\0abstract"):
     with socket.socket(socket.AF_UNIX) as each:
         try: each.connect(name)
         except OSError: pass
@@ -235,7 +243,9 @@ s.sendmsg([b"x"], [], 0, ("127.0.0.1", 40406))
 def test_names_are_read_from_questions_and_answers(watched: Lab) -> None:
     # A name server of our own on the loopback; nothing leaves the machine.
     question = bytes.fromhex("00010100000100000000000004686f737404746573740000010001")
-    answer = bytes.fromhex("00018180000100010000000004686f737404746573740000010001c00c000100010000003c00047f010203")
+    answer = bytes.fromhex(
+        "00018180000100010000000004686f737404746573740000010001c00c000100010000003c00047f010203"
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         try:
             server.bind(("127.0.0.77", 53))
@@ -335,7 +345,9 @@ def compiled(tmp_path: Path, source: str, *options: str) -> str:
         pytest.skip("no C compiler")
     (tmp_path / "program.c").write_text(source)
     done = subprocess.run(
-        [compiler, *options, "-o", tmp_path / "program", tmp_path / "program.c"], capture_output=True, check=False
+        [compiler, *options, "-o", tmp_path / "program", tmp_path / "program.c"],
+        capture_output=True,
+        check=False,
     )
     if done.returncode:
         pytest.skip(f"it does not compile here: {done.stderr.decode()[:200]}")
@@ -352,7 +364,9 @@ def test_open_through_io_uring_is_seen(watched: Lab, tmp_path: Path) -> None:
 
 
 def test_static_program_is_seen(watched: Lab, tmp_path: Path) -> None:
-    source = f'#include <fcntl.h>\nint main(void) {{ return open("{tmp_path}/secret", O_RDONLY) < 0 ? 9 : 0; }}'
+    source = (
+        f'#include <fcntl.h>\nint main(void) {{ return open("{tmp_path}/secret", O_RDONLY) < 0 ? 9 : 0; }}'
+    )
     assert watched.run(compiled(tmp_path, source, "-static")) == 9
     assert opens(watched, tmp_path / "secret") == [-2]
 

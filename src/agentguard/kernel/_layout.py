@@ -81,6 +81,7 @@ class Drop(enum.IntEnum):
 
 DROPS = 4
 EACH_IO = 1
+FAST = 2
 
 _HEAD = [
     ("time_ns", "<u8"), ("cgroup", "<u8"), ("start_ns", "<u8"), ("pid", "<u4"), ("tid", "<u4"), ("kind", "<u2"),
@@ -97,7 +98,12 @@ HEAD = np.dtype(_HEAD)
 RECORD = np.dtype([*_HEAD, *_REST])
 IO_SLOT = np.dtype([*_SLOT, *_HEAD])
 SEC_SLOT = np.dtype([*_SLOT, *_HEAD, *_REST])
-CONFIG = np.dtype([("levels", "<u4"), ("file_limit", "<u4")])
+CONFIG = np.dtype(
+    [
+        ("levels", "<u4"), ("file_limit", "<u4"), ("fast", "<u4"), ("flags", "<u4", 2), ("spare", "<u4"),
+        ("ids", "<u8", 2),
+    ]
+)  # fmt: skip
 GUARD = np.dtype([("flags", "<u4"), ("slot", "<u4")])
 SUM_KEY = np.dtype([("start_ns", "<u8"), ("ino", "<u8"), ("cgroup", "<u8"), ("pid", "<u4"), ("dev", "<u4")])
 SUM = np.dtype(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAMES = ("libbpf.so.1",)
+_BTF_KIND_FUNC = 12
 _KEPT = 200  # lines of libbpf's own messages
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _P, _I, _U32, _U64, _S = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_char_p
@@ -31,6 +32,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map__fd": (_I, (_P,)),
     "bpf_map__reuse_fd": (_I, (_P, _I)),
     "bpf_map__set_max_entries": (_I, (_P, _U32)),
+    "bpf_map__set_initial_value": (_I, (_P, _P, ctypes.c_size_t)),
     "bpf_program__name": (_S, (_P,)),
     "bpf_program__fd": (_I, (_P,)),
     "bpf_program__attach": (_P, (_P,)),
@@ -46,6 +48,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_enable_stats": (_I, (_I,)),
     "libbpf_num_possible_cpus": (_I, ()),
     "libbpf_find_vmlinux_btf_id": (_I, (_S, _I)),
+    "btf__load_vmlinux_btf": (_P, ()),
+    "btf__find_by_name_kind": (_I, (_P, _S, _U32)),
+    "btf__free": (None, (_P,)),
     "libbpf_set_print": (_P, (_PRINT,)),
     "libbpf_version_string": (_S, ()),
 }
@@ -88,6 +93,14 @@ class Library:
         if number < 0:
             raise OSError(-number, os.strerror(-number))
         return number
+
+    def knows_function(self, name: str) -> bool:
+        """Tell whether the running kernel has a function of this name, as its BTF says."""
+        types = self.pointer("btf__load_vmlinux_btf")
+        try:
+            return bool(self._functions["btf__find_by_name_kind"](types, name.encode(), _BTF_KIND_FUNC) > 0)
+        finally:
+            self._functions["btf__free"](types)
 
     def pointer(self, name: str, *arguments: Any) -> int:
         """Call what returns a pointer; null raises OSError with the errno that libbpf set."""

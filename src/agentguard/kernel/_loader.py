@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from agentguard.core import KernelError
-from agentguard.kernel._layout import CONFIG, DROPS, GUARD, MAX_LEVEL, SUM, SUM_KEY
+from agentguard.kernel._layout import CONFIG, DROPS, FAST, GUARD, MAX_LEVEL, SUM, SUM_KEY
 from agentguard.kernel._libbpf import libbpf
 from agentguard.kernel._objects import NAMES, read_object
 
@@ -51,8 +51,8 @@ class Cost(msgspec.Struct, frozen=True):
 class Loaded:
     """The programs in the kernel. Closing, or the end of the process however it comes, takes them out."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        """Load and attach what does not belong to one cgroup.
+    def __init__(self, settings: Settings | None = None, *, avoid_cast: bool = False) -> None:
+        """Load and attach what does not belong to one cgroup; `avoid_cast` loads as on kernels before 6.2.
 
         Raises:
             KernelError: a needed object cannot be loaded or attached; says why and what to do.
@@ -64,15 +64,29 @@ class Loaded:
         self._objects: dict[str, int] = {}
         self._links: list[int] = []
         self._of_cgroup: dict[int, list[int]] = {}
+        # Guarded cgroups: a descriptor and flags of each.
+        self._guarded: dict[int, tuple[int, int]] = {}
+        self._levels = ALL_LEVELS
         self._bpf = libbpf()
         _raise_memlock()
         try:
+            self._has_cast = self._find_cast(avoid_cast=avoid_cast)
             for name in NAMES:
                 self._load(name)
             self.set_levels(ALL_LEVELS)
         except BaseException:
             self.close()
             raise
+
+    def _find_cast(self, *, avoid_cast: bool) -> bool:
+        try:
+            return not avoid_cast and self._bpf.knows_function("bpf_rdonly_cast")
+        except OSError as error:
+            raise KernelError(
+                f"this kernel does not say where its structures are: {(error.strerror or str(error)).lower()}",
+                code="kernel_unsupported",
+                hint="boot a kernel with CONFIG_DEBUG_INFO_BTF=y; see `agentguard doctor`",
+            ) from None
 
     def _load(self, name: str) -> None:
         content = read_object(name)
@@ -112,6 +126,9 @@ class Loaded:
                 self._bpf.call("bpf_map__reuse_fd", each, self.maps[name])
             elif name in sizes:
                 self._bpf.call("bpf_map__set_max_entries", each, sizes[name])
+            elif name == ".rodata.cast":
+                value = ctypes.c_uint32(self._has_cast)
+                self._bpf.call("bpf_map__set_initial_value", each, ctypes.byref(value), 4)
 
     def _maps(self, opened: int) -> Iterable[int]:
         return self._walk("bpf_object__next_map", opened)
@@ -142,6 +159,8 @@ class Loaded:
         value["flags"] = flags
         try:
             self._put("guarded", np.array([cgroup_id], "<u8"), value)
+            self._guarded[cgroup_id] = (os.dup(cgroup_fd), flags)
+            self._configure()
         except OSError as error:
             raise KernelError(
                 f"the cgroup cannot be watched: {error.strerror}", code="kernel_unavailable"
@@ -151,14 +170,27 @@ class Loaded:
         """Watch the cgroup no longer."""
         key = np.array([cgroup_id], "<u8")
         self._bpf.bpf_map_delete_elem(self.maps["guarded"], key.ctypes.data)
+        if cgroup_id in self._guarded:
+            os.close(self._guarded.pop(cgroup_id)[0])
+            self._configure()
         for link in self._of_cgroup.pop(cgroup_id, ()):
             self._bpf.bpf_link__destroy(link)
 
     def set_levels(self, levels: int) -> None:
         """Look for guarded cgroups on these levels below the root only: bit n is n levels below."""
+        self._levels = levels
+        self._configure()
+
+    def _configure(self) -> None:
         value = np.zeros(1, CONFIG)
-        value["levels"] = levels
         value["file_limit"] = self.settings.sec_bytes // 8 * 7
+        if self._guarded:
+            value["levels"] = self._levels
+        if len(self._guarded) <= FAST:
+            for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
+                self._put("cgroups", np.array([index], "<u4"), np.array([descriptor], "<u4"))
+                value["ids"][0, index], value["flags"][0, index] = cgroup_id, flags
+            value["fast"] = len(self._guarded)
         self._put("config", np.zeros(1, "<u4"), value)
 
     def drops(self) -> NDArray[np.uint64]:
@@ -228,6 +260,8 @@ class Loaded:
         for cgroup_id in list(self._of_cgroup):
             for link in self._of_cgroup.pop(cgroup_id):
                 self._bpf.bpf_link__destroy(link)
+        while self._guarded:
+            os.close(self._guarded.popitem()[1][0])
         while self._links:
             self._bpf.bpf_link__destroy(self._links.pop())
         while self._objects:
