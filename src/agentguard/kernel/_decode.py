@@ -10,6 +10,7 @@ import numpy as np
 
 from agentguard.kernel._dns import parse_dns
 from agentguard.kernel._layout import DATA, Flag, Kind
+from agentguard.kernel._ring import whole
 from agentguard.kernel._seen import O_ACCMODE, Seen, read_address
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ _TWO_PATHS = frozenset((Kind.RENAME, Kind.LINK, Kind.SYMLINK))
 _CHAINS = frozenset((Kind.PATH, Kind.EXEC, Kind.DNS))
 _URING_CONNECT = 16
 _WORDS = DATA // 8
+_OPEN = np.uint16(Kind.OPEN)
+_MODES = np.uint64(O_ACCMODE | 0o1100)
+_HALF = np.uint64(29)
+_KIND_BITS = np.uint64(32)
 
 # The columns of a row as `tolist` gives them.
 (_SIZE, _PAGE, _TIME, _CGROUP, _START, _PID, _TID, _KIND, _FLAGS, _NR, _PART, _PARTS, _RET, _A0, _A1, _INO, _BASE_INO,
@@ -78,46 +83,52 @@ class Decoder:
         return found
 
     def _news(self, rows: NDArray[Any]) -> NDArray[Any]:
-        opens = np.flatnonzero(rows["kind"] == Kind.OPEN)
-        if not len(opens):
-            return rows
-        keys = self._keys(rows[opens])
+        is_open = rows["kind"] == _OPEN
+        keys = self._keys(rows, is_open)
         _, first = np.unique(keys, return_index=True)
-        known, kept = self._known, np.ones(len(rows), bool)
-        fresh = np.zeros(len(opens), bool)
+        known = self._known
+        # What is no open always says something new.
+        fresh = ~is_open
         for index, key in zip(first.tolist(), keys[first].tolist(), strict=True):
-            if key not in known:
+            if key not in known and is_open[index]:
                 known.add(key)
                 fresh[index] = True
         if len(known) > MAX_KNOWN:
             known.clear()
         if len(self._always):
-            fresh |= np.isin(rows["ino"][opens], self._always)
-        kept[opens] = fresh
-        self.repeated += len(opens) - int(fresh.sum())
-        return rows[kept]
+            fresh |= np.isin(rows["ino"], self._always)
+        count = int(np.count_nonzero(fresh))
+        self.repeated += len(rows) - count
+        return rows if count == len(rows) else whole(rows)[fresh].view(rows.dtype)
 
-    def _keys(self, rows: NDArray[Any]) -> NDArray[np.uint64]:
+    def _keys(self, rows: NDArray[Any], is_open: NDArray[np.bool_]) -> NDArray[np.uint64]:
         """Return one number for each open: the file and how it was opened, or what was asked for in vain."""
         odd = self._odd
-        keys: NDArray[np.uint64] = rows["cgroup"] * odd[0]
-        keys ^= (rows["a0"] & np.uint64(O_ACCMODE | 0o1100)) * odd[1]
-        opened = (rows["flags"] & Flag.FD) != 0
-        keys[opened] ^= rows["ino"][opened] * odd[2] + rows["dev"][opened] * odd[3]
-        failed = rows[~opened]
-        if len(failed):
-            words = np.ascontiguousarray(failed["data"]).view("<u8").reshape(len(failed), _WORDS)
-            whole = failed["len"][:, None] >= np.arange(8, DATA + 8, 8, dtype=np.uint16)
-            # Only whole words count here, and the last one with what is in it.
-            last = np.minimum(failed["len"] // 8, _WORDS - 1)
-            rest = (failed["len"] % 8).astype("<u8") * np.uint64(8)
-            tail = words[np.arange(len(failed)), last] & ((np.uint64(1) << rest) - np.uint64(1))
-            text = (np.where(whole, words, np.uint64(0)) * self._text).sum(axis=1, dtype=np.uint64)
-            text ^= tail * odd[4] + failed["len"] * odd[5]
-            text ^= failed["base_ino"] * odd[6] + failed["ret"].astype("<u8") * odd[7]
-            keys[~opened] ^= text
+        keys: NDArray[np.uint64] = rows["ino"] * odd[2]
+        keys += rows["dev"] * odd[3]
+        keys ^= rows["cgroup"] * odd[0]
+        keys ^= (rows["a0"] & _MODES | rows["kind"].astype("<u8") << _KIND_BITS) * odd[1]
+        in_vain = np.flatnonzero(is_open & (rows["ino"] == 0))
+        if len(in_vain):
+            keys[in_vain] ^= self._text_keys(rows[in_vain])
         # The low bits of a product are weak; the set looks at those.
-        return keys ^ keys >> np.uint64(29)
+        keys ^= keys >> _HALF
+        return keys
+
+    def _text_keys(self, failed: NDArray[Any]) -> NDArray[np.uint64]:
+        odd = self._odd
+        words = np.ascontiguousarray(failed["data"]).view("<u8").reshape(len(failed), _WORDS)
+        whole = failed["len"][:, None] >= np.arange(8, DATA + 8, 8, dtype=np.uint16)
+        # Beyond its length a record holds what was in the ring before: whole words, and of the last one its part.
+        last = np.minimum(failed["len"] // 8, _WORDS - 1)
+        rest = (failed["len"] % 8).astype("<u8") * np.uint64(8)
+        tail = words[np.arange(len(failed)), last] & ((np.uint64(1) << rest) - np.uint64(1))
+        text: NDArray[np.uint64] = (np.where(whole, words, np.uint64(0)) * self._text).sum(
+            axis=1, dtype=np.uint64
+        )
+        text ^= tail * odd[4] + failed["len"] * odd[5]
+        text ^= failed["base_ino"] * odd[6] + failed["ret"].astype("<u8") * odd[7]
+        return text
 
     def _chain(self, row: Row) -> Seen | None:
         """Collect the parts of a record; they follow one another within their thread."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from agentguard.kernel._decode import Decoder
 from agentguard.kernel._layout import IO_SLOT, SEC_SLOT, SUM, SUM_KEY, Drop, Kind
-from agentguard.kernel._ring import Ring
+from agentguard.kernel._ring import Ring, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from agentguard.kernel._loader import Loaded
 
 # A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event.
-_GATHER_S = 0.004
+_GATHER_S = 0.006
 _IDLE_S = 0.25
 _DROPS_EVERY_S = 0.1
 _FULL_WAIT_S = 0.01
+# As `SUM_KEY` has them: a record of a single read or write names its file in a0 and a1.
+_SUM_COLUMNS = ("start_ns", "a0", "cgroup", "pid", "a1")
+_ODD = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], "<u8")
 
 
 class Counters(msgspec.Struct):
@@ -106,18 +109,16 @@ class Reader:
             rows = self._in_order(rows, None if everything else began)
             if len(rows):
                 self._hand_over(rows)
-            if not len(rows) and not len(io):
-                break
-            if self._handover.is_full:
+            if not (self._sec.waiting or self._io.waiting) or self._handover.is_full:
                 break
         self._look_for_drops(now=everything)
 
     def _in_order(self, rows: NDArray[Any], until: int | None) -> NDArray[Any]:
         if len(self._held):
-            rows = np.concatenate((self._held, rows))
+            rows = np.concatenate((whole(self._held), whole(rows))).view(SEC_SLOT)
         times = rows["time_ns"]
         if len(rows) > 1 and (times[1:] < times[:-1]).any():
-            rows = rows[np.argsort(times, kind="stable")]
+            rows = whole(rows)[np.argsort(times, kind="stable")].view(SEC_SLOT)
             times = rows["time_ns"]
         count = len(rows) if until is None else int(np.searchsorted(times, np.uint64(until), "right"))
         self._held = rows[count:]
@@ -137,23 +138,26 @@ class Reader:
         if not len(rows):
             return
         self.counters.io_records += len(rows)
-        keys = np.empty(len(rows), SUM_KEY)
-        keys["start_ns"], keys["ino"], keys["cgroup"] = rows["start_ns"], rows["a0"], rows["cgroup"]
-        keys["pid"], keys["dev"] = rows["pid"], rows["a1"]
-        mixed = keys.view("<u8").reshape(len(keys), -1) @ np.array(
-            [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], "<u8"
+        mixed = rows["start_ns"] * _ODD[0]
+        mixed ^= rows["a0"] * _ODD[1] + rows["a1"] * _ODD[2]
+        mixed ^= rows["cgroup"] * _ODD[3]
+        order = np.argsort(mixed, kind="stable")
+        mixed = mixed[order]
+        first = np.flatnonzero(np.concatenate(([True], mixed[1:] != mixed[:-1])))
+        is_write = (rows["kind"] == Kind.WRITE)[order]
+        sizes = rows["ret"].astype("<u8")[order]
+        written = np.where(is_write, sizes, 0)
+        sums = np.stack(
+            [
+                np.add.reduceat(each.astype("<u8"), first)
+                for each in (~is_write, sizes - written, is_write, written)
+            ]
         )
-        _, first, where = np.unique(mixed, return_index=True, return_inverse=True)
-        is_write = rows["kind"] == Kind.WRITE
-        sizes = rows["ret"].astype(np.float64)
-        sums = [
-            np.bincount(where, weights, len(first))
-            for weights in (~is_write, np.where(is_write, 0, sizes), is_write, np.where(is_write, sizes, 0))
-        ]
-        for index, place in enumerate(first):
-            key = tuple(int(part) for part in keys[place])
+        for index, place in enumerate(order[first].tolist()):
+            row = rows[place]
+            key = tuple(int(row[name]) for name in _SUM_COLUMNS)
             total = self.io.setdefault(key, np.zeros(4, np.uint64))
-            total += np.array([each[index] for each in sums]).astype(np.uint64)
+            total += sums[:, index]
 
     def sums(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Return keys and values of all sums of reads and writes so far, the kernel's and those added up here."""

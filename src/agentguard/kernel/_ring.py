@@ -57,7 +57,8 @@ class Ring:
             count = int(busy.argmax())
             view = view[:count]
         self._barrier()
-        batch = view.copy()
+        # As one piece: numpy copies records field by field, which takes ten times as long.
+        batch = whole(view).copy().view(self._slot)
         self._consumer[0] = start + count * self._slot.itemsize
         return batch
 
@@ -67,6 +68,11 @@ class Ring:
         self._consumer = self._producer = np.zeros(1, "<u8")
         self._consumer_page.close()
         self._pages.close()
+
+
+def whole(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return records as blocks without fields, which are copied and picked much faster."""
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize)))
 
 
 def _nothing() -> None:
