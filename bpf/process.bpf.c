@@ -13,30 +13,29 @@ struct {
 } members SEC(".maps");
 
 /* The arguments as the kernel laid them out for the new program, before it runs: nobody can have changed them. */
-AG_GLOBAL int send_arguments(__u64 cgroup, __u64 from, __u64 whole)
+AG_GLOBAL int send_argument(__u64 cgroup, __u64 from, __u64 whole, __u32 part)
 {
 	bool cut = whole > AG_NAMES;
 	__u32 length = cut ? AG_NAMES : whole;
-	__u8 parts = 1 + (length + AG_DATA - 1) / AG_DATA;
+	__u32 done = (part - 1) * AG_DATA;
 
-	for (__u32 part = 1; part < AG_MAX_PARTS && part < parts; part++) {
-		struct ag_record *record = reserve(cgroup, AG_EXEC);
-		if (!record)
-			return 0;
-		__u32 done = (part - 1) * AG_DATA;
-		__u32 left = length - done;
-		record->head.part = part;
-		record->head.parts = parts;
-		if (left > AG_DATA)
-			left = AG_DATA;
-		record->len = left;
-		if (bpf_probe_read_user(record->data, left & (2 * AG_DATA - 1), (void *)(from + done)))
-			record->head.flags |= AG_BLIND;
-		if (cut)
-			record->head.flags |= AG_TRUNCATED;
-		bpf_ringbuf_submit(record, 0);
-	}
-	return 0;
+	if (part == 0 || part >= AG_MAX_PARTS || done >= length)
+		return 0;
+	struct ag_record *record = reserve(cgroup, AG_EXEC);
+	if (!record)
+		return 0;
+	__u32 left = length - done;
+	record->head.part = part;
+	record->head.parts = 1 + (length + AG_DATA - 1) / AG_DATA;
+	if (left > AG_DATA)
+		left = AG_DATA;
+	record->len = left;
+	if (bpf_probe_read_user(record->data, left & (2 * AG_DATA - 1), (void *)(from + done)))
+		record->head.flags |= AG_BLIND;
+	if (cut)
+		record->head.flags |= AG_TRUNCATED;
+	bpf_ringbuf_submit(record, 0);
+	return 1;
 }
 
 SEC("tp_btf/sched_process_exec")
@@ -73,7 +72,10 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 		record->head.flags |= AG_TRUNCATED;
 	note_text(record, bpf_probe_read_kernel_str(record->data, AG_DATA, binprm->filename), 0);
 	bpf_ringbuf_submit(record, 0);
-	return send_arguments(cgroup, from, whole);
+	for (__u32 part = 1; part < AG_MAX_PARTS; part++)
+		if (!send_argument(cgroup, from, whole, part))
+			break;
+	return 0;
 }
 
 static __always_inline bool is_below(struct cgroup *cgroup, __u64 guard_id)

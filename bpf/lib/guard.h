@@ -17,10 +17,13 @@ static __always_inline struct ag_config *settings(void)
 	return bpf_map_lookup_elem(&config, &zero);
 }
 
-static __noinline bool search_guard(struct guarded_by *by, __u32 levels)
+/* The verifier looks at a global function once, and at another one at each call. */
+#define AG_GLOBAL __attribute__((noinline))
+
+AG_GLOBAL int search_guard(struct guarded_by *by, __u32 levels)
 {
 	if (!by)
-		return false;
+		return 0;
 	for (int level = 1; level <= AG_MAX_LEVEL; level++) {
 		if (!(levels & (1u << level)))
 			continue;
@@ -28,10 +31,10 @@ static __noinline bool search_guard(struct guarded_by *by, __u32 levels)
 		struct ag_guard *guard = bpf_map_lookup_elem(&guarded, &by->id);
 		if (guard) {
 			by->flags = guard->flags;
-			return true;
+			return 1;
 		}
 	}
-	return false;
+	return 0;
 }
 
 /* Tells whether the current task is guarded, and by which cgroup. Each process of the machine pays for this at each

@@ -4,9 +4,6 @@
 #pragma once
 #include "emit.h"
 
-/* The verifier looks at a global function once, and at another one at each call. */
-#define AG_GLOBAL __attribute__((noinline))
-
 #define AG_DEPTH 48
 #define AG_NAMES 4096 /* bytes of a path */
 
@@ -160,14 +157,38 @@ AG_GLOBAL int climb(__u64 from, __u64 vfs)
 	return -1;
 }
 
+/* Sends one piece of what `climb` has written. A function of its own, as the verifier would follow each turn of a
+ * loop with it inside. */
+AG_GLOBAL int send_piece(__u64 cgroup, struct identity *who, __u32 part, __u32 length)
+{
+	__u32 zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
+
+	if (!scratch || !who || part >= AG_NAMES / AG_DATA)
+		return 0;
+	struct ag_record *record = reserve(cgroup, AG_PATH);
+	if (!record)
+		return 0;
+	__u32 left = length - part * AG_DATA;
+	record->head.part = part;
+	record->head.parts = length ? (length + AG_DATA - 1) / AG_DATA : 1;
+	record->head.flags = AG_FD;
+	record->ino = who->ino;
+	record->dev = who->dev;
+	record->mode = who->mode;
+	record->len = left < AG_DATA ? left : AG_DATA;
+	bpf_probe_read_kernel(record->data, AG_DATA, &scratch->text[(part * AG_DATA) & (AG_NAMES - 1)]);
+	bpf_ringbuf_submit(record, 0);
+	return 1;
+}
+
 /* Sends the path of a file unless it was sent before. */
 AG_GLOBAL int send_path(__u64 cgroup, __u64 where)
 {
 	struct path *path = (void *)where;
 	struct dentry *dentry = BPF_CORE_READ(path, dentry);
 	struct name_key key = {};
-	struct identity who;
-	__u32 zero = 0;
+	struct identity who = {};
 	__u8 one = 1;
 
 	identify_slowly(BPF_CORE_READ(dentry, d_inode), &who);
@@ -178,29 +199,14 @@ AG_GLOBAL int send_path(__u64 cgroup, __u64 where)
 	key.mount = (__u64)BPF_CORE_READ(path, mnt);
 	if (bpf_map_lookup_elem(&named, &key))
 		return 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
-	if (!scratch)
-		return 0;
 	int length = climb((__u64)dentry, (__u64)BPF_CORE_READ(path, mnt));
 	if (length < 0 || length > AG_NAMES)
 		return 0;
-	__u32 parts = ((__u32)length + AG_DATA - 1) / AG_DATA;
-	if (parts == 0)
-		parts = 1;
-	for (__u32 part = 0; part < AG_NAMES / AG_DATA && part < parts; part++) {
-		struct ag_record *record = reserve(cgroup, AG_PATH);
-		if (!record)
+	for (__u32 part = 0; part < AG_NAMES / AG_DATA; part++) {
+		if (part && part * AG_DATA >= (__u32)length)
+			break;
+		if (!send_piece(cgroup, &who, part, length))
 			return 0;
-		__u32 left = (__u32)length - part * AG_DATA;
-		record->head.part = part;
-		record->head.parts = parts;
-		record->head.flags = AG_FD;
-		record->ino = who.ino;
-		record->dev = who.dev;
-		record->mode = who.mode;
-		record->len = left < AG_DATA ? left : AG_DATA;
-		bpf_probe_read_kernel(record->data, AG_DATA, &scratch->text[(part * AG_DATA) & (AG_NAMES - 1)]);
-		bpf_ringbuf_submit(record, 0);
 	}
 	bpf_map_update_elem(&named, &key, &one, BPF_ANY);
 	return 0;
