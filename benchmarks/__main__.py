@@ -14,7 +14,18 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.measure import machine
 
-NAMES = ("decide", "sequences", "peers", "compile", "startup", "memory", "audit", "identity", "server")
+NAMES = (
+    "decide",
+    "sequences",
+    "peers",
+    "compile",
+    "startup",
+    "memory",
+    "audit",
+    "identity",
+    "server",
+    "kernel",
+)
 
 
 class _Both(io.StringIO):

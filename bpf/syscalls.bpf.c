@@ -95,7 +95,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	seen.path = args[call->path & 7];
 	seen.dir = call->dir ? (int)args[call->dir & 7] : -100;
 	if (kind == AG_OPEN)
-		return on_open(task, &seen, args[3]);
+		return on_open(task, &seen, args[3], by.flags & AG_EACH_OPEN);
 	if (kind == AG_SENDFILE)
 		return count_transfer(&seen, each);
 	if (kind >= AG_SOCKET && kind <= AG_SENDMMSG)

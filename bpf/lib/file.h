@@ -16,6 +16,19 @@ struct {
 	__type(value, struct ag_sum);
 } sums SEC(".maps");
 
+/* An open that says nothing new: the same name of the same file, opened in the same way, in the same cgroup. */
+struct open_key {
+	__u64 cgroup, ino, name, folder;
+	__u32 dev, mode;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct open_key);
+	__type(value, __u64);
+} opened_before SEC(".maps");
+
 /* One system call, its arguments picked. */
 struct seen {
 	__u64 cgroup;
@@ -79,9 +92,11 @@ static __always_inline bool has_one_name(struct identity *who)
 	return who->nlink <= 1 || (who->mode & 0170000) == 0040000;
 }
 
-static __always_inline int on_open(struct task_struct *task, struct seen *seen, __u64 how)
+static __always_inline int on_open(struct task_struct *task, struct seen *seen, __u64 how, bool each)
 {
 	struct identity who = {}, base = {};
+	struct open_key key = {};
+	__u64 one = 1;
 	bool opened = false;
 
 	if (seen->nr == OPENAT2_NR)
@@ -89,18 +104,33 @@ static __always_inline int on_open(struct task_struct *task, struct seen *seen, 
 	else if (seen->nr == CREAT_NR)
 		seen->a0 = 01101; /* O_CREAT | O_WRONLY | O_TRUNC */
 	if (seen->ret >= 0)
-		opened = name_file(task, seen->cgroup, seen->ret, &who);
-	if (opened)
+		opened = find_file(task, seen->ret, &who);
+	if (opened) {
 		/* What the file was opened with, whatever the process says that it asked for. Creating and truncating
 		 * are not kept there. */
 		seen->a0 = (seen->a0 & 01300) | who.flags;
-	else if (seen->path && !is_absolute(seen->path))
+		key.cgroup = seen->cgroup;
+		key.ino = who.ino;
+		key.name = who.name;
+		key.folder = who.folder;
+		key.dev = who.dev;
+		key.mode = seen->a0 & 01303;
+		__u64 *count = each ? NULL : bpf_map_lookup_elem(&opened_before, &key);
+		if (count) {
+			__sync_fetch_and_add(count, 1);
+			return 0;
+		}
+		name_file(task, seen->cgroup, seen->ret, &who);
+	} else if (seen->path && !is_absolute(seen->path))
 		name_folder(seen->cgroup, seen->dir, &base);
 	struct ag_record *record = begin_for(task, seen);
 	if (!record)
 		return 0;
-	if (opened)
+	if (opened) {
 		put_file(record, &who);
+		if (!each)
+			bpf_map_update_elem(&opened_before, &key, &one, BPF_ANY);
+	}
 	if (!opened || !has_one_name(&who))
 		put_path(record, seen, &base);
 	bpf_ringbuf_submit(record, 0);

@@ -36,6 +36,8 @@ struct identity {
 	__u32 dev;
 	__u32 nlink;
 	__u32 flags; /* of the open file */
+	__u64 name;  /* the hash of its name, and the folder that has it */
+	__u64 folder;
 	__u16 mode;
 };
 
@@ -229,6 +231,34 @@ AG_GLOBAL int send_path_of_folder(__u64 cgroup)
 	return send_path(cgroup, (__u64)fs + bpf_core_field_offset(struct fs_struct, pwd));
 }
 
+/* Identifies an open file; false where nothing is open. */
+static __always_inline bool find_file(struct task_struct *task, int fd, struct identity *who)
+{
+	if (ag_has_cast) {
+		struct file **slot = slot_of(task, fd);
+		struct file *file = slot ? cast_file(slot) : NULL;
+
+		if (!file)
+			return false;
+		struct dentry *dentry = file->f_path.dentry;
+		identify(file->f_inode, who);
+		who->flags = file->f_flags;
+		who->name = dentry->d_name.hash_len;
+		who->folder = (__u64)dentry->d_parent;
+		return true;
+	}
+	struct file *file = file_of(fd);
+
+	if (!file)
+		return false;
+	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	identify_slowly(BPF_CORE_READ(file, f_inode), who);
+	who->flags = BPF_CORE_READ(file, f_flags);
+	who->name = BPF_CORE_READ(dentry, d_name.hash_len);
+	who->folder = (__u64)BPF_CORE_READ(dentry, d_parent);
+	return true;
+}
+
 /* Identifies an open file, and sends its path if it is one that has a path; false where nothing is open. */
 static __always_inline bool name_file(struct task_struct *task, __u64 cgroup, int fd, struct identity *who)
 {
@@ -241,7 +271,6 @@ static __always_inline bool name_file(struct task_struct *task, __u64 cgroup, in
 		if (!file)
 			return false;
 		identify(file->f_inode, who);
-		who->flags = file->f_flags;
 		known = !has_name(who) || is_named(file->f_path.dentry, file->f_path.mnt, who);
 	} else {
 		struct file *file = file_of(fd);
@@ -249,7 +278,6 @@ static __always_inline bool name_file(struct task_struct *task, __u64 cgroup, in
 		if (!file)
 			return false;
 		identify_slowly(BPF_CORE_READ(file, f_inode), who);
-		who->flags = BPF_CORE_READ(file, f_flags);
 		known = !has_name(who);
 	}
 	if (!known)

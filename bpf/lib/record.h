@@ -61,7 +61,8 @@ enum ag_flag {
 };
 
 enum ag_guard_flag {
-	AG_EACH_IO = 1, /* one small record for each read and write, in place of sums */
+	AG_EACH_IO = 1,	  /* one small record for each read and write, in place of sums */
+	AG_EACH_OPEN = 2, /* a record for each open, also of a file that was opened like this before */
 };
 
 enum ag_drop {

@@ -71,12 +71,6 @@ def test_open_that_differs_is_told(other: dict[str, int]) -> None:
     assert len(Decoder().feed(rows(open_row(5), {**open_row(5), **other}))) == 2
 
 
-def test_files_of_interest_are_told_each_time() -> None:
-    decoder = Decoder()
-    decoder.always(5)
-    assert len(decoder.feed(rows(open_row(5), open_row(5), open_row(6), open_row(6)))) == 3
-
-
 def test_open_in_vain_is_told_once_for_each_text_and_error() -> None:
     again = failed_row(b"/missing")
     found = Decoder().feed(

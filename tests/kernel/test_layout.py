@@ -73,7 +73,7 @@ def test_constants_are_the_same_in_c_and_in_python(of_c: dict[str, int]) -> None
     python |= {f"AG_DROP_{drop.name}": drop.value for drop in layout.Drop}
     python |= {
         "AG_VERSION": layout.VERSION, "AG_DATA": layout.DATA, "AG_FAST": layout.FAST, "AG_DROPS": layout.DROPS,
-        "AG_EACH_IO": layout.EACH_IO,
+        "AG_EACH_IO": layout.EACH_IO, "AG_EACH_OPEN": layout.EACH_OPEN,
     }  # fmt: skip
     only_in_c = {"AG_MAX_KIND", "AG_MAX_PARTS"}
     assert {name: value for name, value in of_c.items() if name.isupper() and name not in only_in_c} == python

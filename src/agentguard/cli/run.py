@@ -177,7 +177,7 @@ class _Launch:
             self_test={each.name: each.ok for each in around.checks}, missing=around.missing,
         )  # fmt: skip
         judge = Judge(decider, principal=self.principal, run=run.id)
-        tally: Tally = Tally(judge, run.path_of)
+        tally: Tally = Tally(judge)
         started = datetime.now(UTC)
         ended = run.run(tally)
         report = tell(

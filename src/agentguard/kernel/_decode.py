@@ -43,7 +43,7 @@ class Decoder:
     """Keeps what later rows refer to: paths of files, and records in several parts. For one thread.
 
     An open of a file that this cgroup has opened like this before says nothing new and is only counted
-    (`repeated`); so is the same failed open. Files named to `always` are told each time.
+    (`repeated`); so is the same failed open.
     """
 
     def __init__(self) -> None:
@@ -52,14 +52,9 @@ class Decoder:
         self._paths: dict[tuple[int, int], list[str]] = {}
         self._known: set[int] = set()
         self._chains: dict[tuple[int, int], list[Row]] = {}
-        self._always = np.empty(0, "<u8")
         # Odd and secret, so that nobody can choose files whose keys collide.
         self._odd = np.array([secrets.randbits(64) | 1 for _ in range(8)], "<u8")
         self._text = np.array([secrets.randbits(64) | 1 for _ in range(_WORDS)], "<u8")
-
-    def always(self, inode: int) -> None:
-        """Tell every open of files with this inode number from now on."""
-        self._always = np.union1d(self._always, np.array([inode], "<u8"))
 
     def path(self, dev: int, ino: int, claimed: str = "") -> str:
         """Return the file's path; of several (hard links) the one that ends as `claimed` does, else the latest."""
@@ -95,8 +90,6 @@ class Decoder:
                 fresh[index] = True
         if len(known) > MAX_KNOWN:
             known.clear()
-        if len(self._always):
-            fresh |= np.isin(rows["ino"], self._always)
         count = int(np.count_nonzero(fresh))
         self.repeated += len(rows) - count
         return rows if count == len(rows) else whole(rows)[fresh].view(rows.dtype)

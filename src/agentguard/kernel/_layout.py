@@ -81,6 +81,7 @@ class Drop(enum.IntEnum):
 
 DROPS = 4
 EACH_IO = 1
+EACH_OPEN = 2
 FAST = 2
 
 _HEAD = [

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from agentguard.kernel._handover import Handover
 from agentguard.kernel._loader import Loaded, Settings
 from agentguard.kernel._reader import Reader
+from agentguard.kernel._seen import Traffic
 from agentguard.kernel._selftest import Check, self_test
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
+
+    from numpy.typing import NDArray
 
     from agentguard.kernel._cgroups import Cgroup
     from agentguard.kernel._layout import Drop
 
-TIER = "observe"
+_PID_BITS = 48
 
 
 class Observer:
@@ -65,6 +71,31 @@ class Observer:
         """Watch it no longer; what was seen until now is handed over first."""
         self.reader.drain(everything=True)
         self.loaded.release(cgroup.id)
+
+    def traffic(self, cgroup: Cgroup, ended: Iterable[tuple[int, int]] | None = None) -> list[Traffic]:
+        """Return what processes in the cgroup have moved: all of them, or those that `ended` (pid and start).
+
+        What ended processes had moved is forgotten with this, so that there is room for others.
+        """
+        found: list[Traffic] = []
+        kernels = self.loaded.sums()
+        for keys, values in [kernels] if ended is not None else [kernels, *self.reader.sums()]:
+            ours = keys["cgroup"] == np.uint64(cgroup.id)
+            if ended is not None:
+                marks = np.array([start ^ pid << _PID_BITS for pid, start in ended], "<u8")
+                ours &= np.isin(keys["start_ns"] ^ keys["pid"].astype("<u8") << np.uint64(_PID_BITS), marks)
+            found += self._named(keys[ours], values[ours])
+            if ended is not None:
+                self.loaded.forget_sums(keys[ours])
+        return found
+
+    def _named(self, keys: NDArray[Any], values: NDArray[Any]) -> Iterator[Traffic]:
+        for key, value in zip(keys.tolist(), values.tolist(), strict=True):
+            _, ino, _, _, dev = key
+            reads, read, writes, written, _, mode, _ = value
+            is_socket = stat.S_IFMT(mode) == stat.S_IFSOCK
+            path = "" if is_socket else self.reader.decoder.path(dev, ino)
+            yield Traffic(ino, path, is_socket, reads, read, writes, written)
 
     def close(self) -> None:
         """Hand over what there is, then detach and unload. Idempotent."""

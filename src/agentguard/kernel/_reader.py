@@ -160,17 +160,15 @@ class Reader:
             total += sums[:, index]
 
     def sums(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """Return keys and values of all sums of reads and writes so far, the kernel's and those added up here."""
-        found = [self._loaded.sums()]
+        """Return keys and values of what was added up here, from records of single reads and writes."""
         with self._round:
             added = dict(self.io)
-        if added:
-            keys = np.array(list(added), SUM_KEY)
-            values = np.zeros(len(added), SUM)
-            for column, name in enumerate(("reads", "read_bytes", "writes", "written_bytes")):
-                values[name] = [each[column] for each in added.values()]
-            found.append((keys, values))
-        return found
+        if not added:
+            return []
+        values = np.zeros(len(added), SUM)
+        for column, name in enumerate(("reads", "read_bytes", "writes", "written_bytes")):
+            values[name] = [each[column] for each in added.values()]
+        return [(np.array(list(added), SUM_KEY), values)]
 
     def _look_for_drops(self, *, now: bool) -> None:
         moment = time.monotonic()

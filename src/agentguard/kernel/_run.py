@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
 from agentguard.kernel._launch import Child, Guardian
@@ -88,11 +87,6 @@ class ObservedRun:
         self._observer.watch(self._cgroup)
         return Surroundings(self._observer.checks, dict(self._observer.missing))
 
-    @property
-    def path_of(self) -> Callable[[int, int], str]:
-        """Return the path of a file by device and inode."""
-        return self._observer.reader.decoder.path
-
     def _note_drop(self, drop: Drop, count: int) -> None:
         name = drop.name.lower()
         self._drops[name] = self._drops.get(name, 0) + count
@@ -115,7 +109,7 @@ class ObservedRun:
             self._observer.unwatch(self._cgroup)
             self._stop.set()
             consumer.join()
-        self._collect(tally, everything=True)
+        tally.note_traffic(self._observer.traffic(self._cgroup))
         if skipped := self._observer.handover.skipped:
             self._note_drop(Drop.FILE, skipped)
         return Ended(
@@ -132,18 +126,8 @@ class ObservedRun:
             if not batch and self._stop.is_set():
                 return
             if time.monotonic() > next_collection:
-                self._collect(tally, everything=False)
+                tally.note_traffic(self._observer.traffic(self._cgroup, tally.tree.take_ended()))
                 next_collection = time.monotonic() + _COLLECT_EVERY_S
-
-    def _collect(self, tally: Tally, *, everything: bool) -> None:
-        """Take over the sums of processes that have ended, and make room for others."""
-        for keys, values in self._observer.reader.sums() if everything else [self._observer.loaded.sums()]:
-            ours = keys["cgroup"] == np.uint64(self._cgroup.id)
-            if not everything:
-                ours &= np.isin(keys["start_ns"] ^ keys["pid"].astype("<u8") << np.uint64(48), tally.ended())
-            tally.note_sums(keys[ours], values[ours])
-            if not everything:
-                self._observer.loaded.forget_sums(keys[ours])
 
     def _end_what_is_left(self) -> int:
         """End what outlived the program, gently first: beyond this run nobody would see what it does."""

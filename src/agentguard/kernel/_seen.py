@@ -75,6 +75,18 @@ class Seen(msgspec.Struct):
         return bool(self.flags & (Flag.TRUNCATED | Flag.BLIND))
 
 
+class Traffic(msgspec.Struct, frozen=True):
+    """What one process moved through one file or socket until it ended; `path` is empty where there is none."""
+
+    ino: int
+    path: str
+    is_socket: bool
+    reads: int
+    read_bytes: int
+    writes: int
+    written_bytes: int
+
+
 def read_address(data: bytes, family_and_protocol: int) -> Address | None:
     """Return the peer that a sockaddr names, or None where it names none."""
     if len(data) < 2:  # noqa: PLR2004 - the family

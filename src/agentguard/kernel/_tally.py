@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import stat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from agentguard.core import Effect
 from agentguard.facts import path_class
@@ -17,13 +15,11 @@ from agentguard.kernel._requests import connect_wish, wishes_of
 from agentguard.kernel._tree import ProcessTree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterable
 
     from agentguard.kernel._judge import Judge, Verdict
     from agentguard.kernel._requests import Wish
-    from agentguard.kernel._seen import Address, Seen
+    from agentguard.kernel._seen import Address, Seen, Traffic
 
 MAX_FILES = 100_000
 MAX_OTHERS = 10_000
@@ -99,12 +95,9 @@ class AttemptUse(Use, kw_only=True):
 
 
 class Tally:
-    """Adds up one run. For one thread.
+    """Adds up one run. For one thread."""
 
-    `path_of` returns the path of a file by device and inode, as the decoder knows it.
-    """
-
-    def __init__(self, judge: Judge, path_of: Callable[[int, int], str]) -> None:
+    def __init__(self, judge: Judge) -> None:
         self.tree = ProcessTree()
         self.files: dict[str, FileUse] = {}
         self.programs: dict[str, ProgramUse] = {}
@@ -113,7 +106,7 @@ class Tally:
         self.attempts: dict[tuple[str, str], AttemptUse] = {}
         self.left_out = 0
         self.events = 0
-        self._judge, self._path_of = judge, path_of
+        self._judge = judge
         self._name_of_address: dict[str, str] = {}
         self._sockets: dict[int, Seen] = {}
         self._waiting: dict[int, Seen] = {}
@@ -236,29 +229,21 @@ class Tally:
         found.count += 1
         found.refused += seen.ret < 0
 
-    def note_sums(self, keys: NDArray[Any], values: NDArray[Any]) -> None:
-        """Take in final sums of reads and writes: of processes that have ended."""
-        for key, value in zip(keys.tolist(), values.tolist(), strict=True):
-            _, ino, _, _, dev = key
-            reads, read, writes, written, _, mode, _ = value
-            if stat.S_IFMT(mode) == stat.S_IFSOCK or ino in self._sockets:
-                self._note_traffic(ino, received=read, sent=written, calls=reads + writes)
-            elif path := self._path_of(dev, ino):
-                use = self.files.get(path)
-                if use is not None:
-                    use.read_bytes += read
-                    use.written_bytes += written
+    def note_traffic(self, traffic: Iterable[Traffic]) -> None:
+        """Take in what processes that have ended had moved."""
+        for each in traffic:
+            if each.is_socket or each.ino in self._sockets:
+                self._note_socket(each)
+            elif (use := self.files.get(each.path)) is not None:
+                use.read_bytes += each.read_bytes
+                use.written_bytes += each.written_bytes
 
-    def _note_traffic(self, ino: int, *, received: int, sent: int, calls: int) -> None:
-        seen = self._sockets.get(ino)
-        if seen is None or seen.address is None or not calls:
+    def _note_socket(self, traffic: Traffic) -> None:
+        seen = self._sockets.get(traffic.ino)
+        if seen is None or seen.address is None or not traffic.reads + traffic.writes:
             return
-        if self._waiting.pop(ino, None) is not None:
+        if self._waiting.pop(traffic.ino, None) is not None:
             self._reach(seen, seen.address)
         use = self._host(seen.address, seen)
-        use.sent_bytes += sent
-        use.received_bytes += received
-
-    def ended(self) -> NDArray[np.uint64]:
-        """Return what tells apart the processes that have ended: start time and pid, mixed."""
-        return np.array([start ^ pid << 48 for pid, start in self.tree.take_ended()], "<u8")
+        use.sent_bytes += traffic.written_bytes
+        use.received_bytes += traffic.read_bytes
