@@ -22,6 +22,7 @@ from agentguard.core import AgentGuardError, ConfigError, Decider, KernelError, 
 if TYPE_CHECKING:
     from agentguard.assembly import Engine, Project
     from agentguard.kernel import Judge, ObservedRun, Report, Tally
+    from agentguard.sensor import SensorRun
 
 _NOT_FOUND = {"program_missing": 127, "program_refused": 126}
 _READY_S = 0.5
@@ -49,6 +50,12 @@ _UNSEEN = ("files", "programs and their arguments", "connections and names", "at
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where.  [default: run-ID.json|html]",
 )
+@click.option(
+    "--sensor",
+    "socket",
+    type=click.Path(path_type=Path),
+    help="The sensor's socket.  [default: /run/agentguard/sensor.sock]",
+)
 @click.option("--learn", is_flag=True, help="Propose the smallest policy that allows what it did.")
 @click.option(
     "--project",
@@ -65,13 +72,14 @@ def command(
     policy_folder: Path | None,
     kind: str | None,
     target: Path | None,
+    socket: Path | None,
     learn: bool,
     folder: Path | None,
     output: Output,
 ) -> int:
     r"""Run CMD in a control group of its own, and say at the end what it and all that it started have touched.
 
-    It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. Signals, streams
+    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. Signals, streams
     and the exit code are CMD's own; what CMD leaves running is ended with it. As root everything is seen; as an
     ordinary user it says what it cannot see. The table goes to standard error, with --json the report to standard
     output, after what CMD printed.
@@ -83,9 +91,8 @@ def command(
       agentguard run --learn -- ./agent
     """
     try:
-        launch = _Launch(
-            command, _load(folder, policy_folder), principal, own_policy=policy_folder is not None
-        )
+        project = _load(folder, policy_folder)
+        launch = _Launch(command, project, principal, socket, own_policy=policy_folder is not None)
         report, judge = launch.go(output)
     except KernelError as error:
         if error.code not in _NOT_FOUND:
@@ -135,10 +142,17 @@ class _Launch:
     """One run, from the fork to the report."""
 
     def __init__(
-        self, command: tuple[str, ...], project: Project | None, principal: str | None, *, own_policy: bool
+        self,
+        command: tuple[str, ...],
+        project: Project | None,
+        principal: str | None,
+        socket: Path | None,
+        *,
+        own_policy: bool,
     ) -> None:
         self._command, self.project, self._own_policy = list(command), project, own_policy
         self.principal = who(project, principal) if project is not None else Principal(principal or "agent")
+        self._socket = socket
         self._engine: Engine | None = None
 
     def go(self, output: Output) -> tuple[Report, Judge | None]:
@@ -147,11 +161,9 @@ class _Launch:
         Raises:
             KernelError: as root: it cannot be observed. Nothing was run then.
         """
-        from agentguard.kernel import ObservedRun
-
         # Forks first, threads later: everything that may start a thread comes after this.
         try:
-            run = ObservedRun(self._command, on_drop=self._note_drop)
+            run = self._prepare()
         except KernelError as error:
             return self._blind_unless_root(error, output)
         try:
@@ -162,7 +174,17 @@ class _Launch:
         finally:
             self._close()
 
-    def _observed(self, run: ObservedRun, output: Output) -> tuple[Report, Judge | None]:
+    def _prepare(self) -> ObservedRun | SensorRun:
+        """Return the run, to be watched by the sensor that was named or runs, else by this process."""
+        from agentguard.kernel import ObservedRun
+        from agentguard.sensor import DEFAULT_SOCKET, SensorRun
+
+        default = Path(DEFAULT_SOCKET)
+        if self._socket is not None or default.exists():
+            return SensorRun(self._command, self._socket or default, on_drop=self._note_drop)
+        return ObservedRun(self._command, on_drop=self._note_drop)
+
+    def _observed(self, run: ObservedRun | SensorRun, output: Output) -> tuple[Report, Judge | None]:
         from agentguard.kernel import Judge, Tally, tell
 
         try:

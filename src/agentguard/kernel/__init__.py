@@ -11,28 +11,41 @@ from agentguard.core import KernelError
 
 if TYPE_CHECKING:
     from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._handover import Handover
     from agentguard.kernel._judge import Judge, Verdict
     from agentguard.kernel._launch import Child
+    from agentguard.kernel._layout import Drop
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._observer import Observer
     from agentguard.kernel._probe import Probe, probe, tier_of
     from agentguard.kernel._report import Report, tell, to_html
-    from agentguard.kernel._run import ObservedRun
+    from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
+    from agentguard.kernel._seen import Seen, Traffic
+    from agentguard.kernel._selftest import Check
     from agentguard.kernel._tally import Tally
 
 __all__ = [
     "Cgroup",
+    "Check",
     "Child",
+    "Drop",
+    "Ended",
+    "Handover",
     "Judge",
     "ObservedRun",
     "Observer",
     "Probe",
     "Proposal",
     "Report",
+    "Seen",
     "Settings",
+    "Surroundings",
     "Tally",
+    "Traffic",
     "Verdict",
+    "clean_up",
+    "end_all",
     "probe",
     "propose",
     "tell",
@@ -42,16 +55,25 @@ __all__ = [
 
 _PLACES = {
     "Cgroup": "_cgroups",
+    "Check": "_selftest",
     "Child": "_launch",
+    "Drop": "_layout",
+    "Ended": "_run",
+    "Handover": "_handover",
     "Judge": "_judge",
     "ObservedRun": "_run",
     "Observer": "_observer",
     "Probe": "_probe",
     "Proposal": "_learn",
     "Report": "_report",
+    "Seen": "_seen",
     "Settings": "_loader",
+    "Surroundings": "_run",
     "Tally": "_tally",
+    "Traffic": "_seen",
     "Verdict": "_judge",
+    "clean_up": "_run",
+    "end_all": "_run",
     "probe": "_probe",
     "propose": "_learn",
     "tell": "_report",

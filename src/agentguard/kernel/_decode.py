@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentguard.kernel._dns import parse_dns
-from agentguard.kernel._layout import DATA, Flag, Kind
+from agentguard.kernel._layout import CUT, DATA, Flag, Kind
 from agentguard.kernel._ring import whole
 from agentguard.kernel._seen import O_ACCMODE, Seen, read_address
 
@@ -29,6 +29,7 @@ _URING_CONNECT = 16
 _WORDS = DATA // 8
 _OPEN = np.uint16(Kind.OPEN)
 _MODES = np.uint64(O_ACCMODE | 0o1100)
+_FD, _BASED, _CLAIMED = int(Flag.FD), int(Flag.BASED), int(Flag.CLAIMED)
 _HALF = np.uint64(29)
 _KIND_BITS = np.uint64(32)
 
@@ -155,12 +156,12 @@ class Decoder:
             if data.endswith(b"\0"):
                 seen.argv = seen.argv[:-1]
             for part in parts[1:]:
-                seen.flags |= part[_FLAGS] & (Flag.TRUNCATED | Flag.BLIND)
+                seen.flags |= part[_FLAGS] & CUT
         elif kind == Kind.DNS:
             seen.dns = parse_dns(b"".join(part[_DATA][: part[_LEN]] for part in parts))
         elif kind in _TWO_PATHS:
             seen.other = self._named(parts[1])
-            seen.flags |= parts[1][_FLAGS] & (Flag.TRUNCATED | Flag.BLIND)
+            seen.flags |= parts[1][_FLAGS] & CUT
         return seen
 
     def _learn(self, row: Row, data: bytes) -> None:
@@ -179,7 +180,7 @@ class Decoder:
     def _single(self, row: Row) -> Seen:
         kind = Kind(row[_KIND])
         seen = Seen(
-            kind, row[_TIME], row[_CGROUP], row[_PID], row[_START], row[_RET], Flag(row[_FLAGS]), row[_A0], row[_A1],
+            kind, row[_TIME], row[_CGROUP], row[_PID], row[_START], row[_RET], row[_FLAGS], row[_A0], row[_A1],
             row[_NR], row[_TID], row[_PPID], row[_UID], row[_COMM].decode("utf-8", "backslashreplace"),
             dev=row[_DEV], ino=row[_INO], mode=row[_MODE],
         )  # fmt: skip
@@ -193,20 +194,20 @@ class Decoder:
             seen.cwd = self.path(row[_BASE_DEV], row[_BASE_INO])
         else:
             seen.path = self._named(row)
-            if row[_FLAGS] & Flag.FD and seen.path:
-                seen.flags &= ~(Flag.CLAIMED | Flag.TRUNCATED | Flag.BLIND)
+            if row[_FLAGS] & _FD and seen.path:
+                seen.flags &= ~(_CLAIMED | CUT)
         return seen
 
     def _named(self, row: Row) -> str:
         """Return the path of a row: the kernel's own where it has one, else the process's, made absolute."""
         claimed: str = row[_DATA][: row[_LEN]].decode("utf-8", "backslashreplace")
-        if row[_FLAGS] & Flag.FD:
+        if row[_FLAGS] & _FD:
             resolved = self.path(row[_DEV], row[_INO], claimed)
             if resolved:
                 return resolved
         if row[_KIND] == Kind.MEMFD:
             return claimed  # a name, and no path
-        if row[_FLAGS] & Flag.BASED and not claimed.startswith("/"):
+        if row[_FLAGS] & _BASED and not claimed.startswith("/"):
             base = self.path(row[_BASE_DEV], row[_BASE_INO])
             return posixpath.normpath(posixpath.join(base, claimed)) if base else claimed
         return posixpath.normpath(claimed) if claimed.startswith("/") else claimed

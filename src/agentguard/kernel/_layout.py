@@ -71,6 +71,10 @@ class Flag(enum.IntFlag):
     BLIND = 128
 
 
+# A part is missing, so that no permission may rest on the rest.
+CUT = int(Flag.TRUNCATED | Flag.BLIND)
+
+
 class Drop(enum.IntEnum):
     """Which records found no room (`enum ag_drop`)."""
 

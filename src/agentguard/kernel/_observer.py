@@ -52,6 +52,7 @@ class Observer:
             stack.callback(self.reader.stop)
             self.checks: list[Check] = self_test(self.loaded, self.reader, self.handover)
             self._stack = stack.pop_all()
+        self.reader.begin_counting()
         self.reader.start()
 
     @property
@@ -68,9 +69,9 @@ class Observer:
         self.loaded.guard(cgroup.id, cgroup.fd, flags=flags)
 
     def unwatch(self, cgroup: Cgroup) -> None:
-        """Watch it no longer; what was seen until now is handed over first."""
-        self.reader.drain(everything=True)
+        """Watch it no longer; what was seen until now is handed over before this returns."""
         self.loaded.release(cgroup.id)
+        self.reader.drain(everything=True)
 
     def traffic(self, cgroup: Cgroup, ended: Iterable[tuple[int, int]] | None = None) -> list[Traffic]:
         """Return what processes in the cgroup have moved: all of them, or those that `ended` (pid and start).

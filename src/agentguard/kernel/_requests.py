@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.kernel._layout import Flag, Kind
+from agentguard.kernel._layout import Kind
 from agentguard.kernel._seen import O_PATH
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def wishes_of(seen: Seen, name_of: Callable[[str], str]) -> list[Wish]:
 def _file(action: str, path: str, seen: Seen, **params: Any) -> list[Wish]:
     if not path.startswith("/"):
         return []
-    known = not seen.flags & (Flag.TRUNCATED | Flag.BLIND)
+    known = not seen.truncated
     return [Wish(action, f"file:{path}", {"path": path[:4096], **params}, known)]
 
 

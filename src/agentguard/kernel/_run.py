@@ -104,7 +104,7 @@ class ObservedRun:
         try:
             self._child.go()
             code = self._child.wait()
-            left = self._end_what_is_left()
+            left = end_all(self._cgroup)
         finally:
             self._observer.unwatch(self._cgroup)
             self._stop.set()
@@ -129,20 +129,21 @@ class ObservedRun:
                 tally.note_traffic(self._observer.traffic(self._cgroup, tally.tree.take_ended()))
                 next_collection = time.monotonic() + _COLLECT_EVERY_S
 
-    def _end_what_is_left(self) -> int:
-        """End what outlived the program, gently first: beyond this run nobody would see what it does."""
-        left = self._cgroup.pids()
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        if left and not self._cgroup.wait_empty(_GRACE_S):
-            self._cgroup.kill()
-            self._cgroup.wait_empty(_GRACE_S)
-        return len(left)
-
     def close(self) -> None:
         """End what still runs and remove everything. Idempotent."""
         self._stack.close()
+
+
+def end_all(cgroup: Cgroup) -> int:
+    """End what outlived the program, gently first, and return how many: beyond its run nobody would see what it does."""
+    left = cgroup.pids()
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    if left and not cgroup.wait_empty(_GRACE_S):
+        cgroup.kill()
+        cgroup.wait_empty(_GRACE_S)
+    return len(left)
 
 
 def clean_up() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.kernel._dns import DnsMessage
-from agentguard.kernel._layout import Flag, Kind
+from agentguard.kernel._layout import CUT, Kind
 
 if TYPE_CHECKING:
     from typing import Final
@@ -35,7 +35,7 @@ class Address(msgspec.Struct, frozen=True):
 class Seen(msgspec.Struct):
     """One thing that a process did (`ret` is not negative) or tried (`ret` is minus the errno).
 
-    `path` is resolved by the kernel where `flags` has no CLAIMED, and else as the process wrote it, made
+    `path` is resolved by the kernel where `flags` (`Flag`) has no CLAIMED, and else as the process wrote it, made
     absolute. `other` is the second path of a rename or a link, `argv` a program's arguments. Times are
     nanoseconds since the machine's start; `start_ns` tells apart processes that had one pid.
     """
@@ -46,7 +46,7 @@ class Seen(msgspec.Struct):
     pid: int
     start_ns: int
     ret: int = 0
-    flags: Flag = Flag(0)
+    flags: int = 0
     a0: int = 0
     a1: int = 0
     nr: int = 0
@@ -72,7 +72,7 @@ class Seen(msgspec.Struct):
     @property
     def truncated(self) -> bool:
         """Whether something of it is missing, so that no permission may rest on it."""
-        return bool(self.flags & (Flag.TRUNCATED | Flag.BLIND))
+        return self.flags & CUT != 0
 
 
 class Traffic(msgspec.Struct, frozen=True):

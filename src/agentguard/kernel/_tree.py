@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.kernel._layout import Flag, Kind
+from agentguard.kernel._layout import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ class ProcessTree:
         elif seen.kind == Kind.EXEC:
             process.program, process.script = seen.path or seen.other, seen.other
             process.argv, process.cwd, process.uid = seen.argv, seen.cwd, seen.uid
-            process.truncated = bool(seen.flags & (Flag.TRUNCATED | Flag.BLIND))
+            process.truncated = seen.truncated
         elif seen.kind == Kind.EXIT:
             # As wait(2) has it: the code above, the signal below.
             process.exit_code, process.signal = (seen.ret >> 8) & 0xFF, seen.ret & 0x7F
