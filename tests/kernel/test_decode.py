@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agentguard.kernel import _decode
 from agentguard.kernel._decode import Decoder
 from agentguard.kernel._layout import SEC_SLOT, Flag, Kind
 from agentguard.kernel._seen import read_address
@@ -53,6 +54,12 @@ def failed_row(claimed: bytes, **more: Any) -> dict[str, Any]:
 def test_open_has_the_path_that_the_kernel_sent_before() -> None:
     (seen,) = Decoder().feed(rows(path_row("/etc/passwd", 5), open_row(5, b"../x")))
     assert (seen.path, seen.flags, seen.ret) == ("/etc/passwd", Flag.FD, 3)
+
+
+@pytest.fixture(params=[0, 1 << 30], ids=["many rows", "few rows"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at rows in both ways: with numpy, and one by one."""
+    monkeypatch.setattr(_decode, "_SMALL", request.param)
 
 
 def test_same_open_again_is_counted_and_not_told() -> None:

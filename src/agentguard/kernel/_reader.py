@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event.
 _GATHER_S = 0.006
 _IDLE_S = 0.25
-_DROPS_EVERY_S = 0.1
+_DROPS_EVERY_S = 0.25
 _FULL_WAIT_S = 0.01
 _A_FEW_BYTES = 65536
 # As `SUM_KEY` has them: a record of a single read or write names its file in a0 and a1.
