@@ -3,7 +3,6 @@
 # NO_APT=1 installs nothing. Quick when nothing is missing.
 set -eu
 
-# Nobody is asked to install what this machine can do nothing with.
 missing=""
 needed_by=""
 
@@ -18,7 +17,7 @@ if [ -z "$browser" ]; then
     needed_by="$needed_by \`browser\`"
 fi
 
-if [ "$(uname -s)" = Linux ]; then
+if [ -e /proc/version ]; then
     bpf=""
     command -v clang >/dev/null 2>&1 || bpf="$bpf clang"
     command -v llvm-strip >/dev/null 2>&1 || bpf="$bpf llvm"

@@ -89,11 +89,11 @@ def test_open_in_vain_is_told_once_for_each_text_and_error() -> None:
 
 
 def test_relative_path_starts_from_the_folder_that_the_kernel_named() -> None:
-    folder = path_row("/work/project", 9)
+    folder = path_row("/srv/project", 9)
     relative = failed_row(b"../other/x", base_ino=9, base_dev=1)
     relative["flags"] |= Flag.BASED
     (seen,) = Decoder().feed(rows(folder, relative))
-    assert seen.path == "/work/other/x"
+    assert seen.path == "/srv/other/x"
     assert seen.flags & Flag.CLAIMED
 
 

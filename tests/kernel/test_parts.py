@@ -62,7 +62,7 @@ def test_queue_hands_over_between_threads_without_loss() -> None:
 
 def test_tree_follows_forks_programs_and_exits() -> None:
     tree = ProcessTree()
-    tree.note(seen(Kind.EXEC, path="/bin/sh", argv=("sh",), cwd="/work"))
+    tree.note(seen(Kind.EXEC, path="/bin/sh", argv=("sh",), cwd="/srv"))
     tree.note(seen(Kind.FORK, a0=8, a1=80))
     child = tree.of(seen(Kind.OPEN, pid=8, start_ns=80))
     assert (child.program, child.parent) == ("/bin/sh", (7, 70))
