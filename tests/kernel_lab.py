@@ -44,13 +44,18 @@ class Lab:
 
     def run(self, *argv: str, timeout: float = 20, stdin: bytes = b"") -> int:
         """Run a program in the cgroup, its start included, and take in what was seen."""
+        code = self.run_unread(*argv, timeout=timeout, stdin=stdin)
+        self.collect()
+        return code
+
+    def run_unread(self, *argv: str, timeout: float = 20, stdin: bytes = b"") -> int:
+        """Run it, and leave what was seen in the ring."""
         command = ["/bin/sh", "-c", _JOIN, "sh", *argv]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
             self.cgroup.add(process.pid)
             process.communicate(b"\n" + stdin, timeout=timeout)
-        self.collect()
         return process.returncode
 
     def collect(self) -> None:

@@ -219,6 +219,16 @@ def test_report_that_cannot_be_written_is_an_error(agentguard: Command) -> None:
     assert "cannot be written" in done.stderr
 
 
+def test_full_disk_runs_nothing_that_is_not_on_record(agentguard: Command, tmp_path: Path) -> None:
+    config = agentguard.folder / "agentguard.yaml"
+    config.write_text(config.read_text() + "audit: {reserve_bytes: 1099511627776}\n")
+    done = run(agentguard, "--", "/bin/touch", str(tmp_path / "ran"))
+    assert done.returncode == 3
+    assert "free" in done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert cgroups() == []
+
+
 def test_learned_policy_is_valid_and_allows_the_same_run(agentguard: Command, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("x")
     command = ("/bin/sh", "-c", f"cat {tmp_path}/in > {tmp_path}/out && rm {tmp_path}/out")

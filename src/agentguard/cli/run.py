@@ -206,8 +206,8 @@ class _Launch:
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
             tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing,
         )  # fmt: skip
-        self._record(
-            run.id, "ended", exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
+        self._record_end(
+            run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
             events=report.events, would_be=report.would_be, dropped=report.dropped, left_out=report.left_out,
             errors=report.errors,
         )  # fmt: skip
@@ -234,7 +234,7 @@ class _Launch:
         finally:
             child.abandon()
         duration = round(time.monotonic() - began, 3)
-        self._record(run_id, "ended", exit_code=code, duration_s=duration)
+        self._record_end(run_id, exit_code=code, duration_s=duration)
         self._close()
         why = [f"{each}: {error.message}" for each in _UNSEEN]
         return Report(
@@ -275,6 +275,13 @@ class _Launch:
                 {"type": "run", "run": run_id, "phase": phase, "principal": self.principal.id, **facts}
             )
 
+    def _record_end(self, run_id: str, **facts: Any) -> None:
+        """Record the end; what has run has run, so a log that fails now is said and takes nothing away."""
+        try:
+            self._record(run_id, "ended", **facts)
+        except AgentGuardError as error:
+            show_error(error, as_json=False)
+
     def _note_drop(self, drop: Any, count: int) -> None:
         """A loss is on record when it happens, not at the end."""
         if self._engine is not None:
@@ -282,9 +289,13 @@ class _Launch:
                 self._record("", "dropped", kind=drop.name.lower(), records=count)
 
     def _close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        if self._engine is None:
+            return
+        engine, self._engine = self._engine, None
+        try:
+            engine.close()
+        except AgentGuardError as error:
+            show_error(error, as_json=False)
 
 
 class _CannotObserveError(Exception):

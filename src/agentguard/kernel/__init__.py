@@ -11,6 +11,7 @@ from agentguard.core import KernelError
 
 if TYPE_CHECKING:
     from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
     from agentguard.kernel._judge import Judge, Verdict
     from agentguard.kernel._launch import Child
@@ -45,7 +46,9 @@ __all__ = [
     "Traffic",
     "Verdict",
     "clean_up",
+    "clock_offset_ns",
     "end_all",
+    "event_of",
     "probe",
     "propose",
     "tell",
@@ -73,7 +76,9 @@ _PLACES = {
     "Traffic": "_seen",
     "Verdict": "_judge",
     "clean_up": "_run",
+    "clock_offset_ns": "_events",
     "end_all": "_run",
+    "event_of": "_events",
     "probe": "_probe",
     "propose": "_learn",
     "tell": "_report",
