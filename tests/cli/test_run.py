@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -54,8 +55,10 @@ def report_of(agentguard: Command, *command: str, options: tuple[str, ...] = ())
 
 
 def cgroups() -> list[str]:
+    """Return the cgroups of launchers that are not there any more."""
     parent = find_mount() / PARENT
-    return sorted(each.name for each in parent.iterdir() if each.is_dir()) if parent.is_dir() else []
+    found = (re.match(r"(?:run|self-test)-([0-9]+)-", each.name) for each in parent.glob("*-*"))
+    return sorted(each[0] for each in found if each is not None and not Path(f"/proc/{each[1]}").exists())
 
 
 def test_program_keeps_its_streams_arguments_environment_and_code(agentguard: Command) -> None:
