@@ -25,10 +25,9 @@ _ADDRESSES = frozenset(
     (Kind.SOCKET, Kind.CONNECT, Kind.BIND, Kind.LISTEN, Kind.ACCEPT, Kind.SENDTO, Kind.URING_OP)
 )
 _TWO_PATHS = frozenset((Kind.RENAME, Kind.LINK, Kind.SYMLINK))
-_CHAINS = frozenset((Kind.PATH, Kind.EXEC, Kind.DNS))
 _URING_CONNECT = 16
 _WORDS = DATA // 8
-_OPEN_KIND = int(Kind.OPEN)
+_OPEN_KIND, _PATH = int(Kind.OPEN), int(Kind.PATH)
 _OPEN = np.uint16(Kind.OPEN)
 _MODE_BITS = O_ACCMODE | 0o1100
 _MODES = np.uint64(_MODE_BITS)
@@ -76,6 +75,9 @@ class Decoder:
     def feed(self, rows: NDArray[Any]) -> list[Seen]:
         """Return what is new in `rows`, records of the large ring in the order of their time."""
         found: list[Seen] = []
+        names = rows["kind"] == _PATH
+        if names.any():
+            rows = self._learn_all(rows, names)
         is_small = len(rows) < _SMALL
         for row in (rows if is_small else self._news(rows)).tolist():
             kind = row[_KIND]
@@ -169,7 +171,8 @@ class Decoder:
         first = parts[0]
         kind = first[_KIND]
         if kind == Kind.PATH:
-            self._learn(first, b"".join(part[_DATA][: part[_LEN]] for part in parts))
+            data = b"".join(part[_DATA][: part[_LEN]] for part in parts)
+            self._learn(first[_DEV], first[_INO], data)
             return None
         seen = self._single(first)
         if kind == Kind.EXEC:
@@ -186,14 +189,31 @@ class Decoder:
             seen.flags |= parts[1][_FLAGS] & CUT
         return seen
 
-    def _learn(self, row: Row, data: bytes) -> None:
-        names = [each.decode("utf-8", "backslashreplace") for each in data.split(b"\0") if each]
-        path = "/" + "/".join(reversed(names))
-        if len(self._paths) >= MAX_FILES:
-            # The oldest quarter goes; a dictionary keeps the order of insertion.
-            for old in list(self._paths)[: MAX_FILES // 4]:
-                del self._paths[old]
-        paths = self._paths.setdefault((row[_DEV], row[_INO]), [])
+    def _learn_all(self, rows: NDArray[Any], names: NDArray[np.bool_]) -> NDArray[Any]:
+        """Learn the paths that came in one part, and return the other rows; a path stands before what it is for."""
+        short = names & (rows["parts"] == 1)
+        found = whole(rows)[short].view(rows.dtype)
+        for dev, ino, length, data in zip(
+            found["dev"].tolist(),
+            found["ino"].tolist(),
+            found["len"].tolist(),
+            found["data"].tolist(),
+            strict=True,
+        ):
+            self._learn(dev, ino, data[:length])
+        return whole(rows)[~short].view(rows.dtype)
+
+    def _learn(self, dev: int, ino: int, data: bytes) -> None:
+        # From the file up to the root, each name with its null.
+        path = "/".join(reversed(data.decode("utf-8", "backslashreplace").split("\0"))) or "/"
+        paths = self._paths.get((dev, ino))
+        if paths is None:
+            if len(self._paths) >= MAX_FILES:
+                # The oldest quarter goes; a dictionary keeps the order of insertion.
+                for old in list(self._paths)[: MAX_FILES // 4]:
+                    del self._paths[old]
+            self._paths[(dev, ino)] = [path]
+            return
         if path in paths:
             paths.remove(path)
         paths.append(path)
@@ -203,7 +223,7 @@ class Decoder:
         kind = Kind(row[_KIND])
         seen = Seen(
             kind, row[_TIME], row[_CGROUP], row[_PID], row[_START], row[_RET], row[_FLAGS], row[_A0], row[_A1],
-            row[_NR], row[_TID], row[_PPID], row[_UID], row[_COMM].decode("utf-8", "backslashreplace"),
+            row[_NR], row[_TID], row[_PPID], row[_UID], row[_COMM].decode("utf-8", "backslashreplace") if row[_COMM] else "",
             dev=row[_DEV], ino=row[_INO], mode=row[_MODE],
         )  # fmt: skip
         if kind in _ADDRESSES and not (kind == Kind.URING_OP and row[_A0] != _URING_CONNECT):
