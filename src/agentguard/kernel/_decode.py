@@ -201,7 +201,8 @@ class Decoder:
             strict=True,
         ):
             self._learn(dev, ino, data[:length])
-        return whole(rows)[~short].view(rows.dtype)
+        others: NDArray[Any] = whole(rows)[~short].view(rows.dtype)
+        return others
 
     def _learn(self, dev: int, ino: int, data: bytes) -> None:
         # From the file up to the root, each name with its null.
