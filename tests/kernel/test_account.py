@@ -187,11 +187,17 @@ def test_page_says_what_is_missing_and_escapes_everything() -> None:
 )  # fmt: skip
 def test_event_is_the_same_however_often_it_is_made(what: Seen, kind: EventKind) -> None:
     tally, _ = account(what)
-    process = tally.tree.of(what)
-    made = [event_of(what, process, principal="agent", run="r", offset_ns=10**18) for _ in range(2)]
+    made = [event_of(what, tally.tree, principal="agent", run="r", offset_ns=10**18) for _ in range(2)]
     assert made[0] == made[1]
     assert (made[0].kind, made[0].session, made[0].time.year) == (kind, "r", 2001)
     assert msgspec.json.decode(msgspec.json.encode(made[0]), type=type(made[0])) == made[0]
+
+
+def test_event_names_the_programs_above() -> None:
+    child = seen(Kind.OPEN, pid=8, start_ns=80, path="/a")
+    tally, _ = account(seen(Kind.EXEC, path="/bin/agent"), seen(Kind.FORK, a0=8, a1=80), child)
+    made = event_of(child, tally.tree, principal="agent", run="r", offset_ns=0)
+    assert (made.payload["program"], made.payload["parents"]) == ("/bin/agent", ["/bin/agent"])
 
 
 @pytest.mark.parametrize(

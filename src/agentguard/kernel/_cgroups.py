@@ -151,6 +151,14 @@ def _parents(mount: Path) -> tuple[Path, ...]:
     return (mount / PARENT, mount / own_path().lstrip("/"))
 
 
+def own_container() -> dict[str, str]:
+    """Return `container` and `pod` in which this process runs, as far as its cgroup's path tells."""
+    try:
+        return dict(container_of(own_path()))
+    except OSError:
+        return {}
+
+
 def container_of(path: str) -> Mapping[str, str]:
     """Return what a cgroup's path says of where it runs: `container` and `pod`, each where there is one.
 

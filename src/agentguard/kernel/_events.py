@@ -12,9 +12,10 @@ from agentguard.kernel._layout import Flag, Kind
 
 if TYPE_CHECKING:
     from agentguard.kernel._seen import Seen
-    from agentguard.kernel._tree import Process
+    from agentguard.kernel._tree import ProcessTree
 
 _NS = 1_000_000_000
+_MAX_PARENTS = 16
 
 
 def clock_offset_ns() -> int:
@@ -22,8 +23,12 @@ def clock_offset_ns() -> int:
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def event_of(seen: Seen, process: Process, *, principal: str, run: str, offset_ns: int) -> Event:
-    """Return the event; `session` is the run, and the id is the same however often this is asked."""
+def event_of(seen: Seen, tree: ProcessTree, *, principal: str, run: str, offset_ns: int) -> Event:
+    """Return the event; `session` is the run, and the id is the same however often this is asked.
+
+    `tree` has taken in what was seen before, and says which program it was and who started it.
+    """
+    process = tree.of(seen)
     attempt = describe_attempt(seen)
     payload: dict[str, Any] = {
         "what": seen.kind.name.lower(),
@@ -32,6 +37,8 @@ def event_of(seen: Seen, process: Process, *, principal: str, run: str, offset_n
         "program": process.program,
         "result": seen.ret,
     }
+    if parents := [each.program for each in tree.ancestors(process)]:
+        payload["parents"] = parents[:_MAX_PARENTS]
     if attempt is not None:
         payload["attempt"], payload["detail"] = attempt
     if seen.path:

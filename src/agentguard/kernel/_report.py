@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import Effect
+from agentguard.kernel._cgroups import own_container
 from agentguard.kernel._selftest import Check
 from agentguard.kernel._tally import AttemptUse, FileUse, HostUse, NameUse, ProgramUse, Use
 
@@ -36,7 +37,7 @@ class Report(msgspec.Struct, frozen=True):
     """What a run touched, and what the policy says of it. Times are UTC, sizes bytes.
 
     `tier` is `observe`, or `none` where nothing could be seen; `decided_by` is `sidecar`, `process` or `nobody`.
-    `would_be` counts things by the effect that enforcement would have had for them. `dropped` counts records
+    `container` has the ids of container and pod in which it ran, where there are. `would_be` counts things by the effect that enforcement would have had for them. `dropped` counts records
     that were lost, by class; `left_out` things that are in the counts and not in the lists.
     """
 
@@ -50,6 +51,7 @@ class Report(msgspec.Struct, frozen=True):
     decided_by: str
     checks: list[Check] = []
     missing: dict[str, str] = {}
+    container: dict[str, str] = {}
     unseen: list[str] = []
     processes: int = 0
     ended_by_us: int = 0
@@ -86,6 +88,7 @@ def tell(tally: Tally, ended: Ended, **facts: Any) -> Report:
         dropped=ended.drops,
         left_out=tally.left_out,
         errors=ended.errors,
+        container=own_container(),
         would_be={name: count for name, count in counts.items() if count},
         classes=_classes(tally.files.values()),
         files=sorted(tally.files.values(), key=lambda use: (-_rank(use), use.path)),
