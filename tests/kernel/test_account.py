@@ -211,7 +211,7 @@ def test_event_names_the_programs_above() -> None:
         ([f"file:/srv/lib/{n}" for n in range(FOLD_FROM - 1)], [f"file:/srv/lib/{n}" for n in range(FOLD_FROM - 1)]),
         ([f"file:/srv/l/{d}/{n}" for d in range(FOLD_FROM) for n in range(FOLD_FROM)], ["file:/srv/l/**"]),
         ([f"file:/etc/{n}" for n in range(20)], sorted(f"file:/etc/{n}" for n in range(20))),
-        ([f"file:/root/.ssh/{n}" for n in range(20)], sorted(f"file:/root/.ssh/{n}" for n in range(20))),
+        ([f"file:/srv/.ssh/{n}" for n in range(20)], sorted(f"file:/srv/.ssh/{n}" for n in range(20))),
         (["process:12", "process:13"], ["process:*"]),
         (["process:/bin/x", "host:a.test:443"], ["host:a.test:443", "process:/bin/x"]),
     ],
