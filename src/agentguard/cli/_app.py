@@ -25,6 +25,8 @@ READER_GONE = 141
 COMMANDS = {
     "init": ("init", "Make a project folder: configuration, policies, inventory."),
     "up": ("up", "Run the sidecar: decisions over HTTP, the page, the metrics."),
+    "run": ("run", "Run an agent and see what its processes really do."),
+    "sensor": ("sensor", "Watch agents for those who may not: one process with rights in the kernel."),
     "check": ("check", "Decide one request, on record."),
     "policy": ("policy", "Validate, test and explain rules; apply templates."),
     "actions": ("actions", "Show, import and verify the declared actions."),

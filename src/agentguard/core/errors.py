@@ -12,6 +12,7 @@ AgentGuardError
  ├─ EventError             the event store cannot take or give events
  ├─ IntegrityError         something was changed that must not change    (exit 4)
  ├─ ExecutionError         an obligation that cannot be carried out      (a deny)
+ ├─ KernelError            the kernel or the rights for what was asked   (exit 5)
  └─ ActionDenied           raised by a client PEP only; carries the Decision
      └─ ApprovalRequired
 """
@@ -126,6 +127,12 @@ class ExecutionError(AgentGuardError):
     """An obligation that this enforcement point cannot carry out."""
 
     default_code = "obligation_failed"
+
+
+class KernelError(AgentGuardError):
+    """The kernel, or this process's rights in it, do not give what was asked for."""
+
+    default_code = "kernel_unavailable"
 
 
 class ActionDenied(AgentGuardError):  # noqa: N818 - the public name; a denial is no malfunction
