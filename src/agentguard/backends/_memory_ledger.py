@@ -57,7 +57,7 @@ class MemoryLedger:
             known = self._known.get(reservation.attempt)
             if known is not None:
                 first, entry = known
-                same = entry.state is AttemptState.OPEN and first.claims == reservation.claims
+                same = entry.state is AttemptState.OPEN and first.amounts == reservation.amounts
                 return Hold(admitted=same, state=entry.state)
             taken: list[Claim] = []
             for claim in reservation.claims:

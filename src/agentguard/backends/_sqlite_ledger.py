@@ -114,18 +114,18 @@ class SqliteLedger:
 
     def reserve(self, reservation: Reservation) -> Hold:
         """Reserve on all meters, or on none; see `Ledger.reserve`."""
-        claims = msgspec.json.encode(reservation.claims)
+        claims, amounts = msgspec.json.encode(reservation.claims), _amounts(reservation.amounts)
         with self._file.told("write to"):
             try:
                 with self._file.transaction() as base:
                     known = base.execute(_KNOWN, (reservation.attempt,)).fetchone()
                     if known is not None:
-                        same = known[0] == "open" and known[1] == claims
+                        same = known[0] == "open" and known[2] == amounts
                         return Hold(admitted=same, state=AttemptState(known[0]))
                     rises = _expire(base, _micros(reservation.at))
                     for claim in reservation.claims:
                         _take(base, claim)
-                    base.execute(_OPEN, _row(reservation, claims))
+                    base.execute(_OPEN, _row(reservation, claims, amounts))
                     return Hold(admitted=True, rises=rises)
             except _NoRoomError as refusal:
                 return Hold(admitted=False, refused=refusal.level)
@@ -236,7 +236,7 @@ def _expire(base: sqlite3.Connection, now: int) -> tuple[Rise, ...]:
 
 
 def _close(base: sqlite3.Connection, attempt: str, state: AttemptState, bill: Bill, flags: int) -> None:
-    amounts, usage = msgspec.json.encode(bill.amounts), msgspec.json.encode(bill.usage)
+    amounts, usage = _amounts(bill.amounts), msgspec.json.encode(bill.usage)
     base.execute(
         "UPDATE attempts SET state = ?, amounts = ?, usage = ?, flags = ?,"
         " model = CASE ? WHEN '' THEN model ELSE ? END WHERE attempt = ?",
@@ -244,8 +244,12 @@ def _close(base: sqlite3.Connection, attempt: str, state: AttemptState, bill: Bi
     )
 
 
-def _row(wish: Reservation, claims: bytes) -> tuple[Any, ...]:
-    amounts = msgspec.json.encode(wish.amounts)
+def _amounts(amounts: dict[Unit, int]) -> bytes:
+    # In one order, so that equal amounts are equal bytes.
+    return msgspec.json.encode({unit.value: amounts[unit] for unit in Unit if unit in amounts})
+
+
+def _row(wish: Reservation, claims: bytes, amounts: bytes) -> tuple[Any, ...]:
     who = wish.spender
     texts = (who.organisation, who.project, who.agent, who.session, who.task, who.key)
     what = (wish.kind, wish.provider, wish.model)

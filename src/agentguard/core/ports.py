@@ -165,7 +165,7 @@ class Ledger(Protocol):
         """Reserve on all meters, or on none. Asking again for an attempt that is open changes nothing.
 
         What nobody settled in time is booked at its reserved amount on the way. An attempt that has ended, or
-        that was opened with other claims, is not admitted.
+        that was opened with other amounts, is not admitted.
 
         Raises:
             SpendError: nothing is reserved.

@@ -50,6 +50,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     output_audio_tokens: int = 0
     output_image_tokens: int = 0
     web_searches: int = 0
+    file_searches: int = 0
 
     @property
     def total_tokens(self) -> int:
