@@ -14,7 +14,21 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.measure import machine
 
-NAMES = ("decide", "sequences", "peers", "compile", "startup", "memory", "audit", "identity", "server")
+NAMES = (
+    "decide",
+    "sequences",
+    "flow",
+    "combined",
+    "facts",
+    "peers",
+    "compile",
+    "startup",
+    "memory",
+    "audit",
+    "identity",
+    "tickets",
+    "server",
+)
 
 
 class _Both(io.StringIO):

@@ -13,7 +13,7 @@ import msgspec
 
 from agentguard.core import AgentGuardError
 from agentguard.documents import find_documents
-from agentguard.policy import load_policies
+from agentguard.policy import Limit, Sequence, load_policies
 from agentguard.registry import load_actions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,10 +31,20 @@ def compile_catalogue(sources: Path = SOURCES) -> bytes:
 
 
 def compile_rules(sources: Path = POLICIES) -> bytes:
-    """Return the shipped rules as a rule file in JSON, each rule on a line of its own."""
-    rules = load_policies(find_documents(sources), base=ROOT).rules
-    lines = (msgspec.json.encode(rule.rule, order="sorted") for rule in rules)
-    return b'{"version": 1, "rules": [\n' + b",\n".join(lines) + b"\n]}\n"
+    """Return the shipped rules, sequences and limits as a rule file in JSON, each on a line of its own."""
+    policies = load_policies(find_documents(sources), base=ROOT)
+    entries = policies.sequences.entries
+    kinds = {
+        "rules": [each.rule for each in policies.rules],
+        "sequences": [each.rule for each in entries if isinstance(each.rule, Sequence)],
+        "limits": [each.rule for each in entries if isinstance(each.rule, Limit)],
+    }
+    parts = (b'"%s": [\n%s\n]' % (kind.encode(), b",\n".join(map(_line, kinds[kind]))) for kind in kinds)
+    return b'{"version": 1, ' + b", ".join(parts) + b"}\n"
+
+
+def _line(rule: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(rule, order="sorted")
 
 
 def digest_module(content: bytes) -> str:
@@ -55,9 +65,8 @@ def main() -> int:
     (PACKAGE / "catalogue.json").write_bytes(content)
     SHIPPED.write_bytes(rules)
     (PACKAGE / "_catalogue_digest.py").write_text(digest_module(content), encoding="utf-8")
-    sys.stdout.write(
-        f"{len(content.splitlines()) - 2} actions, {len(content)} bytes; {len(rules.splitlines()) - 2} rules\n"
-    )
+    actions, shipped = len(content.splitlines()) - 2, rules.count(b'"id":')
+    sys.stdout.write(f"{actions} actions, {len(content)} bytes; {shipped} rules, sequences and limits\n")
     return 0
 
 

@@ -123,6 +123,18 @@ def test_any_arguments_state_facts_or_are_unparsed(argv: list[str]) -> None:
         return
 
 
+NULLS = ["r\0m -rf /", "ls\0; rm -rf /", "printf 'rm\\0 -rf /' | sh", "rm\0"]
+
+
+@pytest.mark.parametrize("line", NULLS)
+def test_null_that_readers_drop_or_stop_at_is_unparsed(line: str) -> None:
+    # Bash drops it from what it reads: `r\0m` on its standard input is `rm`.
+    with pytest.raises(UnparsedError):
+        shell_facts(line)
+    with pytest.raises(UnparsedError):
+        argv_facts(["ls", "a\0b"])
+
+
 def test_commands_hidden_in_too_many_layers_are_unparsed() -> None:
     line = "id"
     for _ in range(7):

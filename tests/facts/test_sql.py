@@ -58,6 +58,7 @@ HOSTILE = {
     "indexes": "SELECT a" + "[1]" * 20_000,
     "too long": "SELECT '" + "a" * 70_000 + "'",
     "half a character": "SELECT '\ud800'",
+    "a null": "SELECT 1\0; DROP TABLE x",
     "nothing": "",
 }
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from agentguard.audit import MemoryLog
-from agentguard.core import Action, Context, Effect, Principal, Request, Risk, Sensitivity
-from agentguard.pdp import PolicyDecisionPoint, World
-from agentguard.policy import History, parse_policies
-from agentguard.registry import ActionRegistry, Inventory, ResourceEntry
+from agentguard.core import Action, Context, Decision, Effect, Principal, Request, Risk, Sensitivity, Severity
+from agentguard.pdp import PolicyDecisionPoint, RiskPolicy, Thresholds, World
+from agentguard.policy import History, PolicySet, parse_policies, shipped_rules
+from agentguard.registry import ActionRegistry, Inventory, ResourceEntry, load_actions
 
 RULES = """
 version: 1
@@ -48,6 +48,7 @@ def test_decision_names_the_limit_and_its_severity() -> None:
     assert (last.stage, last.rule) == ("budget", "two")
     (finding,) = last.findings
     assert (finding.detector, finding.severity.value) == ("two", "critical")
+    assert finding.explanation.startswith("2 of 2 so far in 1h; free again in ")
     assert list(log.read())[-1]["findings"] == [{"detector": "two", "score": 1.0, "severity": "critical"}]
 
 
@@ -130,3 +131,22 @@ def test_delegation_that_leads_back_to_itself_is_denied(chain: tuple[str, ...], 
     decision = PolicyDecisionPoint(world()).decide(ask(chain=chain))
     assert (decision.effect, decision.reason) == (Effect.DENY, reason)
     assert PolicyDecisionPoint(world()).decide(ask(chain=("ann", "joe"))).effect is Effect.ALLOW
+
+
+def test_sensitive_file_that_was_read_and_then_data_that_leaves_need_a_person() -> None:
+    own = parse_policies(
+        "version: 1\nrules: [{id: all, effect: allow, resources: ['file:/**', 'https://**']}]"
+    )
+    shipped = shipped_rules(without=["shipped.path-sensitive"])
+    policies = PolicySet((*shipped, *own.rules))
+    registry, risk = ActionRegistry.build(load_actions([])), RiskPolicy(Thresholds(17, 17))
+    point = PolicyDecisionPoint(World(registry, Inventory.build([], []), policies, risk))
+
+    def asked(action: str, resource: str) -> Decision:
+        return point.decide(Request(Principal("bob"), action, resource))
+
+    assert asked("file.read", "file:/workspace/.env").effect is Effect.ALLOW
+    stopped = asked("http.post", "https://api.github.com/gists")
+    assert (stopped.effect, stopped.rule) == (Effect.REQUIRE_APPROVAL, "shipped.sensitive-then-egress")
+    assert stopped.findings[0].severity is Severity.HIGH
+    assert asked("http.post", "https://api.openai.com/v1/chat").effect is Effect.ALLOW

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from agentguard.core import Action, Context, Principal, Resource, Risk, Sensitivity
-from agentguard.policy import Facts, Rule, compile_policies, near_misses
+from agentguard.policy import Facts, Rule, compile_policies, near_misses, parse_policies
 
 FACTS = Facts(
     Principal("ann"),
@@ -57,3 +57,21 @@ def test_closest_rules_come_first_and_others_are_left_out() -> None:
     )
     assert [miss.rule for miss in near_misses(policies, FACTS)] == ["nearest", "near", "far"]
     assert len(near_misses(policies, FACTS, limit=1)) == 1
+
+
+def test_sequences_and_limits_say_when_they_stop_where_they_were_reached() -> None:
+    policies = parse_policies(
+        "version: 1\n"
+        "sequences:\n"
+        "  - {id: s1, effect: deny, after: {actions: [open], when: {params: {n: 2}}}, then: {actions: [probe]},"
+        " unless: {actions: [close]}, within: 10m}\n"
+        "  - {id: s2, effect: deny, requires: {actions: [open]}, then: {actions: [probe]}}\n"
+        "  - {id: other, effect: deny, requires: {actions: [open]}, then: {actions: [close]}}\n"
+        "limits: [{id: l1, effect: require_approval, of: {actions: [probe]}, count: 5, per: 1h}]\n"
+    )
+    assert near_misses(policies, FACTS) == ()
+    assert {miss.rule: miss.predicate for miss in near_misses(policies, FACTS, history=True)} == {
+        "s1": "sequence: only after open with n is 2 within 10m, unless close came between",
+        "s2": "sequence: without open",
+        "l1": "limit: only above 5 times in 1h",
+    }

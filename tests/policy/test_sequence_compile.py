@@ -81,8 +81,14 @@ def parsed(text: str) -> PolicySet:
         (f"limits: [{LIMIT % ', distinct: resource, max: 1.5'}]", "a whole number above 0"),
         (f"limits: [{LIMIT % ', distinct: resource, max: 10001'}]", "at most 10000 different values"),
         (f"limits: [{LIMIT % ', sum: /n, max: 1.0e+20'}]", "a limit is at most"),
-        (f"limits: [{LIMIT % ', sum: n, max: 1'}]", "`n` is no JSON pointer; write it as `/amount`"),
-        (f"limits: [{LIMIT % ', distinct: resources, max: 1'}]", "`resources` is no JSON pointer"),
+        (
+            f"limits: [{LIMIT % ', sum: n, max: 1'}]",
+            "`n` is neither a JSON pointer nor a fact; write it as `/amount` or `net.host`",
+        ),
+        (
+            f"limits: [{LIMIT % ', distinct: resources, max: 1'}]",
+            "`resources` is neither a JSON pointer nor a fact",
+        ),
         (f"limits: [{LIMIT % ', count: 1, per: task'}]", "`per: task` is not its scope; write `scope: task`"),
         ("breaker: {denials: 0, within: 5m, pause: 1m}", "breaker: `denials` is a whole number above 0"),
         ("breaker: {denials: 1, within: 5m}", "missing required field `pause`"),

@@ -15,6 +15,8 @@ from agentguard.core import AgentGuardError, Effect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from agentguard.policy import PolicySet
+
 # Colour is never the only signal.
 SYMBOLS = {
     Effect.ALLOW: ("✔", "green"),
@@ -76,6 +78,12 @@ def _code(point: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return `1 record` or `5 records`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size_of(policies: PolicySet) -> str:
+    """Return `69 rules, 14 sequences and limits`; the second part where there are any."""
+    size, entries = counted(len(policies.rules), "rule"), len(policies.sequences.entries)
+    return f"{size}, {entries} sequences and limits" if entries else size
 
 
 def colour() -> bool | None:

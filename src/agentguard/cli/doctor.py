@@ -110,7 +110,9 @@ def _trying(check: str, attempt: Callable[[], object], fine: str) -> Iterator[Fi
 
 
 def _declarations(project: Project) -> Iterator[Finding]:
-    rules = sum(not rule.id.startswith("shipped.") for rule in project.policies.current.rules)
+    policies = project.policies.current
+    ids = [*(rule.id for rule in policies.rules), *(each.id for each in policies.sequences.entries)]
+    rules = sum(not each.startswith("shipped.") for each in ids)
     resources, principals = len(project.inventory.resources), len(project.inventory.principals)
     yield Finding(
         "project",

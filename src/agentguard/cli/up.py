@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from agentguard.cli._logging import set_up
 from agentguard.cli._options import output_options, project_option
-from agentguard.cli._output import Output, counted, plain, to_json
+from agentguard.cli._output import Output, plain, size_of, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from agentguard.assembly import Engine, Events, Tokens
+    from agentguard.enforcement import TicketStore
+    from agentguard.policy import PolicyDescription
     from agentguard.server import Services
 
 
@@ -42,7 +44,7 @@ def command(
     (`agentguard token admin`). Changed policy files are taken up while it runs. On Ctrl-C or SIGTERM requests
     in flight are finished and the log's head is signed. With --json one line says where it is.
     """
-    from agentguard.assembly import Engine, Events, load_project, open_tokens
+    from agentguard.assembly import Engine, Events, load_project, open_ticket_store, open_tokens
     from agentguard.server import serve
 
     project = load_project(folder)
@@ -51,9 +53,12 @@ def command(
     with ExitStack() as open_parts:
         engine = Engine(project, keeps_sessions=True)
         open_parts.callback(engine.close)
+        engine.warm()
         events = Events(project.config)
         open_parts.callback(events.close)
-        services = _services(engine, tokens, events, host=host, port=port)
+        tickets = open_ticket_store(engine.state)
+        open_parts.callback(tickets.close)
+        services = _services(engine, tokens, events, tickets, host=host, port=port)
         link = sys.stdout.isatty() if login_link is None else login_link
         return serve(services, on_started=_announcement(engine, services, output, link=link))
 
@@ -68,7 +73,7 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
             click.echo(to_json(facts, indent=None))
         elif not output.quiet:
             click.echo(f"agentguard is up at {url}")
-            click.echo(f"  policy {policies.version[:19]} with {counted(len(policies.rules), 'rule')}")
+            click.echo(f"  policy {policies.version[:19]} with {size_of(policies)}")
             click.echo(f"  audit log in {plain(folder)}")
             how = f", once, with {login}" if login else " with what `agentguard token admin` prints"
             click.echo(f"  log in{how}")
@@ -78,7 +83,13 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
 
 
 def _services(
-    engine: Engine, tokens: Tokens, events: Events, *, host: str | None, port: int | None
+    engine: Engine,
+    tokens: Tokens,
+    events: Events,
+    tickets: TicketStore,
+    *,
+    host: str | None,
+    port: int | None,
 ) -> Services:
     from importlib.metadata import version
 
@@ -105,23 +116,16 @@ def _services(
         ),
         blocking=engine.project.config.audit.durability != "os",
         events=events.store,
+        ticket_keys=engine.ticket_keys,
+        ticket_store=tickets,
     )
 
 
-def _describe_policies(engine: Engine) -> dict[str, Any]:
+def _describe_policies(engine: Engine) -> PolicyDescription:
+    from agentguard.policy import describe
+
     store = engine.project.policies
-    return {
-        "version": store.current.version,
-        "problem": store.problem,
-        "rules": [
-            {
-                **msgspec.to_builtins(rule.rule),
-                "file": rule.location.file if rule.location else None,
-                "line": rule.location.line if rule.location else None,
-            }
-            for rule in store.current.rules
-        ],
-    }
+    return describe(store.current, problem=store.problem)
 
 
 def _problems(engine: Engine) -> list[str]:

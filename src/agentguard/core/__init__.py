@@ -6,6 +6,7 @@ files, no clock, no randomness, no network, and no library but msgspec.
 """
 
 from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.canonical_json import canonical_hash, canonical_json, read_json_object
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
 from agentguard.core.effect import Effect
 from agentguard.core.errors import (
@@ -24,6 +25,7 @@ from agentguard.core.errors import (
     RegistryError,
     RequestError,
     SpendError,
+    TicketError,
 )
 from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
 from agentguard.core.fact import (
@@ -80,6 +82,7 @@ from agentguard.core.spend import (
     Unit,
     Usage,
 )
+from agentguard.core.ticket import Ticket
 from agentguard.core.wire import (
     TOKEN_PRINCIPAL,
     CheckCall,
@@ -92,6 +95,9 @@ from agentguard.core.wire import (
     PlanStep,
     RegradeCall,
     RequestId,
+    TicketCall,
+    TicketRevocation,
+    TicketRevocationReply,
     VouchCall,
 )
 
@@ -185,13 +191,21 @@ __all__ = [
     "StoredEvent",
     "Subscription",
     "SystemClock",
+    "Ticket",
+    "TicketCall",
+    "TicketError",
+    "TicketRevocation",
+    "TicketRevocationReply",
     "Unit",
     "Usage",
     "VouchCall",
     "Vouched",
     "action_reference",
+    "canonical_hash",
+    "canonical_json",
     "normalise_action",
     "normalise_resource_id",
+    "read_json_object",
     "resource_type_of",
     "snapshot",
 ]

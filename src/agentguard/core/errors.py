@@ -7,6 +7,7 @@ AgentGuardError
  │   └─ PolicyError        a rule that cannot be compiled
  ├─ RequestError           a request that is malformed                   (a deny)
  ├─ IdentityError          a token that proves nobody                    (a deny)
+ ├─ TicketError            an execution ticket that does not count      (the action is not run)
  ├─ AuditError             the log cannot take a record                  (a deny)
  ├─ EventError             the event store cannot take or give events
  ├─ SpendError             the ledger cannot reserve or book            (a deny)
@@ -96,6 +97,12 @@ class IdentityError(AgentGuardError):
     """A token or key that proves nobody. `code` tells the failures apart, as `token_expired` does."""
 
     default_code = "token_invalid"
+
+
+class TicketError(AgentGuardError):
+    """An execution ticket that does not count. `code` tells the reasons apart, as `ticket_used` does."""
+
+    default_code = "ticket_invalid"
 
 
 class AuditError(AgentGuardError):

@@ -37,12 +37,13 @@ class FactMerge(enum.Enum):
 
 
 class FactSpec(msgspec.Struct, frozen=True):
-    """One fact: absent where no argument says anything about it."""
+    """One fact: absent where no argument says anything about it. `values` are all there are, if that is fixed."""
 
     name: str
     kind: FactKind
     description: str
     merge: FactMerge
+    values: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -153,6 +154,8 @@ _ALL: tuple[tuple[str, FactKind, str], ...] = (
     ("mail.attachment_bytes", _N, "size of all attachments"),
     ("data.rows", _N, "the greatest number of rows or items that was asked for"),
     ("data.bytes", _N, "the greatest number of bytes that was asked for or is moved"),
+    ("flow.egress", _B, "data leaves: the sink is external or a program sends, and who gets it is not known to be inside"),
+    ("flow.sensitive", _B, "what is read is known to be sensitive: by the class of a file, the resource's sensitivity or the label of what the action gives back"),
 )  # fmt: skip
 
 _MERGE = {
@@ -165,8 +168,24 @@ _MERGE = {
     "mail.external": FactMerge.ANY,
 }
 
+_PATH_CLASSES = (
+    "account_file", "password_hash", "ssh_key", "cloud_credential", "secret_file", "docker_socket", "kernel",
+    "process_memory", "device", "log", "config", "startup", "sensitive_directory", "temporary", "ordinary",
+)  # fmt: skip
+_VALUES: Mapping[str, tuple[str, ...]] = {
+    "sql.kinds": (
+        "select", "insert", "update", "delete", "merge", "create", "alter", "drop", "truncate", "grant",
+        "revoke", "set", "transaction", "explain", "show", "copy", "call", "other",
+    ),
+    "shell.read_classes": _PATH_CLASSES,
+    "shell.write_classes": _PATH_CLASSES,
+    "path.class": _PATH_CLASSES,
+    "path.access": ("read", "write"),
+    "net.list": ("llm", "internal", "third_party", "project", "inventory", "none"),
+}  # fmt: skip
+
 FACTS: Mapping[str, FactSpec] = {
-    name: FactSpec(name, kind, description, _MERGE.get(name, _DEFAULT_MERGE[kind]))
+    name: FactSpec(name, kind, description, _MERGE.get(name, _DEFAULT_MERGE[kind]), _VALUES.get(name, ()))
     for name, kind, description in _ALL
 }
 
@@ -193,7 +212,10 @@ class ArgumentFacts:
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a fact, or `default` where nothing states it."""
-        return self.all().get(name, default)
+        found = self._found
+        if found is None:
+            found = self.all()
+        return found.get(name, default)
 
 
 NO_FACTS = ArgumentFacts((), dict)

@@ -54,12 +54,23 @@ class Budget(threading.local):
 budget = Budget()
 
 
+def check_nulls(text: str) -> None:
+    """Check that a text means the same to all who read it: a null ends it for some, and others drop it.
+
+    Raises:
+        UnparsedError: it holds a null.
+    """
+    if "\0" in text:
+        raise UnparsedError("holds a null")
+
+
 def check_size(text: str) -> None:
     """Check that a text is small enough to be parsed at all.
 
     Raises:
-        UnparsedError: it is not, or it is no Unicode text.
+        UnparsedError: it is not, or it is no Unicode text, or holds a null.
     """
+    check_nulls(text)
     if len(text) > MAX_BYTES:
         raise UnparsedError("is too long to be read")
     try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from agentguard.core import FACTS, Flow, Sensitivity, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,15 +15,27 @@ if TYPE_CHECKING:
     from agentguard.core import Action
 
 FAMILIES = {
-    "sql": ("sql",), "shell": ("shell", "net"), "argv": ("shell", "net"), "code": ("shell", "net", "sql"),
-    "language": (), "path": ("path",), "url": ("net",), "host": ("net",), "port": ("net",), "address": ("net",),
+    "sql": ("sql",), "shell": ("shell", "net", "flow"), "argv": ("shell", "net", "flow"),
+    "code": ("shell", "net", "sql", "flow"), "language": (), "path": ("path", "flow"), "url": ("net",), "host": ("net",), "port": ("net",), "address": ("net",),
     "mail": ("mail",), "rows": ("data",), "bytes": ("data",), "attachment-bytes": ("mail",),
 }  # fmt: skip
 SCHEMES = {
-    "file": ("path",), "mailto": ("mail",),
+    "file": ("path", "flow"), "mailto": ("mail",),
     **dict.fromkeys(("host", "http", "https", "ws", "wss", "ftp", "ssh"), ("net",)),
 }  # fmt: skip
 _EACH = "*"
+# What a source can state where that is not its whole family.
+_ONLY = {
+    "rows": ("data.rows",),
+    "bytes": ("data.bytes",),
+    "attachment-bytes": ("mail.attachment_bytes", "mail.unparsed"),
+    "port": ("net.port", "net.suspicious_port", "net.unparsed"),
+}
+_MOVED = ("data.rows", "data.bytes")
+# What is put together from other facts, or known of the resource, whatever the arguments are.
+PUT_TOGETHER = frozenset(
+    name for name, spec in FACTS.items() if spec.family in {"data", "flow"} and name not in _MOVED
+)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -31,6 +46,8 @@ class Plan(msgspec.Struct, frozen=True):
     families: tuple[str, ...]
     access: str
     egress: bool
+    gives: bool
+    gives_secrets: bool
 
 
 def make_plan(action: Action) -> Plan:
@@ -38,13 +55,19 @@ def make_plan(action: Action) -> Plan:
     places = tuple(_places(action.params, ()))
     families = dict.fromkeys(each for source, _ in places for each in FAMILIES[source.partition(":")[0]])
     reads = "read-only" in action.tags
-    sink = action.flow.sink if action.flow is not None else None
+    flow = action.flow or Flow()
+    egress = not reads and flow.sink is Sink.EXTERNAL
+    secrets = flow.source is not None and flow.source.confidentiality.weight >= Sensitivity.RESTRICTED.weight
+    if egress or secrets:
+        families["flow"] = None
     return Plan(
         action=action,
         places=places,
         families=tuple(families),
         access="read" if reads else "write",
-        egress=not reads and sink is not None and sink.value == "external",
+        egress=egress,
+        gives=reads or flow.source is not None,
+        gives_secrets=secrets,
     )
 
 
@@ -68,3 +91,12 @@ def values_at(params: Any, path: tuple[str, ...]) -> Iterator[Any]:
                 yield from values_at(item, path[1:])
     elif isinstance(params, dict) and path[0] in params:
         yield from values_at(params[path[0]], path[1:])
+
+
+@cache
+def stated_by(source: str) -> frozenset[str]:
+    """Return the names of the facts that an argument declared as `source` can state."""
+    kind = source.partition(":")[0]
+    if kind in _ONLY:
+        return frozenset(_ONLY[kind])
+    return frozenset(name for name, spec in FACTS.items() if spec.family in FAMILIES[kind])

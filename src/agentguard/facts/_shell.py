@@ -8,7 +8,7 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from agentguard.facts._budget import UnparsedError, budget, check_size
+from agentguard.facts._budget import UnparsedError, budget, check_nulls, check_size
 from agentguard.facts._effects import Effects
 from agentguard.facts._programs import DECODERS, FETCHERS, INTERPRETERS, PIPES, SHELLS
 from agentguard.facts._unwrap import Run, unwrap
@@ -101,6 +101,7 @@ class _Line:
         """Read a text of commands, at the given depth of texts within texts."""
         if depth > MAX_DEPTH:
             raise UnparsedError("hides commands in too many layers")
+        check_nulls(text)
         text = text.replace("\r\n", "\n")
         # The grammar's parser cannot be stopped: what it gets is small enough beforehand.
         if sum(1 for _ in _MARKS.finditer(text)) > MAX_MARKS or text.count(" ") > MAX_WORDS:

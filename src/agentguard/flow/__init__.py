@@ -5,7 +5,7 @@ for each argument, the label of a session, and the verdicts of the built-in chec
 owns the store. It never keeps a text, and what it cannot tell is never judged milder than the whole session.
 """
 
-from agentguard.flow._checks import PRIVATE_CATEGORIES, flow_violation, is_private, trifecta
+from agentguard.flow._checks import PRIVATE_CATEGORIES, can_violate, flow_violation, is_private, trifecta
 from agentguard.flow._packed import LabelTable, dominates
 from agentguard.flow._regrade import Regraded
 from agentguard.flow._state import load, restore, save, snapshot
@@ -18,6 +18,7 @@ __all__ = [
     "Key",
     "LabelTable",
     "Regraded",
+    "can_violate",
     "dominates",
     "flow_violation",
     "is_private",

@@ -34,6 +34,18 @@ def trifecta(label: Label, flow: Flow | None) -> str | None:
     return "the session has seen private data and untrusted content, and this action sends to the outside"
 
 
+def can_violate(flow: Flow | None, label: Label) -> bool:
+    """Tell whether an argument in a session of this label can be one that `flow_violation` names.
+
+    No argument is stricter than its session, so where this is false nothing has to be traced.
+    """
+    if flow is None:
+        return False
+    if flow.clearance is not None and label.confidentiality.weight > flow.clearance.weight:
+        return True
+    return flow.sink is Sink.EXTERNAL and label.readers is not None
+
+
 def flow_violation(
     action: Action,
     provenances: Mapping[str, Provenance],

@@ -26,6 +26,7 @@ _MIN_PIECE = 12
 _PIECE = re.compile(
     r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{60,}+(?:\r?\n[A-Za-z0-9+/_-]+)+={0,2}|[A-Za-z0-9+/_-]{12,}+={0,2})"
 )
+_TO_RUNS = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) not in "+/_-"}
 _HEX = re.compile(r"(?:0x)?((?:[0-9A-Fa-f]{2}){6,})")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PRINTABLE = 0.9
@@ -46,7 +47,8 @@ def decoded(text: str) -> Iterator[Decoded]:
             yield Decoded(unquote(text, errors="replace"), 0, len(text))
         if "\\" in text and _ESCAPE.search(text):
             yield from _unescaped(text)
-    if max(map(len, text.split()), default=0) >= _MIN_PIECE:
+    # No run of the alphabet is long enough to be a piece in nearly all texts: that is seen faster than searched.
+    if max(map(len, text.translate(_TO_RUNS).split()), default=0) >= _MIN_PIECE:
         yield from _pieces(text)
 
 

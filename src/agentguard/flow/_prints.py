@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.flow._decode import MAX_DECODED, MAX_DEPTH, decoded
-from agentguard.flow._text import atoms, normalise, squash, words
+from agentguard.flow._text import atoms, normalise, squash, squashed, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +34,8 @@ SAMPLE = 4_096
 BUDGET = HEAD + TAIL + SAMPLES * SAMPLE
 MAX_LEAVES = 4_096
 MAX_JSON = 262_144
+# Entries that are looked at of one value, of whatever kind.
+MAX_ITEMS = 65_536
 # Longer ones are known by their pieces only.
 MAX_LEAF = 1_024
 MAX_SHORT = 256
@@ -68,12 +70,6 @@ class _Chars(dict[str, int]):
         return number
 
 
-class _Name(str):
-    """The key of an object: part of the text, and no value by itself."""
-
-    __slots__ = ()
-
-
 class Prints(msgspec.Struct):
     """The fingerprints of one observed value; `partial`: it was larger than what is looked at."""
 
@@ -86,6 +82,7 @@ class Printer:
 
     def __init__(self, key: bytes) -> None:
         self.key = key
+        self._keyed = blake2b(digest_size=8, key=key)
         self._words: dict[int, int] = {}
         self._shorts: dict[int, Short] = {}
         self._chars = _Chars(self)
@@ -95,8 +92,10 @@ class Printer:
         seen = hash(text)
         number = self._words.get(seen)
         if number is None:
-            digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self.key).digest()
-            number = int.from_bytes(digest) >> 4
+            # A copy of one that has its key: to make one anew costs half as much again.
+            state = self._keyed.copy()
+            state.update(text.encode("utf-8", "surrogatepass"))
+            number = int.from_bytes(state.digest()) >> 4
             if len(self._words) >= _MAX_CACHED:
                 self._words = {}
             self._words[seen] = number
@@ -127,7 +126,7 @@ class Printer:
         try:
             return list(map(known.__getitem__, seen))
         except KeyError:
-            return [self.keyed(part) for part in parts]
+            return [known.get(each) or self.keyed(part) for each, part in zip(seen, parts, strict=True)]
 
     def shingles(self, numbers: list[int]) -> Iterator[int]:
         """Yield the number of each sequence of four words."""
@@ -157,7 +156,7 @@ class Printer:
             found |= self.text(piece)
         if isinstance(value, str):
             leaves = _leaves_of_text(value)
-        found.update(self.numbers([squash(normalise(leaf)) for leaf in leaves]))
+        found.update(self.numbers(squashed([normalise(leaf) for leaf in leaves])))
         found.discard(self.keyed(""))
         return Prints(found, partial or len(text) > BUDGET)
 
@@ -177,7 +176,7 @@ class Printer:
         numbers = self.numbers(words(normal))
         found.update(self.shingles(numbers))
         found.update([number ^ ALONE for number in set(numbers)])
-        whole = {squash(atom) for atom in atoms(normal)}
+        whole = set(squashed(atoms(normal)))
         found.update(self.numbers([each for each in whole if len(each) >= MIN_ATOM]))
         for each in whole:
             if len(each) >= LONG_ATOM:
@@ -208,28 +207,51 @@ def cut(text: str) -> Iterable[str]:
 def flatten(value: Any, leaves: list[str]) -> tuple[str, bool]:
     """Return a JSON value as one text, put what stands in it into `leaves`, and tell whether it was too large."""
     parts: list[str] = []
-    stack = [value]
-    size = 0
+    # What is being gone through: pairs of an object, or entries of a list.
+    stack: list[tuple[Iterator[Any], bool]] = [(iter((value,)), False)]
+    size, left = 0, MAX_ITEMS
     while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            for key, inner in reversed(list(item.items())[:MAX_LEAVES]):
-                stack += (inner, _Name(key))
-        elif isinstance(item, list | tuple | set | frozenset):
-            stack += list(item)[:MAX_LEAVES][::-1]
-        elif isinstance(item, str):
-            parts.append(item)
-            size += len(item) + 1
-            if 1 < len(item) <= MAX_LEAF and type(item) is not _Name:
-                leaves.append(item)
-        elif item is not None and not isinstance(item, bool):
-            parts.append(str(item))
-            size += len(parts[-1]) + 1
-            if len(parts[-1]) >= MIN_DIGITS:
-                leaves.append(parts[-1])
-        if len(leaves) >= MAX_LEAVES or size > BUDGET * 2 or len(stack) > MAX_LEAVES * 4:
+        items, named = stack[-1]
+        for item in items:
+            left -= 1
+            if named:
+                # A key is part of the text, and no value by itself.
+                key, item = item  # noqa: PLW2901 - the same place in the other kind of container
+                parts.append(str(key))
+                size += len(parts[-1]) + 1
+            kind = type(item)
+            if kind is str:
+                parts.append(item)
+                size += len(item) + 1
+                if 1 < len(item) <= MAX_LEAF:
+                    leaves.append(item)
+            elif kind is dict or kind is list:
+                stack.append((iter(item.items()), True) if kind is dict else (iter(item), False))
+                break
+            elif item is not None and kind is not bool:
+                inner = _entries(item) if kind is not int else None
+                if inner is not None:
+                    stack.append(inner)
+                    break
+                written = str(item)
+                parts.append(written)
+                size += len(written) + 1
+                if len(written) >= MIN_DIGITS:
+                    leaves.append(written)
+            if len(leaves) >= MAX_LEAVES or size > BUDGET * 2 or left < 0:
+                return "\n".join(parts), True
+        else:
+            stack.pop()
+        if len(stack) > MAX_LEAVES:
             return "\n".join(parts), True
     return "\n".join(parts), False
+
+
+def _entries(item: Any) -> tuple[Iterator[Any], bool] | None:
+    """Return what stands in a container that is none of JSON's own, None if it is no container."""
+    if isinstance(item, dict):
+        return iter(item.items()), True
+    return (iter(item), False) if isinstance(item, list | tuple | set | frozenset) else None
 
 
 def _leaves_of_text(text: str) -> list[str]:

@@ -166,7 +166,7 @@ def _read(content: bytes) -> _State | None:
         return None
     try:
         return msgspec.msgpack.decode(body, type=_State)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

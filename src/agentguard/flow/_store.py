@@ -16,7 +16,7 @@ from agentguard.flow._packed import MILDEST, RESTRICTED, UNTRUSTED, UNVERIFIED, 
 from agentguard.flow._prints import Printer
 from agentguard.flow._regrade import MAX_GRANTS, Grant, Regraded
 from agentguard.flow._session import Session
-from agentguard.flow._trace import Tracer
+from agentguard.flow._trace import Traced, Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +112,7 @@ class FlowStore:
     ) -> Mapping[str, Provenance]:
         """Return the provenance of each argument by JSON pointer; `""` stands for all that is not named.
 
+        Worked out when it is first looked at: `params` must not change before.
         `action` is the action's name, for which labels may have been changed. `now` keeps the session alive.
         """
         principal, name = key
@@ -126,7 +127,7 @@ class FlowStore:
         tracer = Tracer(session, self.printer, self.table, action)
         if not name:
             tracer.ambient |= self._packed(key)
-        return tracer.params(params)
+        return Traced(tracer, params)
 
     def label(self, key: Key) -> Label:
         """Return the label of all that the session has seen; of a new one, of what a model writes."""
@@ -220,6 +221,9 @@ class FlowStore:
 
     def _packed(self, key: Key) -> int:
         principal, name = key
+        session = self.sessions.get(key)
+        if session is not None and name:
+            return session.label
         with self.lock:
             session = self.sessions.get(key)
             packed = self._inherited(key) if session is None else session.label

@@ -15,15 +15,18 @@ Each argument is looked up in this order:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agentguard.core import Match, Provenance
+from agentguard.core import Integrity, Label, Match, Provenance, Sensitivity
 from agentguard.flow._match import Coverage, match, sources_of
 from agentguard.flow._packed import INTEGRITY_BITS, MILDEST, UNVERIFIED
 from agentguard.flow._prints import MIN_DIGITS
 from agentguard.flow._regrade import Grant, regraded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agentguard.flow._packed import LabelTable
     from agentguard.flow._prints import Printer, Short
     from agentguard.flow._session import Origin, Session
@@ -35,6 +38,62 @@ MAX_ARGUMENTS = 1_000
 MAX_TEXT = 262_144
 # A key of an inner object is chosen like a value when it is as long as this.
 LONG_KEY = 16
+_SCALARS = frozenset((int, float, bool, type(None)))
+
+
+# What is too short to tell has no more than what a model writes.
+_TOO_SHORT = Provenance(Label(Integrity.UNVERIFIED, Sensitivity.PUBLIC), Match.SHORT)
+_MAX_STEPS = 4_096
+
+
+class _Steps(dict[str, str]):
+    """The names of parameters as JSON pointers, made when first asked for; bounded, since names can be hostile."""
+
+    def __missing__(self, name: str) -> str:
+        if len(self) >= _MAX_STEPS:
+            self.clear()
+        pointer = self[name] = f"/{name.replace('~', '~0').replace('/', '~1')}"
+        return pointer
+
+
+_STEPS = _Steps()
+
+
+class Traced(Mapping[str, Provenance]):
+    """The provenance of each argument of one request by its JSON pointer, worked out when it is first asked for."""
+
+    __slots__ = ("_found", "_params", "_tracer")
+
+    def __init__(self, tracer: Tracer, params: dict[str, Any]) -> None:
+        self._tracer = tracer
+        self._params = params
+        self._found: dict[str, Provenance] | None = None
+
+    def _all(self) -> dict[str, Provenance]:
+        found = self._found
+        if found is None:
+            found = self._found = self._tracer.params(self._params)
+        return found
+
+    def __getitem__(self, path: str) -> Provenance:
+        """Return the provenance of one argument."""
+        return self._all()[path]
+
+    def __contains__(self, path: object) -> bool:
+        """Tell whether there is such an argument."""
+        return path in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the pointers."""
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        """Return the number of arguments."""
+        return len(self._all())
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """Return the provenance of one argument, or `default` where it is not known."""
+        return self._all().get(path, default)
 
 
 class Tracer:
@@ -54,11 +113,13 @@ class Tracer:
         """Return the provenance of each argument by its JSON pointer (RFC 6901)."""
         found: dict[str, Provenance] = {}
         for name, value in params.items():
-            step = name if name.isalnum() else name.replace("~", "~0").replace("/", "~1")
-            if type(value) is str:
-                found[f"/{step}"] = self.text(value, f"/{step}")
+            path, kind = _STEPS[name], type(value)
+            if kind is str:
+                found[path] = self.text(value, path)
+            elif kind in _SCALARS:
+                found[path] = self._scalar(value, path)
             else:
-                self._walk(value, f"/{step}", found)
+                self._walk(value, path, found)
         if len(found) >= MAX_ARGUMENTS:
             found[""] = self.fallback()
         return found
@@ -114,12 +175,12 @@ class Tracer:
         if isinstance(value, str):
             return self.text(value, path)
         if value is None or isinstance(value, bool):
-            return self._made(UNVERIFIED, Match.SHORT, (), 0.0)
+            return _TOO_SHORT
         written = str(value)
         if len(written) < MIN_DIGITS:
-            number = self.session.vouched.get(self.printer.short(written).key)
-            if number is None:
-                return self._made(UNVERIFIED, Match.SHORT, (), 0.0)
+            vouched = self.session.vouched
+            if not vouched or self.printer.short(written).key not in vouched:
+                return _TOO_SHORT
         return self.text(written, path)
 
     def _vouched(self, origin: Origin, short: Short, path: str) -> Provenance:

@@ -72,7 +72,7 @@ def compile_policies(
     rules: Iterable[Rule],
     sequences: SequenceRules = _NOTHING,
     *,
-    shipped: Iterable[CompiledRule] = (),
+    shipped: Iterable[CompiledRule | Entry] = (),
 ) -> PolicySet:
     """Return the set of rules that were built in code, `sequences` are those about more than one request.
 

@@ -60,6 +60,13 @@ class CompiledSequence(Entry, frozen=True, kw_only=True):
     cancel: CompiledStep | None
     needs: bool
 
+    @property
+    def told(self) -> str:
+        """When it stops its last step."""
+        within = f" within {self.rule.within}" if self.rule.within else ""
+        unless = f", unless {self.cancel.told} came between" if self.cancel is not None else ""
+        return f"sequence: {'without' if self.needs else 'only after'} {self.first.told}{within}{unless}"
+
 
 class CompiledLimit(Entry, frozen=True, kw_only=True):
     """What `measure` gives may come to `ceiling` in `window`, the present request included."""
@@ -69,6 +76,12 @@ class CompiledLimit(Entry, frozen=True, kw_only=True):
     ceiling: int
     distinct: bool
     measure: Measure
+
+    @property
+    def told(self) -> str:
+        """When it stops what it counts."""
+        most = self.rule.count if self.rule.max is None else self.rule.max
+        return f"limit: only above {most} {_unit(self.rule)}{_every(self.rule)}"
 
 
 class CompiledBreaker(Entry, frozen=True, kw_only=True):

@@ -54,7 +54,8 @@ class Sequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How much of something there may be: one of `count`, `sum` with `max`, `distinct` with `max`.
 
-    `sum` is a JSON pointer to a number; `distinct` is `resource` or a JSON pointer to any value.
+    `sum` is a JSON pointer to a number or a fact that is one, as `data.bytes`; `distinct` is `resource`, a JSON
+    pointer to any value or a fact, of which each member counts, as `net.host`.
     """
 
     id: str

@@ -22,8 +22,10 @@ from agentguard.policy._sequence_compile import (
     compile_limit,
     compile_risk,
     compile_sequence,
+    steps_of,
 )
 from agentguard.policy._sequence_measure import Measured
+from agentguard.policy._sequence_measure import asks_facts as measures_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,6 +49,12 @@ class Part(enum.Enum):
     COUNTS = "counts"
 
 
+# What must hold besides the action's name, what the step then does, of which rule, the family of facts it needs.
+_Concern = list[tuple[tuple["Test", ...], Part, Any, str | None]]
+# By the families of which something may be known; under `_ALL` of whatever families.
+_Concerned = dict[tuple[str, ...], _Concern]
+_ALL = ("*",)
+
 _STOPS, _MARKS, _FREES, _COUNTS = Part  # an enumeration's attributes are slow to look up
 
 
@@ -54,7 +62,7 @@ class Matched(msgspec.Struct):
     """What a request means to the rules: it may be stopped, makes later ones stricter, or frees them."""
 
     stops: list[tuple[Counted, Measured]]
-    marks: list[tuple[Counted, Measured]]
+    marks: list[tuple[Counted, Measured | str]]
     frees: list[CompiledSequence]
 
 
@@ -68,17 +76,22 @@ class SequenceSet:
         self.cumulative_risk = next((each for each in self.entries if isinstance(each, CompiledRisk)), None)
         self.empty = not self.entries
         self.digests = frozenset(each.digest for each in self.entries)
-        self._parts: dict[str, tuple[tuple[tuple[Test, ...], Part, Any], ...]] = {}
+        self.asks_facts = any(_asks_facts(each) for each in self.entries)
+        self._parts: dict[str, _Concerned] = {}
 
     def match(self, facts: Facts) -> Matched | None:
         """Return what the request means to the rules; None where it means nothing."""
-        part = self._parts.get(facts.action.reference)
+        concerned = self._parts.get(facts.action.reference)
+        if concerned is None:
+            concerned = self._parts[facts.action.reference] = self._concerned(facts.action)
+        families = facts.facts.families
+        part = concerned.get(families)
         if part is None:
-            part = self._parts[facts.action.reference] = tuple(self._concerned(facts.action))
+            part = concerned[families] = _of_families(concerned[_ALL], families)
         if not part:
             return None
         matched: Matched | None = None
-        for tests, role, entry in part:
+        for tests, role, entry, _ in part:
             for test in tests:
                 if not test(facts):
                     break
@@ -92,16 +105,34 @@ class SequenceSet:
                 elif role is _FREES:
                     matched.frees.append(entry)
                 else:
-                    both = entry, entry.measure(facts.params, facts.resource)
-                    matched.stops.append(both)
-                    matched.marks.append(both)
+                    measured = entry.measure(facts)
+                    matched.stops.append((entry, measured))
+                    if type(measured) is tuple:
+                        matched.marks += [(entry, each) for each in measured]
+                    else:
+                        matched.marks.append((entry, measured))
         return matched
 
-    def _concerned(self, action: Action) -> Iterator[tuple[tuple[Test, ...], Part, Entry]]:
-        for entry in self.entries:
-            for role, step in _roles(entry):
-                if action_vector(step.written.actions, action) is not None:
-                    yield step.tests, role, entry
+    def _concerned(self, action: Action) -> _Concerned:
+        steps = [
+            (step.tests, role, entry, step.family)
+            for entry in self.entries
+            for role, step in _roles(entry)
+            if action_vector(step.written.actions, action) is not None
+        ]
+        return {_ALL: steps}
+
+
+def _of_families(concerned: _Concern, families: tuple[str, ...]) -> _Concern:
+    """Return what a request of these families can be: what needs a fact of another one costs nothing."""
+    return [each for each in concerned if each[3] is None or each[3] in families]
+
+
+def _asks_facts(entry: Entry) -> bool:
+    if isinstance(entry, CompiledLimit) and measures_facts(entry.rule):
+        return True
+    steps = (step.written.when for _, step in steps_of(entry))
+    return any(when is not None and when.facts for when in steps)
 
 
 def _roles(entry: Entry) -> Iterator[tuple[Part, CompiledStep]]:

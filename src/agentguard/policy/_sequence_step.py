@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.core import PolicyError
-from agentguard.policy._conditions import Test, compile_when
+from agentguard.policy._conditions import Predicate, Test, compile_when
+from agentguard.policy._fact_conditions import compile_facts
+from agentguard.policy._rule import ParamCondition
 from agentguard.policy._selectors import ANY, Head, check_action, compile_principal, compile_resource
 from agentguard.policy._sequence_rule import Step
 
@@ -15,14 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.policy._facts import Facts
+    from agentguard.policy._rule import When
 
 
 class CompiledStep(msgspec.Struct, frozen=True):
-    """A step ready to be asked: `tests` are what must hold besides the name of the action."""
+    """A step ready to be asked: `tests` are what must hold besides the name of the action.
+
+    `family`: of the facts without which it cannot be the step; None: it can always be.
+    """
 
     written: Step
     tests: tuple[Test, ...]
     text: str
+    family: str | None
+    conditions: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """The step in words: its actions and its conditions."""
+        return " with ".join((self.text, " and ".join(self.conditions))) if self.conditions else self.text
 
 
 def compile_step(name: str, step: Step, *, unknown: bool) -> CompiledStep:
@@ -49,9 +62,23 @@ def compile_step(name: str, step: Step, *, unknown: bool) -> CompiledStep:
                 [_head_test(compile_resource(each, unknown=unknown), _resource_id) for each in step.resources]
             )
         )
-    if step.when is not None:
-        tests += [predicate.test for predicate in compile_when(step.when, unknown=unknown)]
-    return CompiledStep(step, tuple(tests), "|".join(step.actions or ("any action",)))
+    predicates = _predicates(step.when, unknown=unknown) if step.when is not None else ()
+    tests += [predicate.test for predicate in predicates]
+    actions = "|".join(step.actions or ("any action",))
+    told = tuple(predicate.text for predicate in predicates)
+    return CompiledStep(step, tuple(tests), actions, _family(step), told)
+
+
+def _predicates(when: When, *, unknown: bool) -> tuple[Predicate, ...]:
+    return (*compile_when(when, unknown=unknown), *compile_facts(when, unknown=unknown))
+
+
+def _family(step: Step) -> str | None:
+    """Return the family of the first fact that has to be present."""
+    for name, condition in step.when.facts.items() if step.when is not None else ():
+        if isinstance(condition, ParamCondition) and condition.present:
+            return name.partition(".")[0]
+    return None
 
 
 def _any_of(tests: list[Test]) -> Test:

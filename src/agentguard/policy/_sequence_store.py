@@ -47,7 +47,7 @@ def decode(data: bytes) -> dict[Key, ScopeState]:
         raise _damaged("is damaged: its content does not match its hash")
     try:
         states = dict(_decoder.decode(body))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _damaged(f"is damaged: {str(error)[:1].lower()}{str(error)[1:]}") from None
     if not all(map(math.isfinite, _times(states))):
         raise _damaged("is damaged: a time is not finite")

@@ -67,7 +67,7 @@ class PolicySet:
             for family in sorted({rule.needs_family for rule in mandatory if rule.needs_family is not None})
         }
         self._mandatory = Index(rule for rule in mandatory if rule.needs_family is None)
-        self.asks_facts = any(rule.asks_facts for rule in self.rules)
+        self.asks_facts = self.sequences.asks_facts or any(rule.asks_facts for rule in self.rules)
         self._specific = Index(rule for rule in self.rules if rule.rule.tier is Tier.POLICY)
         self._has_mandatory = any(rule.needs_family is None for rule in mandatory)
         # Keys under which nothing is filed are not kept: a hostile id can have a thousand of them.

@@ -37,7 +37,7 @@ class PolicyStore:
         *,
         base: Path | None = None,
         check: Callable[[PolicySet], None] | None = None,
-        shipped: Iterable[CompiledRule] = (),
+        shipped: Iterable[CompiledRule | Entry] = (),
     ) -> None:
         """Load the folder; names in errors are relative to `base`. `check` may refuse a set.
 
