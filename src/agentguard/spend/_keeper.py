@@ -180,11 +180,8 @@ class BudgetKeeper:
         return asking.refusal("other calls took what was left", "budget_exceeded")
 
     def _quote(self, call: Call, now: datetime) -> Quote:
-        model = self._model(call.provider, call.model)
+        model = self._budgets.model(call.provider, call.model)
         return quote(call, self._prices, model, now, most_output=self._limits.max_output_tokens)
-
-    def _model(self, provider: str, name: str) -> str:
-        return self._budgets.aliases.get((provider.lower(), name.lower()), name)
 
     def _levels(self, accounts: list[Account], now: datetime) -> list[Level]:
         return self._ledger.levels([account.claim(now, {}) for account in accounts]) if accounts else []
@@ -261,7 +258,9 @@ class BudgetKeeper:
         call, now = admission.call, self._clock.now()
         tier = report.tier or call.tier
         for name in (report.model, admission.model):
-            model = self._prices.find(call.provider, self._model(call.provider, name)) if name else None
+            model = (
+                self._prices.find(call.provider, self._budgets.model(call.provider, name)) if name else None
+            )
             prices = prices_for(model, tier, now)
             if prices is not None:
                 return cost_of(report.usage, prices)
