@@ -35,7 +35,7 @@ def _of_budgets(budgets: Budgets, table: PriceTable, now: datetime) -> Iterator[
     for budget in budgets.budgets:
         if budget.limit == 0:
             yield BudgetFinding(
-                budget.id, f"has a limit of {amount_text(budget.unit, 0)}: it lets only free calls pass"
+                budget.id, f"has a limit of {amount_text(budget.unit, 0)}: nothing passes that counts"
             )
         if budget.unit is Unit.TOOL_COST and not budgets.tools:
             yield BudgetFinding(budget.id, "counts what actions cost, and `tools` gives no action a price")
