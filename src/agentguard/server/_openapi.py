@@ -255,7 +255,7 @@ def _label_paths() -> dict[str, Any]:
 
 
 def _ticket_paths() -> dict[str, Any]:
-    jti = "vKx3yZ1mQb8Jt0aWcRr9lA"
+    jti = "bca7a5b8f1d84c0e9a6b3f2d17c4e809"
     call = {
         "ticket": "eyJ0eXAiOiJhZ2VudGd1YXJkLXRpY2tldCtqd3QiLC...",
         **_STEP,
