@@ -81,7 +81,7 @@ def test_an_action_that_costs_is_let_through_as_long_as_its_budget_lasts(costs: 
     decider = point(costs)
     assert [decider.decide(ask()).effect for _ in range(2)] == [Effect.ALLOW] * 2
     refused = decider.decide(ask())
-    assert (refused.effect, refused.stage, refused.rule) == (Effect.DENY, "budget", None)
+    assert (refused.effect, refused.stage, refused.rule) == (Effect.DENY, "spend", None)
     assert refused.reason == (
         "budget `tools` of the session `s-1` has no room: 0.02 USD of 0.02 USD used, 0.01 USD needed"
     )
@@ -100,11 +100,11 @@ def test_the_record_says_that_the_budget_refused(costs: Desk) -> None:
 
 def test_a_budget_can_ask_a_person(costs: Desk) -> None:
     asked = point(costs).decide(ask(principal=Principal("ann")))
-    assert (asked.effect, asked.stage) == (Effect.REQUIRE_APPROVAL, "budget")
+    assert (asked.effect, asked.stage) == (Effect.REQUIRE_APPROVAL, "spend")
 
 
 def test_what_is_denied_costs_nothing(costs: Desk) -> None:
-    assert point(costs, effect="deny").decide(ask()).stage != "budget"
+    assert point(costs, effect="deny").decide(ask()).stage != "spend"
     assert states(costs) == []
 
 
@@ -122,7 +122,7 @@ def test_a_plan_costs_nothing(costs: Desk) -> None:
 def test_a_ledger_that_cannot_reserve_denies(costs: Desk) -> None:
     costs.ledger.close()
     refused = point(costs).decide(ask())
-    assert (refused.effect, refused.stage) == (Effect.DENY, "budget")
+    assert (refused.effect, refused.stage) == (Effect.DENY, "spend")
     assert refused.reason == "the ledger cannot reserve: the ledger is closed"
 
 

@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS cells (
     PRIMARY KEY (meter, bucket)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     attempt TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL,
     at INTEGER NOT NULL,
@@ -62,7 +62,6 @@ CREATE TABLE IF NOT EXISTS attempts (
     prompt TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS attempts_open ON attempts (expires) WHERE state = 'open';
-CREATE INDEX IF NOT EXISTS attempts_by_time ON attempts (at);
 """
 _KNOWN = "SELECT state, claims, reserved FROM attempts WHERE attempt = ?"
 _OPEN = (
@@ -80,7 +79,8 @@ RETURNING reserved
 """
 # The bound keeps a sum inside 64 bits, whatever providers report; it is above every limit.
 _MOVE = (
-    "UPDATE cells SET spent = min(spent + ?, 1 << 62), reserved = reserved - ? WHERE meter = ? AND bucket = ?"
+    "UPDATE cells SET spent = min(spent + ?, 1 << 62), reserved = reserved - ?"
+    " WHERE meter = ? AND bucket = ? RETURNING spent"
 )
 _LEVEL = (
     "SELECT coalesce(sum(spent), 0), coalesce(sum(reserved), 0) FROM cells WHERE meter = ? AND bucket >= ?"
@@ -209,9 +209,10 @@ def _move(
         reserved = claim.amount if state is AttemptState.OPEN else 0
         counted = claim.amount if state is AttemptState.EXPIRED else 0
         more = (claim.amount if actual is None else actual.get(claim.unit, 0)) - counted
-        base.execute(_MOVE, (more, reserved, claim.meter, claim.bucket))
-        if more > 0:
-            spent = _level(base, claim).spent
+        moved = base.execute(_MOVE, (more, reserved, claim.meter, claim.bucket)).fetchall()
+        if more > 0 and moved:
+            # A window of one bucket is known already.
+            spent = moved[0][0] if claim.since == claim.bucket else _level(base, claim).spent
             rises.append(Rise(claim.meter, claim.limit, spent - more, spent))
     return tuple(rises)
 

@@ -41,7 +41,7 @@ class ActionCosts:
             decision,
             effect=admission.effect,
             reason=admission.reason,
-            stage="budget",
+            stage="spend",
             rule=None,
             obligations=(),
         )

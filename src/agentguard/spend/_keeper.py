@@ -161,9 +161,10 @@ class BudgetKeeper:
         for _ in range(_TRIES):
             quoted = self._quote(asking.call, asking.now)
             accounts = accounts_of(self._budgets, asking.spender, quoted.name, _OF_MODELS)
-            levels = self._levels(accounts, asking.now)
             if quoted.prices is None and any(each.budget.unit is Unit.USD for each in accounts):
                 return asking.unpriced()
+            # What nobody looks at is not asked for: most calls need one question to the ledger.
+            levels = self._levels(accounts, asking.now) if _needs_levels(quoted, accounts) else []
             written = self._written(quoted, accounts, levels)
             output = written if written is not None else asking.call.max_output_tokens
             amounts = quoted.amounts(quoted.most_output if output is None else max(output, LEAST_OUTPUT))
@@ -192,7 +193,7 @@ class BudgetKeeper:
             return None
         room = [
             quoted.affordable(account.budget.unit, level.left)
-            for account, level in zip(accounts, levels, strict=True)
+            for account, level in zip(accounts, levels, strict=False)
             if account.budget.unit in _OF_OUTPUT
         ]
         return min(quoted.most_output, *room) if room else None
@@ -208,7 +209,7 @@ class BudgetKeeper:
         """Return the question for a person, the same call for a cheaper model, or None to go on."""
         met = [
             (account, level, step)
-            for account, level in zip(accounts, levels, strict=True)
+            for account, level in zip(accounts, levels, strict=False)
             for step in account.met(level, amounts[account.budget.unit])
         ]
         if not asking.because:
@@ -336,6 +337,13 @@ class _Asking(msgspec.Struct, frozen=True):
     def used_before(self, hold: Hold) -> Admission:
         reason = f"the attempt was used before: it is {hold.state.value}"
         return self.refusal(reason, "attempt_used")
+
+
+def _needs_levels(quoted: Quote, accounts: list[Account]) -> bool:
+    """Tell whether a threshold does more than to notify, or an output limit has to be worked out."""
+    if quoted.call.max_output_tokens is None and quoted.call.has_output:
+        return True
+    return any(step.do != "notify" for account in accounts for step in account.budget.steps)
 
 
 def _spender(spender: Spender) -> Spender:
