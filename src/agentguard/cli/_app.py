@@ -27,7 +27,7 @@ COMMANDS = {
     "up": ("up", "Run the sidecar: decisions over HTTP, the page, the metrics."),
     "check": ("check", "Decide one request, on record."),
     "policy": ("policy", "Validate, test and explain rules; apply templates."),
-    "actions": ("actions", "Show the declared actions; verify their files."),
+    "actions": ("actions", "Show, import and verify the declared actions."),
     "audit": ("audit", "Show, follow, export and verify the audit log."),
     "events": ("events", "Show and follow what the kernel and other layers saw."),
     "spend": ("spend", "Show what was spent, how far budgets are used, what models cost."),

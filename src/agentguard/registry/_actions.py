@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import Action, Location, RegistryError, RequestError, action_reference, normalise_action
+from agentguard.registry._arguments import check_arguments
 from agentguard.registry._fault import Fault
 from agentguard.registry._reasons import explain
 from agentguard.registry._schema import check_schema, complete, validator
@@ -152,6 +153,7 @@ def _compile(declared: Declared) -> CompiledAction:
         _check_examples(compiled)
     except Fault as fault:
         raise Fault(fault.message, "params", *fault.field, hint=fault.hint) from None
+    check_arguments(compiled.action)
     return compiled
 
 
