@@ -109,6 +109,7 @@ class TableDecider:
     entered: threading.Event = field(default_factory=threading.Event)
     closed: int = 0
     requests: list[Request] = field(default_factory=list)
+    observed: list[Observation] = field(default_factory=list)
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         del trace
@@ -149,6 +150,7 @@ class TableDecider:
         return [self.decide(request) for request in requests]
 
     def observe(self, observation: Observation) -> None:
+        self.observed.append(observation)
         self.log.append(
             {"kind": "observed", "principal": observation.principal.id, "action": observation.action}
         )

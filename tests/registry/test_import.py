@@ -313,3 +313,15 @@ def test_deep_annotation_ends() -> None:
     (imported,) = import_text(f"def get(a: {annotation}): ...", file="x.py")
     assert sys.getsizeof(imported) > 0
     assert str(imported.action.params).count("items") <= 12
+
+
+def test_times_are_told_by_their_format_and_not_held_to_it() -> None:
+    when = {"type": "string", "format": "date-time", "default": {"format": "time"}, "enum": ["format"]}
+    schema = {"properties": {"zz": {**when, "enum": ["10:00"]}, "list": {"anyOf": [{"format": "time"}]}}}
+    (imported,) = import_tools([{**MCP, "inputSchema": schema}])
+    assert imported.action.arguments["/zz"].role is Role.CONTROL
+    assert "format" not in str(imported.action.params)
+    schema = {"properties": {"zz": {"type": "string", "format": "date-time"}}}
+    (imported,) = import_tools([{**MCP, "inputSchema": schema}])
+    assert imported.action.arguments["/zz"].kind == "date"
+    assert imported.action.params["properties"] == {"zz": {"type": "string"}}

@@ -97,6 +97,16 @@ def test_corrections_outlive_an_import(tmp_path: Path) -> None:
     assert again.kept == merged.kept
 
 
+def test_reference_to_an_action_of_another_file_stays(tmp_path: Path) -> None:
+    text = corrected(
+        write_actions(tools(SEND), source="x"),
+        ("    params:", "    read_only_form: mail.read@1\n    params:"),
+    )
+    merged = merge_actions(tools(SEND), text, file="a.yaml", source="x")
+    assert 'read_only_form: "mail.read@1"' in merged.text
+    assert merged.kept["send_mail"] == ("read_only_form",)
+
+
 def test_what_was_not_corrected_follows_the_tool(tmp_path: Path) -> None:
     text = write_actions(tools(SEND), source="x")
     changed = {**SEND, "input_schema": {"properties": {"to": {"type": "string"}, "body": {"type": "string"}}}}

@@ -51,6 +51,8 @@ CASES = [
     ("run_code", "code", S, T, "command"),
     ("apply_coupon", "code", S, P, "text"),
     ("add_address", "zip_code", S, P, "text"),
+    ("update_address", "postcode", S, P, "text"),
+    ("add_review", "stars", {"type": "integer"}, P, "amount"),
     ("order_item", "product_code", S, T, "id"),
     ("verify", "security_code", S, P, "secret"),
     ("connect", "ip_address", S, T, "host"),

@@ -34,6 +34,7 @@ COMMANDS = {
     "token": ("token", "Issue, verify and revoke tokens; rotate keys."),
     "flow": ("flow", "Endorse, declassify and vouch for what an agent has seen."),
     "ticket": ("ticket", "Look at and revoke execution tickets; export their keys."),
+    "session": ("session", "Replay what an agent did, and see what would have been decided."),
     "agents": ("agents", "Show who asks, since when, and the last decision."),
     "doctor": ("doctor", "Say what is wrong here and how to mend it."),
 }

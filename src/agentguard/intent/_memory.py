@@ -17,6 +17,7 @@ from agentguard.intent._forms import (
     tokens_of,
 )
 from agentguard.intent._records import Call, Leaf, Reader, Record, is_text
+from agentguard.intent._verbs import singular
 from agentguard.intent._vocabulary import IDENTITIES, OWNERS
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Memory:
         self.members: dict[tuple[str, str], list[Leaf]] = {}
         self.sources: dict[tuple[str, str], dict[Hits, set[int]]] = {}
         self.texts: dict[int, str] = {}
+        # The user's words in texts: they break a tie, and pick nothing out by themselves.
+        self.about: dict[int, frozenset[str]] = {}
         self.texts_with: set[frozenset[str]] = set()
         self.me: set[str] = {key for key in (*identities, *words.me) if key}
         self.my_fields: set[str] = set()
@@ -156,7 +159,10 @@ class Memory:
             return False
         groups = self.sources.get((record.call.tool, record.column), {})
         fits = record.is_beaten_by
-        return not any(numbers != {record.number} and fits(*hits) for hits, numbers in groups.items())
+        rivals = {number for hits, numbers in groups.items() if fits(*hits) for number in numbers}
+        # Of two texts by the same one, the one that is about what the user speaks of.
+        mine = self.about.get(record.number, frozenset())
+        return all(each == record.number or self.about.get(each, frozenset()) < mine for each in rivals)
 
     def is_best_source(self, record: Record) -> bool:
         """Tell whether no other text that was read fits more of the user's words than this record's does."""
@@ -215,6 +221,7 @@ class Memory:
                 clean(line) for text in record.texts for line in text.splitlines()
             )
             self._kept += len(kept)
+            self.about[record.number] = self.words.stems.intersection(map(singular, tokens_of(kept)))
             self.texts_with.add(record.all_hits())
         record.texts = []
 

@@ -57,7 +57,7 @@ def parse_result(result: Any) -> Parsed:
     if type(result) is not str:
         return Parsed(result)
     text = result[:MAX_TEXT].strip()
-    for read in (_json, _yaml, _markdown, _csv, _lines, _list, _sectioned, _entries):
+    for read in (_json, _yaml, _markdown, _csv, _lines, _sectioned, _entries, _list):
         found = read(text)
         if found is not None:
             return found

@@ -171,8 +171,9 @@ def _tool_words(text: str) -> list[str]:
 
 def _verb(words: list[str]) -> str:
     known = [word if word in KINDS else singular(word) for word in words]
-    verbs = [word for word in known if word in KINDS]
-    return next((word for word in verbs if word not in NOUNS), verbs[0] if verbs else "")
+    # A word that is a noun too is the verb only where it comes first: `message_user`, and not `hide_message`.
+    first = known[0] if known and known[0] in KINDS else ""
+    return next((word for word in known if word in KINDS and word not in NOUNS), first)
 
 
 def _base(participle: str) -> str:

@@ -22,6 +22,7 @@ from agentguard.intent._verbs import (
     delegates,
     extremes,
     read_wish,
+    singular,
     slots,
     speaks_of_many,
     spelt_numbers,
@@ -64,9 +65,12 @@ class Words:
         every = tokens_of(spelt)[: MAX_WORDS * 2]
         self.content = frozenset(each for each in tokens_of(_without_hosts(spelt)) if is_telling(each))
         self.content |= dates_of(text)
+        self.stems = frozenset(map(singular, self.content))
         self.names = _names(text)
         self.endpoints = frozenset(shape for shape in map(shape_of, self.phrases) if shape in ENDPOINTS)
         self.wish = read_wish(text)
+        # What is to be done picks out nothing that it is done to.
+        self.content -= self.wish.verbs - _capitalised(text)
         for number in spelt_numbers(every):
             self.phrases.setdefault(number, number)
         self.hands_over = delegates(text)
@@ -146,6 +150,10 @@ class Words:
 def _is_distinct(key: str) -> bool:
     words = tokens_of(key)
     return len(words) > 1 or any(map(str.isdigit, key)) or any(map(is_telling, words))
+
+
+def _capitalised(text: str) -> frozenset[str]:
+    return frozenset(clean(match[0]) for match in _WORD.finditer(text) if match[0][0].isupper())
 
 
 def _without_hosts(spelt: str) -> str:

@@ -21,7 +21,7 @@ from agentguard.registry._tool_formats import (
 from agentguard.registry._tool_names import TOOL_TAG, action_names, shown
 from agentguard.registry._tool_openapi import read_openapi
 from agentguard.registry._tool_python import read_functions, read_source
-from agentguard.registry._tool_schema import import_schema
+from agentguard.registry._tool_schema import enforceable, import_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -123,7 +123,7 @@ def _import(tool: Tool, name: str, version: int) -> ImportedAction:
         version,
         _description(tool),
         risk,
-        _marked(params, found),
+        enforceable(_marked(params, found)),
         flow=flow,
         tags=_tags(tool, name, reading.access),
         access=reading.access,

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.core import RegistryError
 from agentguard.documents import parse
-from agentguard.registry._actions import Declared, assemble
+from agentguard.registry._actions import Declared, compile_each
 from agentguard.registry._arguments import reaches
+from agentguard.registry._fault import Fault
 from agentguard.registry._load import declared_in
 
 if TYPE_CHECKING:
@@ -61,7 +63,6 @@ def merge_actions(imported: Sequence[ImportedAction], text: str, *, file: str, s
     """
     document = parse(text, file=file)
     declared = list(declared_in(document))
-    assemble(declared)
     # Of several versions the newest is the tool's; the others stay as they are.
     newest = sorted(declared, key=lambda each: each.action.version)
     old = {each.action.name: each for each in newest}
@@ -80,7 +81,12 @@ def merge_actions(imported: Sequence[ImportedAction], text: str, *, file: str, s
     rest += old.values()
     parts += [_entry(each.action, None) for each in rest]
     merged = "".join(parts)
-    assemble(declared_in(parse(merged, file=file)))
+    try:
+        compile_each(declared_in(parse(merged, file=file)))
+    except RegistryError:
+        # What is wrong stood there before, most likely: say so with the line that the user sees.
+        compile_each(declared)
+        raise
     return Merged(merged, kept, tuple(each.action.reference for each in rest))
 
 
@@ -111,6 +117,8 @@ def _corrected(new: ImportedAction, old: Declared, lines: list[str]) -> tuple[Ac
     params = changes.get("params", action.params)
     arguments = dict(action.arguments)
     for pointer, argument in before.arguments.items():
+        if not reaches(before.params, pointer):
+            raise Fault("is no parameter", "arguments", pointer, hint="see `params`").located(old.locate)
         if _is_own(_line(old, lines, "arguments", pointer), _said_argument(argument)) and reaches(
             params, pointer
         ):

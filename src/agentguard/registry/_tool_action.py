@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from agentguard.registry._tool import Tool
 
 _VERBS = frozenset(verbs.READ | set(verbs.WRITE))
-_KNOWN = _VERBS | set(NOUNS)
+_NOUNS = frozenset(NOUNS)
+_KNOWN = _VERBS | _NOUNS
 _JOINTS = frozenset(("and", "or", "then", "also"))
 _PHRASES = frozenset(
     (("check", "in"), ("check", "out"), ("sign", "up"), ("sign", "in"), ("log", "in"), ("log", "out"),
@@ -59,13 +61,14 @@ class Reading(msgspec.Struct, frozen=True):
     unsure: bool = False
 
 
+@functools.lru_cache(maxsize=1024)
 def name_words(name: str) -> tuple[str, ...]:
     """Return the words of a tool's name, with `sendmail` taken apart."""
     return tuple(part for word in words(name) for part in _part(word))
 
 
 def _part(word: str) -> tuple[str, ...]:
-    return (word,) if word in _KNOWN else parted(word, _VERBS, frozenset(NOUNS))
+    return (word,) if word in _KNOWN else parted(word, _VERBS, _NOUNS)
 
 
 def read_access(tool: Tool) -> Reading:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _T, _P, _C = Role.TARGET, Role.PAYLOAD, Role.CONTROL
 _FIRST = frozenset(nouns.NOUNS) | nouns.WEAK
+_WHOLE = _FIRST | nouns.PLACES | nouns.TITLES | nouns.TRAVEL | nouns.PROGRAM
 _RUNNING = frozenset(("run", "exec", "execute", "eval")) | verbs.CODE
 _WEAK = {
     "key": Argument(_T, "id"),
@@ -32,7 +33,7 @@ def role_of_name(name: str, tool: Tool, reading: Reading, types: set[str]) -> tu
 
 
 def _part(word: str) -> tuple[str, ...]:
-    return (word,) if word in nouns.NOUNS or word in nouns.WEAK else parted(word, _FIRST, _FIRST)
+    return (word,) if word in _WHOLE else parted(word, _FIRST, _FIRST)
 
 
 def _of_words(

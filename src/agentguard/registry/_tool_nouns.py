@@ -16,52 +16,52 @@ NOUNS: dict[str, Argument] = {
         Role.TARGET,
         {
             "recipient": """to recipient receiver cc bcc email mail mailto addressee phone mobile telephone msisdn
-                attendee participant invitee guest passenger traveler traveller member contact assignee reviewer user username people
-                person group channel audience subscriber follower friend team owner collaborator chatroom chat
-                conversation whom buddy colleague employee approver supervisor delegate caller callee candidate
-                destinatary counterparty""",
+                attendee participant invitee guest passenger traveler traveller member contact assignee
+                reviewer user username people person group channel audience subscriber follower friend team
+                owner collaborator chatroom chat conversation whom buddy colleague employee approver
+                supervisor delegate caller callee candidate counterparty""",
             "account": """account acct iban bic swift wallet card beneficiary payee payer creditor debtor routing bank
                 acc""",
             "url": "url uri link href endpoint webhook callback website webpage feed site redirect",
             "host": "port host hostname server ip ipv4 ipv6 domain fqdn node machine subnet cidr",
             "path": """path file filename filepath dir directory folder dest destination src cwd workdir attachment
-                pathname mount archive workspace_path""",
-            "id": """id uuid guid uid pid sku isbn slug handle sha commit ticket issue pr ref reference identifier
-                arn urn oid ean upc vin iccid imei asin nonce_id pk rowid mrn hash""",
-            "name": """repo repository branch project bucket table database db schema namespace deployment service product
-                item hotel restaurant flight event calendar task board playlist album device room environment
-                organization organisation org workspace company customer client patient doctor job pipeline cluster
-                queue index collection container image instance volume pod release symbol ticker
-                coin airline airport station train bus car vehicle driver courier store shop vendor supplier
-                merchant course student lesson class_name subscription order booking reservation appointment invoice
-                payment transaction bill contract document doc page_name spreadsheet sheet worksheet form survey
-                meeting campaign lead deal opportunity article post thread song track artist movie
-                thermostat light lamp camera sensor scene lock door appliance secret_name key_name config_name
-                zone record_name policy rule role permission category_name entity object resource target subject_id
-                asset stock security fund metric program loyalty origin departure arrival pickup dropoff dose medication drug
-                prescription function method module package library plugin app application ward bed
-                incident alert monitor dashboard metric_name runbook tenant partition keyspace stack parcel
-                package_name shipment warehouse shelf bin cart""",
+                pathname mount archive""",
+            "id": """id uuid guid uid pid sku isbn slug handle sha commit ticket issue pr ref reference
+                identifier urn oid ean upc vin iccid imei asin pk rowid mrn hash""",
+            "name": """repo repository branch project bucket table database db schema namespace deployment service
+                product item hotel restaurant flight event calendar task board playlist album device room
+                environment organization organisation org workspace company customer client patient doctor
+                job pipeline cluster queue index collection container image instance volume pod release
+                symbol ticker coin airline airport station train bus car vehicle driver courier store shop
+                vendor supplier merchant course student lesson subscription order booking reservation
+                appointment invoice payment transaction bill contract document doc spreadsheet sheet
+                worksheet form survey meeting campaign lead deal opportunity article post thread song track
+                artist movie thermostat light lamp camera sensor scene lock door appliance zone policy rule
+                role permission entity object resource target asset stock security fund metric program
+                loyalty origin departure arrival pickup dropoff dose medication drug prescription function
+                method module package library plugin app application ward bed incident alert monitor
+                dashboard runbook tenant partition keyspace stack parcel shipment warehouse shelf bin cart""",
             "command": "command cmd script sql argv args statement program shell expression stdin",
         },
     ),
     **_entries(
         Role.PAYLOAD,
         {
-            "text": """body subject content contents message msg text description desc comment note title summary caption
-                bio html markdown prompt question answer reply reason details detail memo remark instruction feedback
-                review headline snippet greeting query keyword term phrase search q topic_text signature
-                explanation justification abstract paragraph sentence story transcript agenda heading line
-                attachment_text about word symptom diagnosis finding objective goal requirement special preference
-                allergy complaint narration purpose readme changelog excerpt cell value data payload input
-                json xml csv patch diff formula template document_text metadata property attribute field_value
-                label_text blob nickname alias bullet rationale resolution interest address_line
-                topic position emoji reaction pattern seat header sticker street answer_text changes change row update updates""",
-            "amount": """amount price quantity qty total cost fee rate budget balance share unit_count money sum payment_amount
-                discount tip percent percentage salary bid stake credit dollar euro usd eur cent volume_amount dosage
-                stock_level count_of fare deposit limit_price stop_price points weight rating score replica""",
-            "date": """date time datetime timestamp deadline day month year hour minute when birthday dob expiry expiration
-                eta start end until since checkin checkout due begin finish moment schedule week night""",
+            "text": """entry coupon voucher body subject content contents message msg text description desc comment
+                note title summary caption bio html markdown prompt question answer reply reason details
+                detail memo remark instruction feedback review headline snippet greeting query keyword term
+                phrase search q signature explanation justification abstract paragraph sentence story
+                transcript agenda heading line about word symptom diagnosis finding objective goal
+                requirement special preference allergy complaint narration purpose readme changelog excerpt
+                cell value data payload input json xml csv patch diff formula template metadata property
+                attribute blob nickname alias bullet rationale resolution interest topic position emoji
+                reaction pattern seat header sticker street changes change row update updates""",
+            "amount": """star amount price quantity qty total cost fee rate budget balance share money sum discount
+                tip percent percentage salary bid stake credit dollar euro usd eur cent dosage fare deposit
+                points weight rating score replica""",
+            "date": """date time datetime timestamp deadline day month year hour minute when birthday dob expiry
+                expiration eta start end until since checkin checkout due begin finish moment schedule week
+                night""",
             "secret": """password passwd passcode secret apikey otp pin cvv cvc passphrase credential pwd""",
             "name": "firstname lastname surname fullname forename",
         },
@@ -69,17 +69,16 @@ NOUNS: dict[str, Argument] = {
     **_entries(
         Role.CONTROL,
         {
-            "": """limit page offset cursor sort order_by format filter field include exclude max min count size
-                verbose timeout language lang locale timezone tz unit currency mode type kind status state priority
+            "": """limit page offset cursor sort format filter field include exclude max min count size verbose
+                timeout language lang locale timezone tz unit currency mode type kind status state priority
                 visibility color colour flag recursive force encoding version direction radius duration
                 frequency recurrence repeat depth width height temperature seed model stream top threshold
-                level sortby orderby groupby ascending descending strict dry confirm option setting style theme
-                preset quality precision tolerance retry retries interval delay scale speed brightness
-                maximum minimum number num range window skip take per after before position ordering
-                include_deleted expand fuzzy case exact flavor charset tone severity category genre cuisine
-                party adult child stop class cabin reminder notify industry specialty stage step region volume_level rating_min
-                column aggregation granularity bin_size period resolution_px ttl backoff page_size
-                method http verb""",
+                level sortby orderby groupby ascending descending strict dry confirm option setting style
+                theme preset quality precision tolerance retry retries interval delay scale speed brightness
+                maximum minimum number num range window skip take per after before position ordering expand
+                fuzzy case exact flavor charset tone severity category genre cuisine party adult child stop
+                class cabin reminder notify industry specialty stage step region column aggregation
+                granularity period ttl backoff method http verb""",
         },
     ),
 }  # fmt: skip

@@ -26,6 +26,8 @@ MAX_STEPS = 24
 MAX_TEXT = 500
 MAX_VALUES = 1_000
 MAX_BRANCHES = 100
+# RFC 3339 wants a zone in each of them; tools that declare them take `2026-01-31T10:00` all the same.
+_UNENFORCED = frozenset(("date-time", "time", "duration"))
 _VALUES = frozenset(("description", "required", "enum", "const", "default"))
 
 _KEPT_FORMATS = listed(
@@ -81,6 +83,20 @@ def import_schema(schema: Any, root: Any = None) -> tuple[dict[str, Any], tuple[
             {"properties": {name: {} for name in params.get("properties", {}) if _is_name(name)}}
         )
     return params, tuple(reader.notes)
+
+
+def enforceable(schema: Any) -> Any:
+    """Return a schema without the formats of dates and times, which few who write tools mean to the letter."""
+    if isinstance(schema, list):
+        return [enforceable(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    loose = isinstance(schema.get("format"), str) and schema["format"] in _UNENFORCED
+    return {
+        key: value if key in ("enum", "default", "const") else enforceable(value)
+        for key, value in schema.items()
+        if not (loose and key == "format")
+    }
 
 
 def _flat(params: dict[str, Any]) -> dict[str, Any]:
