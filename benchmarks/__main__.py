@@ -28,6 +28,7 @@ NAMES = (
     "audit",
     "identity",
     "tickets",
+    "spend",
     "server",
     "toolimport",
     "intent",

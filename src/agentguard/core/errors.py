@@ -10,6 +10,7 @@ AgentGuardError
  ├─ TicketError            an execution ticket that does not count      (the action is not run)
  ├─ AuditError             the log cannot take a record                  (a deny)
  ├─ EventError             the event store cannot take or give events
+ ├─ SpendError             the ledger cannot reserve or book            (a deny)
  ├─ IntegrityError         something was changed that must not change    (exit 4)
  ├─ ExecutionError         an obligation that cannot be carried out      (a deny)
  ├─ KernelError            the kernel or the rights for what was asked   (exit 5)
@@ -115,6 +116,12 @@ class EventError(AgentGuardError):
     """The event store cannot take or give events; decisions and the audit log do not depend on it."""
 
     default_code = "events_unavailable"
+
+
+class SpendError(AgentGuardError):
+    """The ledger cannot reserve or book, so nothing that costs may be allowed."""
+
+    default_code = "spend_unavailable"
 
 
 class IntegrityError(AgentGuardError):
