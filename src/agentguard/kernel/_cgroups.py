@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PARENT = "agentguard"
+_TRIES = 16
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -63,8 +64,7 @@ class Cgroup:
         why = "no place was found"
         for parent in tried:
             try:
-                parent.mkdir(exist_ok=True)
-                (parent / name).mkdir()
+                _make_below(parent, name)
                 return cls(parent / name)
             except OSError as error:
                 why = f"{parent}: {(error.strerror or str(error)).lower()}"
@@ -145,6 +145,16 @@ class Cgroup:
         except OSError as error:
             return error.errno == errno.ENOENT
         return True
+
+
+def _make_below(parent: Path, name: str) -> None:
+    for _ in range(_TRIES):
+        parent.mkdir(exist_ok=True)
+        # The last run of another launcher takes the parent away, at any moment.
+        with contextlib.suppress(FileNotFoundError):
+            (parent / name).mkdir()
+            return
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _parents(mount: Path) -> tuple[Path, ...]:

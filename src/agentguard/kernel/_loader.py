@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import resource
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -67,6 +68,8 @@ class Loaded:
         # Guarded cgroups: a descriptor and flags of each.
         self._guarded: dict[int, tuple[int, int]] = {}
         self._levels = ALL_LEVELS
+        # Guards come and go from many threads of a sensor.
+        self._changing = threading.RLock()
         self._bpf = libbpf()
         _raise_memlock()
         try:
@@ -158,9 +161,10 @@ class Loaded:
         value = np.zeros(1, GUARD)
         value["flags"] = flags
         try:
-            self._put("guarded", np.array([cgroup_id], "<u8"), value)
-            self._guarded[cgroup_id] = (os.dup(cgroup_fd), flags)
-            self._configure()
+            with self._changing:
+                self._put("guarded", np.array([cgroup_id], "<u8"), value)
+                self._guarded[cgroup_id] = (os.dup(cgroup_fd), flags)
+                self._configure()
         except OSError as error:
             raise KernelError(
                 f"the cgroup cannot be watched: {error.strerror}", code="kernel_unavailable"
@@ -169,23 +173,27 @@ class Loaded:
     def release(self, cgroup_id: int) -> None:
         """Watch the cgroup no longer."""
         key = np.array([cgroup_id], "<u8")
-        self._bpf.bpf_map_delete_elem(self.maps["guarded"], key.ctypes.data)
-        if cgroup_id in self._guarded:
-            os.close(self._guarded.pop(cgroup_id)[0])
-            self._configure()
+        with self._changing:
+            self._bpf.bpf_map_delete_elem(self.maps["guarded"], key.ctypes.data)
+            if cgroup_id in self._guarded:
+                os.close(self._guarded.pop(cgroup_id)[0])
+                self._configure()
         for link in self._of_cgroup.pop(cgroup_id, ()):
             self._bpf.bpf_link__destroy(link)
 
     def set_levels(self, levels: int) -> None:
         """Look for guarded cgroups on these levels below the root only: bit n is n levels below."""
-        self._levels = levels
-        self._configure()
+        with self._changing:
+            self._levels = levels
+            self._configure()
 
     def _configure(self) -> None:
         value = np.zeros(1, CONFIG)
         value["file_limit"] = self.settings.sec_bytes // 8 * 7
         if self._guarded:
             value["levels"] = self._levels
+        # INVARIANT: while the slots change nobody looks there, or what one does would count as another's.
+        self._put("config", np.zeros(1, "<u4"), value)
         if len(self._guarded) <= FAST:
             for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
                 self._put("cgroups", np.array([index], "<u4"), np.array([descriptor], "<u4"))
