@@ -67,6 +67,22 @@ def test_program_keeps_its_streams_arguments_environment_and_code(agentguard: Co
     assert (done.returncode, done.stdout, done.stderr) == (41, "got hello --two\n", "aside\n")
 
 
+def test_what_was_touched_becomes_events_with_what_the_policy_says(
+    agentguard: Command, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    _, report, _ = report_of(agentguard, "/bin/sh", "-c", f"cat {secret} {secret}; cat {secret}")
+    found = agentguard("events", "query", "--session", report["run"], "--last", "1000", "--json").json()
+    reads = [each for each in found if each["payload"].get("path") == str(secret)]
+    assert [each["kind"] for each in reads] == ["file"]
+    assert reads[0]["principal"] == report["principal"]
+    payload = reads[0]["payload"]
+    assert (payload["action"], payload["effect"]) == ("file.read", "deny")
+    assert payload["program"].endswith("cat")
+    assert "proc" in {each["kind"] for each in found}
+
+
 def test_everything_that_was_touched_is_in_the_report(agentguard: Command, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x" * 123)
@@ -94,7 +110,7 @@ def test_policy_says_what_it_would_have_denied_and_the_log_has_it(agentguard: Co
     assert ended["would_be"]["deny"] > 0
     decision = next(each for each in records if each.get("resource") == "file:/etc/shadow")
     assert (decision["effect"], decision["rule"]) == ("deny", "shipped.path-secret")
-    assert decision["context"]["attributes"] == {"layer": "kernel", "observed": True}
+    assert decision["context"]["attributes"] == {"pep": "kernel", "observed": True}
     assert agentguard("audit", "verify").code == 0
 
 

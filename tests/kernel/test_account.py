@@ -70,7 +70,7 @@ def test_same_thing_is_decided_once_and_the_strictest_stays() -> None:
     assert [each.action for each in rule.asked] == ["file.read", "file.write", "file.read"]
     assert (tally.files["/secret"].effect, tally.files["/secret"].access) == (Effect.DENY, ["read", "write"])
     assert tally.files["/plain"].effect is Effect.ALLOW
-    assert rule.asked[0].context.attributes == {"layer": "kernel", "observed": True}
+    assert rule.asked[0].context.attributes == {"pep": "kernel", "observed": True}
 
 
 def test_what_was_cut_is_denied_without_asking() -> None:

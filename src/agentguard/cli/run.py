@@ -17,11 +17,19 @@ from agentguard.cli._output import Output, plain, show_error, to_json
 from agentguard.cli._propose import write_proposal
 from agentguard.cli._run_table import show_report
 from agentguard.config import FILE_NAME, FOLDER_VARIABLE
-from agentguard.core import AgentGuardError, ConfigError, Decider, KernelError, Location, Principal
+from agentguard.core import (
+    AgentGuardError,
+    ConfigError,
+    Decider,
+    EventError,
+    KernelError,
+    Location,
+    Principal,
+)
 
 if TYPE_CHECKING:
-    from agentguard.assembly import Engine, Project
-    from agentguard.kernel import Judge, ObservedRun, Report, Tally
+    from agentguard.assembly import Engine, Events, Project
+    from agentguard.kernel import Judge, ObservedRun, Publisher, Report, Tally
     from agentguard.sensor import SensorRun
 
 _NOT_FOUND = {"program_missing": 127, "program_refused": 126}
@@ -154,6 +162,7 @@ class _Launch:
         self.principal = who(project, principal) if project is not None else Principal(principal or "agent")
         self._socket = socket
         self._engine: Engine | None = None
+        self._events: Events | None = None
 
     def go(self, output: Output) -> tuple[Report, Judge | None]:
         """Run it and return the report, and what was judged where something was seen.
@@ -199,7 +208,8 @@ class _Launch:
             self_test={each.name: each.ok for each in around.checks}, missing=around.missing,
         )  # fmt: skip
         judge = Judge(decider, principal=self.principal, run=run.id)
-        tally: Tally = Tally(judge)
+        publisher = self._publisher(run.id)
+        tally: Tally = Tally(judge, publisher)
         started = datetime.now(UTC)
         ended = run.run(tally)
         report = tell(
@@ -209,9 +219,30 @@ class _Launch:
         self._record_end(
             run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
             events=report.events, would_be=report.would_be, dropped=report.dropped, left_out=report.left_out,
-            errors=report.errors,
+            errors=report.errors, events_lost=self._end_events(publisher),
         )  # fmt: skip
         return report, judge
+
+    def _publisher(self, run_id: str) -> Publisher | None:
+        """Return what tells the project's events of the run; None where there is no project, or no store."""
+        from agentguard.assembly import Events
+        from agentguard.kernel import Publisher
+
+        if self.project is None:
+            return None
+        try:
+            self._events = Events(self.project.config)
+        except EventError as error:
+            # The decisions and the report do not depend on it.
+            show_error(error, as_json=False)
+            return None
+        return Publisher(self._events.bus, principal=self.principal.id, run=run_id)
+
+    def _end_events(self, publisher: Publisher | None) -> int:
+        """Write what was published, and return how many events could not be."""
+        events, self._events = self._events, None
+        lost = publisher.lost if publisher is not None else 0
+        return lost + (events.close() if events is not None else 0)
 
     def _blind_unless_root(self, error: KernelError, output: Output) -> tuple[Report, Judge | None]:
         """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
@@ -289,6 +320,7 @@ class _Launch:
                 self._record("", "dropped", kind=drop.name.lower(), records=count)
 
     def _close(self) -> None:
+        self._end_events(None)
         if self._engine is None:
             return
         engine, self._engine = self._engine, None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._observer import Observer
     from agentguard.kernel._probe import Probe, probe, tier_of
+    from agentguard.kernel._publish import Publisher
     from agentguard.kernel._report import Report, tell, to_html
     from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
     from agentguard.kernel._seen import Seen, Traffic
@@ -38,6 +39,7 @@ __all__ = [
     "Observer",
     "Probe",
     "Proposal",
+    "Publisher",
     "Report",
     "Seen",
     "Settings",
@@ -68,6 +70,7 @@ _PLACES = {
     "Observer": "_observer",
     "Probe": "_probe",
     "Proposal": "_learn",
+    "Publisher": "_publish",
     "Report": "_report",
     "Seen": "_seen",
     "Settings": "_loader",

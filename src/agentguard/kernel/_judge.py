@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from agentguard.kernel._requests import Wish
 
 MAX_JUDGED = 50_000
-LAYER = "kernel"
+# What every C library reads is let be where the kernel tells of it (`shipped.path-account-file`).
+PEP = "kernel"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -41,9 +42,7 @@ class Judge:
     def __init__(self, decider: Decider | None, *, principal: Principal, run: str) -> None:
         self.wishes: dict[tuple[str, str, str], tuple[Wish, Verdict | None]] = {}
         self._decider, self._principal = decider, principal
-        self._context = Context(
-            session=run, correlation_id=run, attributes={"layer": LAYER, "observed": True}
-        )
+        self._context = Context(session=run, correlation_id=run, attributes={"pep": PEP, "observed": True})
 
     def verdict(self, wish: Wish) -> Verdict | None:
         """Return what the policy says of `wish`, the strictest where the same thing was done differently."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agentguard.kernel._judge import Judge, Verdict
+    from agentguard.kernel._publish import Publisher
     from agentguard.kernel._requests import Wish
     from agentguard.kernel._seen import Address, Seen, Traffic
 
@@ -95,9 +96,10 @@ class AttemptUse(Use, kw_only=True):
 
 
 class Tally:
-    """Adds up one run. For one thread."""
+    """Adds up one run, and has `publisher` tell of it. For one thread."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, publisher: Publisher | None = None) -> None:
+        self._publisher = publisher
         self.tree = ProcessTree()
         self.files: dict[str, FileUse] = {}
         self.programs: dict[str, ProgramUse] = {}
@@ -125,10 +127,18 @@ class Tally:
             self._note_peer(seen)
         else:
             for wish in wishes_of(seen, self._name):
-                self._use(wish, seen).take(self._judge.verdict(wish))
+                self._use(wish, seen).take(self._verdict(wish, seen))
         what = describe_attempt(seen)
         if what is not None:
             self._note_attempt(what, seen, process.program)
+            if self._publisher is not None:
+                self._publisher.note_attempt(seen, self.tree)
+
+    def _verdict(self, wish: Wish, seen: Seen) -> Verdict | None:
+        verdict = self._judge.verdict(wish)
+        if self._publisher is not None:
+            self._publisher.note(seen, self.tree, wish, verdict)
+        return verdict
 
     def _name(self, address: str) -> str:
         return self._name_of_address.get(address, "")
@@ -173,7 +183,7 @@ class Tally:
         found = self._entry(self.names, message.name, lambda: NameUse(name=message.name))
         found.asked += not message.is_answer
         for wish in wishes_of(seen, self._name):
-            found.take(self._judge.verdict(wish))
+            found.take(self._verdict(wish, seen))
         for address in message.addresses:
             if len(self._name_of_address) < MAX_OTHERS * 10:
                 self._name_of_address[address] = message.name
@@ -186,7 +196,7 @@ class Tally:
             return
         if peer.family not in {"inet", "inet6"}:
             for wish in wishes_of(seen, self._name):
-                self._use(wish, seen).take(self._judge.verdict(wish))
+                self._use(wish, seen).take(self._verdict(wish, seen))
             return
         if seen.ino:
             self._sockets[seen.ino] = seen
@@ -203,7 +213,7 @@ class Tally:
         # EINPROGRESS is how a connection begins that does not block.
         use.failed += seen.ret < 0 and seen.ret != -errno.EINPROGRESS
         if peer.port:
-            use.take(self._judge.verdict(connect_wish(peer, self._name(peer.host))))
+            use.take(self._verdict(connect_wish(peer, self._name(peer.host)), seen))
         return use
 
     def _host(self, peer: Address, seen: Seen) -> HostUse:
