@@ -105,6 +105,12 @@ def test_hard_links_are_told_apart_by_the_name_that_was_used() -> None:
     assert decoder.path(1, 6) == ""
 
 
+def test_file_that_is_renamed_within_a_batch_was_opened_by_its_old_name() -> None:
+    decoder = Decoder()
+    batch = rows(path_row("/w/a", 5), open_row(5), path_row("/w/b", 5), open_row(5, a0=2))
+    assert [each.path for each in decoder.feed(batch)] == ["/w/a", "/w/b"]
+
+
 def test_parts_are_joined_even_between_those_of_another_thread() -> None:
     first = {"kind": Kind.EXEC, "parts": 3, "text": b"/bin/x"}
     (one, two) = Decoder().feed(

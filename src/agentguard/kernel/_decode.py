@@ -74,10 +74,24 @@ class Decoder:
 
     def feed(self, rows: NDArray[Any]) -> list[Seen]:
         """Return what is new in `rows`, records of the large ring in the order of their time."""
-        found: list[Seen] = []
         names = rows["kind"] == _PATH
-        if names.any():
-            rows = self._learn_all(rows, names)
+        if not names.any():
+            return self._read(rows)
+        short = names & (rows["parts"] == 1)
+        if not self._gives_new_names(rows[short]):
+            return self._read(self._learn_all(rows, short))
+        # A file got another name meanwhile: what came before that goes by the one that it had.
+        found: list[Seen] = []
+        start = 0
+        for place in np.flatnonzero(short).tolist():
+            found += self._read(rows[start:place])
+            self._learn_all(rows[place : place + 1], short[place : place + 1])
+            start = place + 1
+        return found + self._read(rows[start:])
+
+    def _read(self, rows: NDArray[Any]) -> list[Seen]:
+        """Return what is new in rows whose paths are known."""
+        found: list[Seen] = []
         is_small = len(rows) < _SMALL
         for row in (rows if is_small else self._news(rows)).tolist():
             kind = row[_KIND]
@@ -189,9 +203,26 @@ class Decoder:
             seen.flags |= parts[1][_FLAGS] & CUT
         return seen
 
-    def _learn_all(self, rows: NDArray[Any], names: NDArray[np.bool_]) -> NDArray[Any]:
+    def _gives_new_names(self, names: NDArray[Any]) -> bool:
+        """Tell whether a file that has a path gets another one."""
+        latest: dict[tuple[int, int], bytes] = {}
+        for dev, ino, length, data in zip(
+            names["dev"].tolist(),
+            names["ino"].tolist(),
+            names["len"].tolist(),
+            names["data"].tolist(),
+            strict=True,
+        ):
+            key = (dev, ino)
+            name = data[:length]
+            before = latest.setdefault(key, name)
+            known = self._paths.get(key)
+            if before != name or (known is not None and known[-1] != _path_of(name)):
+                return True
+        return False
+
+    def _learn_all(self, rows: NDArray[Any], short: NDArray[np.bool_]) -> NDArray[Any]:
         """Learn the paths that came in one part, and return the other rows; a path stands before what it is for."""
-        short = names & (rows["parts"] == 1)
         found = whole(rows)[short].view(rows.dtype)
         for dev, ino, length, data in zip(
             found["dev"].tolist(),
@@ -205,8 +236,7 @@ class Decoder:
         return others
 
     def _learn(self, dev: int, ino: int, data: bytes) -> None:
-        # From the file up to the root, each name with its null.
-        path = "/".join(reversed(data.decode("utf-8", "backslashreplace").split("\0"))) or "/"
+        path = _path_of(data)
         paths = self._paths.get((dev, ino))
         if paths is None:
             if len(self._paths) >= MAX_FILES:
@@ -254,3 +284,8 @@ class Decoder:
             base = self.path(row[_BASE_DEV], row[_BASE_INO])
             return posixpath.normpath(posixpath.join(base, claimed)) if base else claimed
         return posixpath.normpath(claimed) if claimed.startswith("/") else claimed
+
+
+def _path_of(data: bytes) -> str:
+    """Return the path that the kernel tells from the file up to the root, each name with its null."""
+    return "/".join(reversed(data.decode("utf-8", "backslashreplace").split("\0"))) or "/"
