@@ -17,7 +17,7 @@ from agentguard.clients._asking import (
     read_step,
 )
 from agentguard.clients._guarded import guard_with
-from agentguard.clients._session import MAX_RESULT_BYTES, Session, bounded
+from agentguard.clients._session import MAX_RESULT_BYTES, Session, bounded, shown
 from agentguard.core import (
     TOKEN_PRINCIPAL,
     Context,
@@ -192,7 +192,7 @@ class EnforcementPoint:
         Raises:
             AgentGuardError: it could not be reported, so nobody knows what the agent has seen.
         """
-        text = "" if error is None else str(error) or type(error).__name__
+        text = "" if error is None else shown(error) or type(error).__name__
         principal = self._find_principal(call.principal) if call.principal else TOKEN_PRINCIPAL
         self._decider.observe(
             Observation(
