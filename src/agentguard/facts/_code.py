@@ -6,14 +6,23 @@ import re
 
 import msgspec
 
-_REMOTE_SHELL = re.compile(
-    r"(?si)socket.*(?:dup2|subprocess|pty|/bin/(?:ba)?sh|exec|popen|spawn)|/bin/(?:ba)?sh.*socket|fsockopen.*(?:exec|sh|proc_open)|TCPSocket|IO::Socket|require\(['\"]net['\"]\).*child_process|child_process.*require\(['\"]net['\"]\)"
+# Pairs, the second of which stands after the first. One pattern with `.*` would take quadratic time on hostile text.
+_REMOTE_SHELLS = tuple(
+    (re.compile(first), re.compile(then))
+    for first, then in (
+        (r"(?i)socket", r"(?i)dup2|subprocess|pty|/bin/(?:ba)?sh|exec|popen|spawn"),
+        (r"/bin/(?:ba)?sh", r"(?i)socket"),
+        (r"fsockopen", r"exec|sh|proc_open"),
+        (r"TCPSocket|IO::Socket", r""),
+        (r"require\(['\"]net['\"]\)", r"child_process"),
+        (r"child_process", r"require\(['\"]net['\"]\)"),
+    )
 )
 _SYSTEM_CALL = re.compile(
     r"""(?:os\.(?:system|popen)|subprocess\.\w+|\bsystem|\bexec|\bpopen|child_process)\W"""
 )
 _DECODED = re.compile(
-    r"(?s)(?:b64decode|base64_decode|decode_base64|decode64|fromhex|decode\(['\"](?:hex|base64)|codecs\.decode|rot_?13|Buffer\.from\([^)]*(?:base64|hex)|unpack\(?['\"][mH]|\bpack\s*\(?\s*['\"][HmuU]|atob\(|\bchr\b|fromCharCode|decompress)"
+    r"(?:b64decode|base64_decode|decode_base64|decode64|fromhex|decode\(['\"](?:hex|base64)|codecs\.decode|rot_?13|Buffer\.from\([^)]{0,200}(?:base64|hex)|unpack\(?['\"][mH]|\bpack\s*\(?\s*['\"][HmuU]|atob\(|\bchr\b|fromCharCode|decompress)"
 )
 _RUNS_DECODED = re.compile(r"\b(?:exec|eval|system|popen|compile|spawn|Function)\b")
 _FETCHES = re.compile(
@@ -48,7 +57,7 @@ def look_into(code: str) -> Seen:
     """Return what code does, as far as its text tells."""
     runs = _RUNS_DECODED.search(code) is not None
     return Seen(
-        _REMOTE_SHELL.search(code) is not None,
+        any(_follows(code, *pair) for pair in _REMOTE_SHELLS),
         runs and _DECODED.search(code) is not None,
         _FETCHES.search(code) is not None and _RUNS_TEXT.search(code) is not None,
         _SYSTEM_CALL.search(code) is not None,
@@ -56,3 +65,8 @@ def look_into(code: str) -> Seen:
         tuple((a or b or c, mode == "a") for a, mode, b, c in _WRITES.findall(code)[:_MAX_PATHS]),
         tuple(_DELETES.findall(code)[:_MAX_PATHS]),
     )
+
+
+def _follows(code: str, first: re.Pattern[str], then: re.Pattern[str]) -> bool:
+    found = first.search(code)
+    return found is not None and then.search(code, found.end()) is not None

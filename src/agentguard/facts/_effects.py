@@ -168,7 +168,7 @@ class Effects:
 
     def runs_made_in(self, text: str) -> None:
         """Note that what a text of commands prints is run."""
-        for name in self._made:
+        for name in list(self._made)[:_MAX_LISTED]:
             if len(name) > 1 and name in text:
                 self.runs_made(name)
 

@@ -29,6 +29,7 @@ _DECODES = re.compile(r"(?:^|-)[a-zA-Z]?d|--decode|--decompress|-r|-D")
 _FETCHES = re.compile(
     rf"(?<![\w-])(?:{'|'.join(sorted(each for each in FETCHERS if each.islower() and not each.startswith('http') and each != 'fetch'))})(?![\w-])"
 )
+_NAMED = re.compile(r"\$\{?(\w+)")
 _DECODES_TEXT = re.compile(r"base64|base32|xxd|openssl\s+enc|uudecode")
 MAX_MARKS = 1500
 MAX_WORDS = 10_000
@@ -208,6 +209,7 @@ class _Line:
 
     def _origin(self, source: str) -> None:
         """Note that what `source` prints or holds is run: it may be fetched or decoded."""
+        budget.check()
         self.effects.downloads_and_runs |= _FETCHES.search(source) is not None or _holds(
             source, self._fetched
         )
@@ -253,6 +255,7 @@ class _Line:
 
     def _fed_by(self, before: list[Run], nodes: list[Any]) -> None:
         """Note that what these stages of a pipeline print is run."""
+        budget.check()
         self.effects.downloads_and_runs |= any(each.name in FETCHERS | self._fetched for each in before)
         self.effects.encoded_payload |= any(_decodes(each) for each in before)
         source = " ".join(map(self._words.text, nodes))
@@ -383,7 +386,7 @@ class _Line:
 
 def _holds(source: str, names: set[str]) -> bool:
     """Tell whether a text names one of these variables."""
-    return any(re.search(rf"\$\{{?{re.escape(name)}\b", source) for name in names)
+    return any(name in names for name in _NAMED.findall(source))
 
 
 def _stages(node: Any) -> Iterator[Any]:

@@ -35,7 +35,8 @@ _COMMANDS = {
 _HIDDEN_KIND = re.compile(
     r"\b(drop|truncate|delete|update|insert|alter|grant|revoke|create)\b", re.IGNORECASE
 )
-_HIDDEN_ALL = re.compile(r"(?i)\b(?:delete\s+from|update\s+[^\s;]{1,100}\s+set)\b(?![^;]*\bwhere\b)")
+_CHANGES = re.compile(r"(?i)\b(?:delete\s{1,20}from|update\s{1,20}[^\s;]{1,100}\s{1,20}set)\b")
+_WHERE = re.compile(r"(?i)\bwhere\b")
 _DELAYS = frozenset(("sleep", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "benchmark", "waitfor", "dbms_lock.sleep", "dbms_pipe.receive_message"))  # fmt: skip
 _ESCAPES = frozenset(
     ["load_file", "pg_read_file", "pg_read_binary_file", "pg_ls_dir", "lo_import", "lo_export", "xp_cmdshell",
@@ -356,8 +357,10 @@ def _hidden(text: str, facts: dict[str, Any]) -> None:
         *facts.get("sql.kinds_hidden", ()),
         *(m.lower() for m in _HIDDEN_KIND.findall(text)),
     )
-    if _HIDDEN_ALL.search(text):
-        facts["sql.has_where"] = False
+    for part in text.split(";"):
+        change = _CHANGES.search(part)
+        if change is not None and _WHERE.search(part, change.end()) is None:
+            facts["sql.has_where"] = False
 
 
 def holds_for_all(node: Any) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from agentguard.facts._budget import UnparsedError
-from agentguard.facts._path import normalise, path_classes
+from agentguard.facts._path import fits, normalise, path_classes
 from agentguard.facts._words import UNKNOWN
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def matters(target: str) -> bool:
     try:
         path = normalise(target)
         return any(_SYSTEM.fullmatch(each) for each in (path, target)) or any(
-            fnmatchcase(each, path) for each in _TOP if _PATTERN.search(path) and path.count("/") == 1
+            fits(each, path) for each in _TOP if _PATTERN.search(path) and path.count("/") == 1
         )
     except UnparsedError:
         return True
