@@ -14,6 +14,7 @@ from agentguard.facts._programs import (
     DUMPERS,
     FETCHERS,
     FORMATTERS,
+    INTERPRETERS,
     NETCATS,
     PRIVILEGED,
     READS_NO_PATHS,
@@ -21,6 +22,7 @@ from agentguard.facts._programs import (
 )
 from agentguard.facts._targets import (
     BARE_HOST,
+    TELLING,
     WHOLE,
     bare_hosts,
     classes,
@@ -30,6 +32,7 @@ from agentguard.facts._targets import (
     operands,
     option_value,
     paths_of,
+    script_of,
 )
 from agentguard.facts._words import UNKNOWN
 
@@ -51,19 +54,6 @@ _LOG_SWITCHES = re.compile(
 
 _SAVED_AS = re.compile(r"(?s)(-[a-zA-Z]*[oO])(.*)|(?:--output|--output-document)(?:=(.*))?")
 _LOCAL = re.compile(r"(?i)(?:unix|file|npipe)://")
-# What is worth knowing of a file that is named without its folder.
-_TELLING = frozenset(
-    (
-        "password_hash",
-        "account_file",
-        "ssh_key",
-        "cloud_credential",
-        "docker_socket",
-        "process_memory",
-        "kernel",
-    )
-)
-
 _RUN_BY_OTHERS = frozenset(("LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "PROMPT_COMMAND", "GIT_SSH_COMMAND", "GIT_EXTERNAL_DIFF", "PYTHONSTARTUP", "PERL5OPT", "NODE_OPTIONS"))  # fmt: skip
 
 
@@ -125,20 +115,9 @@ class Effects:
         elif run.name:
             self.commands.setdefault(run.name)
         self.privileged |= run.name in PRIVILEGED
-        named = [run.path]
-        if run.name in SHELLS or run.name in (
-            "source",
-            ".",
-            "python",
-            "python3",
-            "perl",
-            "ruby",
-            "node",
-            "php",
-        ):
-            named += run.arguments
-        for each in named:
-            self.runs_made(each)
+        self.runs_made(run.path)
+        if run.name in SHELLS or run.name in INTERPRETERS or run.name in ("source", "."):
+            self.runs_made(script_of(run.arguments))
         if run.name.startswith(FORMATTERS) and not only_shows(run):
             self.formats = True
             self._devices(run.arguments)
@@ -180,7 +159,7 @@ class Effects:
 
     def _names_here(self, word: str) -> None:
         path = self._here(word)
-        if path is not None and set(classes(paths_of({path: None}))) & _TELLING:
+        if path is not None and set(classes(paths_of({path: None}))) & TELLING:
             self.reads.setdefault(path)
 
     def _cd(self, run: Run) -> None:
@@ -324,6 +303,8 @@ class Effects:
         removes = "-delete" in words or any(each in ("rm", "shred", "unlink") for each in words)
         narrowed = any(each in words for each in ("-name", "-iname", "-path", "-mtime", "-newer", "-empty", "-size", "-regex", "-mmin"))  # fmt: skip
         for place in (each for each in operands(words[:1])):
+            if "truncate" in words or "sed" in words:
+                self._spoils(place)
             if removes:
                 self.deletes.setdefault(place)
                 self._spoils(place)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agentguard.facts._budget import UnparsedError, budget, check_nulls, check_size
 from agentguard.facts._effects import Effects
 from agentguard.facts._programs import DECODERS, FETCHERS, INTERPRETERS, PIPES, SHELLS
+from agentguard.facts._targets import tells
 from agentguard.facts._unwrap import Run, unwrap
 from agentguard.facts._words import UNKNOWN, Words, ansi
 
@@ -171,11 +172,12 @@ class _Line:
                 self._decoded.add(self._words.text(name))
 
     def _loop(self, node: Any) -> None:
-        """Let the variable of a loop be the one thing that it goes over, if it is one."""
+        """Let the variable of a loop be the one thing that it goes over, or the one that matters most."""
         name, values = node.child_by_field_name("variable"), node.children_by_field_name("value")
         words = [word for each in values for word in self._words.expand(each)]
         if name is not None and words:
-            self._words.assign(self._words.text(name), words[0] if len(words) == 1 else UNKNOWN)
+            worst = next((word for word in words if UNKNOWN not in word and tells(word)), UNKNOWN)
+            self._words.assign(self._words.text(name), words[0] if len(words) == 1 else worst)
 
     def _function(self, node: Any, runs: list[Run]) -> None:
         name = node.child_by_field_name("name")
@@ -288,6 +290,10 @@ class _Line:
         for run in runs:
             if run.reads_code:
                 self.effects.runs_made_in(self._words.text(node))
+                for child in node.named_children:
+                    target = child.child_by_field_name("destination")
+                    if target is not None and target.type == "process_substitution":
+                        self._origin(self._words.text(target))
                 for text in fed:
                     self._code(run, text, fed=True)
         return runs

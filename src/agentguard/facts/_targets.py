@@ -43,6 +43,22 @@ _TOP = (
 _PATTERN = re.compile(r"[*?\[]")
 
 
+# What is worth knowing of a file that is named without its folder.
+TELLING = frozenset(
+    (
+        "password_hash",
+        "account_file",
+        "ssh_key",
+        "cloud_credential",
+        "docker_socket",
+        "process_memory",
+        "kernel",
+    )
+)
+# Options of shells and interpreters that take a value.
+_SCRIPT_OPTIONS = frozenset(("-o", "+o", "-O", "+O", "--rcfile", "--init-file", "-W", "-X", "-r", "-I"))
+
+
 def operands(words: tuple[str, ...]) -> Iterator[str]:
     """Yield the words that are no options."""
     for at, word in enumerate(words):
@@ -51,6 +67,18 @@ def operands(words: tuple[str, ...]) -> Iterator[str]:
             return
         if word and not word.startswith("-"):
             yield word
+
+
+def script_of(words: tuple[str, ...]) -> str:
+    """Return the script that an interpreter or a shell is told to run, empty where it is told none."""
+    before = ""
+    for word in words:
+        if word in ("-c", "-m", "-e"):
+            return ""
+        if not word.startswith(("-", "+")) and before not in _SCRIPT_OPTIONS:
+            return word
+        before = word
+    return ""
 
 
 def option_value(words: tuple[str, ...], *names: str) -> str | None:
@@ -93,6 +121,11 @@ def matters(target: str) -> bool:
         )
     except UnparsedError:
         return True
+
+
+def tells(word: str) -> bool:
+    """Tell whether a file of this name is one that matters, or a log."""
+    return matters(word) or not TELLING.union(("log",)).isdisjoint(classes(paths_of({word: None})))
 
 
 def one_form(word: str) -> str:
