@@ -19,6 +19,7 @@ from agentguard.facts._programs import (
     PRIVILEGED,
     READS_NO_PATHS,
     SHELLS,
+    SQL_CLIENTS,
 )
 from agentguard.facts._targets import (
     BARE_HOST,
@@ -74,13 +75,14 @@ class Effects:
         self.devices: dict[str, None] = {}
         self.urls: dict[str, None] = {}
         self.hosts: dict[str, None] = {}
+        self.sql: dict[str, None] = {}
         # Files that the line itself makes, and from what: `fetched` or `decoded`.
         self._made: dict[str, str] = {}
         self._folder = ""
         self._dumps = False
 
     def facts(self) -> dict[str, Any]:
-        """Return what was found, as facts; `net.*` is left to the caller (see `urls`)."""
+        """Return what was found, as facts; `net.*` and `sql.*` are left to the caller (see `urls`, `hosts`, `sql`)."""
         writes, reads = paths_of(self.writes), paths_of(self.reads)
         exports = self.exports or (
             self._dumps and any(is_export(p) or path_class(p) == "temporary" for p in writes)
@@ -106,6 +108,7 @@ class Effects:
             "shell.privileged": self.privileged,
             "urls": tuple(self.urls),
             "hosts": tuple(self.hosts),
+            "sql": tuple(self.sql),
         }
 
     def runs(self, run: Run) -> None:
@@ -128,6 +131,8 @@ class Effects:
             handler(run)
         if run.name in CLIENTS:
             self._network(run)
+        if run.name in SQL_CLIENTS:
+            self._asks(run)
         if run.name in DUMPERS:
             self._dumps = True
             self.exports |= any(is_export(each.partition("=")[2] or each) for each in run.arguments)
@@ -182,6 +187,26 @@ class Effects:
             if part.startswith(("/", "~", "./", "../", ".")) or "/." in part or "/etc/" in part:
                 self.reads.setdefault(part)
         self.reverse_shell |= _SOCKET.search(word) is not None
+
+    def _asks(self, run: Run) -> None:
+        options = SQL_CLIENTS[run.name]
+        for before, word in pairwise(("", *run.arguments)):
+            option, equals, value = word.partition("=")
+            if before in options:
+                self.asks(word)
+            elif equals and option in options:
+                self.asks(value)
+            elif word[:2] in options and len(word) > 2 and word[1] != "-":  # noqa: PLR2004 - `-cSELECT`
+                self.asks(word[2:])
+        if run.name in ("sqlite3", "duckdb"):
+            for word in list(operands(run.arguments))[1:]:
+                self.asks(word)
+
+    def asks(self, text: str) -> None:
+        """Note what a database is asked; a client's own commands, as `.tables`, are none of it."""
+        text = text.replace(UNKNOWN, "_").strip()
+        if text and not text.startswith(("\\", ".")):
+            self.sql.setdefault(text)
 
     def redirect(self, target: str, operator: str) -> None:
         """Note a redirection."""

@@ -77,5 +77,10 @@ WRAPPERS: dict[str, frozenset[str]] = {
 # Wrappers with arguments of their own before the program.
 OWN_ARGUMENTS = {"timeout": 1, "chroot": 1, "flock": 1, "chrt": 1}
 PRIVILEGED = frozenset(("sudo", "doas", "pkexec", "su", "nsenter"))
+# Clients of databases -> options whose value is SQL; what they are fed is SQL too.
+SQL_CLIENTS: dict[str, tuple[str, ...]] = {
+    "psql": ("-c", "--command"), "mysql": ("-e", "--execute"), "mariadb": ("-e", "--execute"), "sqlcmd": ("-Q", "-q"),
+    "sqlite3": (), "clickhouse-client": ("-q", "--query"), "duckdb": ("-c", "-s"),
+}  # fmt: skip
 FORMATTERS = ("mkfs", "mke2fs", "mkswap", "wipefs", "fdisk", "sfdisk", "sgdisk", "parted", "blkdiscard", "cryptsetup", "hdparm", "badblocks", "newfs", "pvcreate", "pvremove", "vgcreate", "vgremove", "lvremove", "mdadm")  # fmt: skip
 DUMPERS = frozenset(("pg_dump", "pg_dumpall", "mysqldump", "mariadb-dump", "mongodump", "mongoexport", "sqlite3", "tar", "zip", "7z", "redis-cli", "etcdctl"))  # fmt: skip

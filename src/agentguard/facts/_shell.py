@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from agentguard.facts._budget import UnparsedError, budget, check_nulls, check_size
 from agentguard.facts._effects import Effects
-from agentguard.facts._programs import DECODERS, FETCHERS, INTERPRETERS, PIPES, SHELLS
+from agentguard.facts._programs import DECODERS, FETCHERS, INTERPRETERS, PIPES, SHELLS, SQL_CLIENTS
 from agentguard.facts._targets import tells
 from agentguard.facts._unwrap import Run, unwrap
 from agentguard.facts._words import UNKNOWN, Words, ansi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_DEPTH = 6
 MAX_NESTING = 150
@@ -239,6 +239,7 @@ class _Line:
         for at, stage in enumerate(stages[1:], start=1):
             for run in stage:
                 before = [each for earlier in stages[:at] for each in earlier]
+                self._asked(run, [self._printed(node.named_children[:at])] if run.name in SQL_CLIENTS else [])
                 if run.reads_code or any(UNKNOWN in each for each in run.code):
                     self._fed_by(before, node.named_children[:at])
                 if not run.reads_code:
@@ -288,6 +289,7 @@ class _Line:
             self.effects.redirected(run)
         runs += [run for child in node.named_children for run in self._after_heredoc(child, nesting)]
         for run in runs:
+            self._asked(run, fed)
             if run.reads_code:
                 self.effects.runs_made_in(self._words.text(node))
                 for child in node.named_children:
@@ -297,6 +299,12 @@ class _Line:
                 for text in fed:
                     self._code(run, text, fed=True)
         return runs
+
+    def _asked(self, run: Run, fed: Sequence[str | None]) -> None:
+        """Note what a client of a database is fed."""
+        for text in fed if run.name in SQL_CLIENTS else ():
+            if text is not None and text != UNKNOWN:
+                self.effects.asks(text)
 
     def _after_heredoc(self, node: Any, nesting: int) -> list[Run]:
         """Look at what stands on the line behind `<<EOF`: the grammar keeps it inside the redirection."""
@@ -336,6 +344,7 @@ class _Line:
                 self._code(run, code, fed=False)
             for text in fed if run.reads_code else ():
                 self._code(run, text, fed=True)
+            self._asked(run, fed)
         self._depth = depth
         return found
 
