@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from agentguard.facts._code import look_into
+from agentguard.facts._logs import switches_off, tampers
 from agentguard.facts._path import is_export, path_class
 from agentguard.facts._programs import (
     CLIENTS,
@@ -47,9 +48,6 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
 _SOCKET = re.compile(r"/dev/(?:tcp|udp)/([^/]+)/([^/\s]+)")
 _RAW_DEVICE = re.compile(
     r"/dev/(?:sd|hd|vd|xvd|nvme|mmcblk|disk|rdisk|dm-|md|loop|mapper/|mem|kmem|port|nbd).*"
-)
-_LOG_SWITCHES = re.compile(
-    r"\bHIST(?:FILE|SIZE|FILESIZE)=(?:/dev/null|0|''|\"\")?(?:\s|$)|unset\s+HIST(?:FILE|SIZE)|\bset\s+\+o\s+history|\bshopt\s+-\w*u\w*\s+history"
 )
 
 
@@ -141,8 +139,7 @@ class Effects:
                 self._names(word)
                 self._names_here(word)
         self._names(run.path)
-        if "/init.d/" in run.path:
-            self._stops((run.name, *run.arguments))
+        self.log_tampering |= tampers(run)
 
     def runs_made(self, name: str) -> None:
         """Note that a file is run, or what it holds: it may be one that the line fetched or decoded."""
@@ -232,7 +229,7 @@ class Effects:
 
     def declares(self, text: str) -> None:
         """Look at a declaration: `export HISTSIZE=0`, `unset HISTFILE`."""
-        self.log_tampering |= _LOG_SWITCHES.search(text) is not None
+        self.log_tampering |= switches_off(text)
 
     def assigns(self, name: str, value: str) -> None:
         """Look at an assignment."""
@@ -484,50 +481,9 @@ class Effects:
     def _zpool(self, run: Run) -> None:
         self.formats |= bool({"destroy", "create", "labelclear"} & set(run.arguments[:1]))
 
-    def _wevtutil(self, run: Run) -> None:
-        self.log_tampering |= bool({"cl", "clear-log"} & set(run.arguments[:1]))
-
-    def _pkill(self, run: Run) -> None:
-        self._stops(("stop", *run.arguments))
-
-    _killall = _pkill
-
-    def _shopt(self, run: Run) -> None:
-        self.declares("shopt " + " ".join(run.arguments))
-
     def _crontab(self, run: Run) -> None:
         if run.arguments != ("-l",):
             self.writes.setdefault("/etc/crontab")
-
-    def _history(self, run: Run) -> None:
-        self.log_tampering |= any(each.startswith(("-c", "-d", "-w")) for each in run.arguments)
-
-    def _journalctl(self, run: Run) -> None:
-        self.log_tampering |= any(
-            each.startswith(("--vacuum", "--rotate", "--flush")) for each in run.arguments
-        )
-
-    def _auditctl(self, run: Run) -> None:
-        self.log_tampering |= (
-            "-D" in run.arguments or "-e0" in run.arguments or "-e 0" in " ".join(run.arguments)
-        )
-
-    def _dmesg(self, run: Run) -> None:
-        self.log_tampering |= any(each in ("-C", "--clear", "-c") for each in run.arguments)
-
-    def _systemctl(self, run: Run) -> None:
-        self._stops(run.arguments)
-
-    def _stops(self, words: tuple[str, ...]) -> None:
-        """Note that a service is ended which keeps logs."""
-        self.log_tampering |= bool({"stop", "disable", "mask", "kill"} & set(words)) and any(
-            each.startswith(("auditd", "rsyslog", "syslog", "systemd-journald")) for each in words
-        )
-
-    _service = _systemctl
-
-    def _set(self, run: Run) -> None:
-        self.declares("set " + " ".join(run.arguments))
 
     def _insmod(self, _run: Run) -> None:
         self.writes.setdefault("/lib/modules/loaded")
@@ -540,86 +496,11 @@ class Effects:
 
 
 _HANDLED = frozenset(
-    [
-        "addgroup",
-        "adduser",
-        "auditctl",
-        "awk",
-        "cd",
-        "chattr",
-        "chgrp",
-        "chmod",
-        "chown",
-        "chpasswd",
-        "chsh",
-        "cp",
-        "crontab",
-        "dd",
-        "deluser",
-        "dmesg",
-        "docker",
-        "ed",
-        "emacs",
-        "ex",
-        "find",
-        "gawk",
-        "getent",
-        "gpasswd",
-        "groupadd",
-        "groupdel",
-        "groupmod",
-        "history",
-        "insmod",
-        "install",
-        "journalctl",
-        "kexec",
-        "killall",
-        "ln",
-        "modprobe",
-        "mv",
-        "nano",
-        "nerdctl",
-        "newusers",
-        "nvim",
-        "passwd",
-        "patch",
-        "perl",
-        "pkill",
-        "podman",
-        "powershell",
-        "pushd",
-        "pwsh",
-        "rm",
-        "rmdir",
-        "rmmod",
-        "rsync",
-        "ruby",
-        "scp",
-        "sed",
-        "service",
-        "set",
-        "setfacl",
-        "shopt",
-        "shred",
-        "sponge",
-        "sysctl",
-        "systemctl",
-        "tar",
-        "tee",
-        "truncate",
-        "unlink",
-        "unzip",
-        "useradd",
-        "userdel",
-        "usermod",
-        "vi",
-        "vigr",
-        "vim",
-        "vipw",
-        "visudo",
-        "wevtutil",
-        "xterm",
-        "zpool",
-        "ztcp",
-    ]
-)
+    ["addgroup", "adduser", "awk", "cd", "chattr", "chgrp", "chmod", "chown", "chpasswd", "chsh", "cp",
+     "crontab", "dd", "deluser", "docker", "ed", "emacs", "ex", "find", "gawk", "getent", "gpasswd",
+     "groupadd", "groupdel", "groupmod", "insmod", "install", "kexec", "ln", "modprobe", "mv", "nano",
+     "nerdctl", "newusers", "nvim", "passwd", "patch", "perl", "podman", "powershell", "pushd", "pwsh", "rm",
+     "rmdir", "rmmod", "rsync", "ruby", "scp", "sed", "setfacl", "shred", "sponge", "sysctl", "tar", "tee",
+     "truncate", "unlink", "unzip", "useradd", "userdel", "usermod", "vi", "vigr", "vim", "vipw", "visudo",
+     "xterm", "zpool", "ztcp"]
+)  # fmt: skip
