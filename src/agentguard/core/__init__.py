@@ -5,7 +5,7 @@ Enters: nothing. Leaves: immutable structs (`Principal`, `Action`, `Resource`, `
 files, no clock, no randomness, no network, and no library but msgspec.
 """
 
-from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.action import ARGUMENT_KINDS, Access, Action, Argument, Flow, Role, Sink
 from agentguard.core.canonical_json import canonical_hash, canonical_json, read_json_object
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
 from agentguard.core.effect import Effect
@@ -20,10 +20,12 @@ from agentguard.core.errors import (
     ExecutionError,
     IdentityError,
     IntegrityError,
+    KernelError,
     Location,
     PolicyError,
     RegistryError,
     RequestError,
+    SpendError,
     TicketError,
 )
 from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
@@ -38,6 +40,7 @@ from agentguard.core.fact import (
     FactSpec,
 )
 from agentguard.core.glob import Glob
+from agentguard.core.intent import ArgumentOrigin, Asked, CallOrigins, OriginKind, Reach
 from agentguard.core.label import Integrity, Label
 from agentguard.core.names import (
     action_reference,
@@ -46,6 +49,7 @@ from agentguard.core.names import (
     resource_type_of,
 )
 from agentguard.core.observation import Observation
+from agentguard.core.opening import OpenedSession, SessionOpening
 from agentguard.core.ports import (
     AuditLog,
     Clock,
@@ -53,7 +57,10 @@ from agentguard.core.ports import (
     EventBus,
     EventStore,
     LabelKeeper,
+    Ledger,
+    SessionOpener,
     Signer,
+    SpendHistory,
     Subscription,
     SystemClock,
 )
@@ -63,6 +70,23 @@ from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouc
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
+from agentguard.core.spelling import fold_spelling
+from agentguard.core.spend import (
+    MOST_AMOUNT,
+    AttemptState,
+    Bill,
+    Booking,
+    Claim,
+    Hold,
+    Level,
+    Reservation,
+    Rise,
+    SpendEntry,
+    Spender,
+    SpendFilter,
+    Unit,
+    Usage,
+)
 from agentguard.core.ticket import Ticket
 from agentguard.core.wire import (
     TOKEN_PRINCIPAL,
@@ -76,6 +100,7 @@ from agentguard.core.wire import (
     PlanStep,
     RegradeCall,
     RequestId,
+    SessionCall,
     TicketCall,
     TicketRevocation,
     TicketRevocationReply,
@@ -83,23 +108,34 @@ from agentguard.core.wire import (
 )
 
 __all__ = [
+    "ARGUMENT_KINDS",
     "DECLASSIFY",
     "ENDORSE",
     "FACTS",
     "FACT_SOURCES",
+    "MOST_AMOUNT",
     "NO_FACTS",
     "REGRADES",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
+    "Access",
     "Action",
     "ActionDenied",
     "AgentGuardError",
     "ApprovalRequired",
+    "Argument",
     "ArgumentFacts",
+    "ArgumentOrigin",
+    "Asked",
+    "AttemptState",
     "AuditError",
     "AuditLog",
+    "Bill",
+    "Booking",
+    "CallOrigins",
     "CheckCall",
     "CheckReply",
+    "Claim",
     "Clock",
     "ConfigError",
     "Context",
@@ -122,17 +158,23 @@ __all__ = [
     "Finding",
     "Flow",
     "Glob",
+    "Hold",
     "IdentityError",
     "Integrity",
     "IntegrityError",
+    "KernelError",
     "Label",
     "LabelKeeper",
+    "Ledger",
+    "Level",
     "Location",
     "Match",
     "NearMiss",
     "Obligation",
     "Observation",
     "ObserveCall",
+    "OpenedSession",
+    "OriginKind",
     "Outcome",
     "PlanCall",
     "PlanReply",
@@ -141,19 +183,31 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Provenance",
+    "Reach",
     "RegistryError",
     "Regrade",
     "RegradeCall",
     "Request",
     "RequestError",
     "RequestId",
+    "Reservation",
     "Resource",
+    "Rise",
     "Risk",
     "RiskScore",
+    "Role",
     "Sensitivity",
+    "SessionCall",
+    "SessionOpener",
+    "SessionOpening",
     "Severity",
     "Signer",
     "Sink",
+    "SpendEntry",
+    "SpendError",
+    "SpendFilter",
+    "SpendHistory",
+    "Spender",
     "StoredEvent",
     "Subscription",
     "SystemClock",
@@ -162,11 +216,14 @@ __all__ = [
     "TicketError",
     "TicketRevocation",
     "TicketRevocationReply",
+    "Unit",
+    "Usage",
     "VouchCall",
     "Vouched",
     "action_reference",
     "canonical_hash",
     "canonical_json",
+    "fold_spelling",
     "normalise_action",
     "normalise_resource_id",
     "read_json_object",
