@@ -26,6 +26,7 @@ NAMES = (
     "memory",
     "audit",
     "identity",
+    "tickets",
     "server",
 )
 

@@ -25,6 +25,7 @@ from agentguard.audit import LogState, Rejections
 from agentguard.config import ServerSettings
 from agentguard.core import Decision, Effect, IdentityError, Principal, Request
 from agentguard.identity import LoginCodes, VerifiedToken
+from agentguard.policy import PolicyDescription
 from agentguard.server import Services, listen, serve
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _serve(listener: socket.socket) -> None:
         admin_matches=lambda _: False,
         login_codes=LoginCodes(),
         principal_named=lambda _: None,
-        describe_policies=dict,
+        describe_policies=lambda: PolicyDescription(version="0"),
         describe_actions=list,
         ready=list,
         version="0",

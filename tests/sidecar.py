@@ -33,6 +33,7 @@ from agentguard.core import (
     Vouched,
 )
 from agentguard.identity import LoginCodes, VerifiedToken
+from agentguard.policy import describe, parse_policies
 from agentguard.server import Services, build_server, listen
 
 if TYPE_CHECKING:
@@ -42,6 +43,23 @@ if TYPE_CHECKING:
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
+# Hostile text stands in it too: who writes rules may have copied them from anywhere.
+POLICIES = r"""
+version: 1
+rules:
+  - {id: table, effect: allow, actions: [restart-deployment], resources: ["staging/**"], reason: "<b>free</b>\u202e"}
+  - {id: shipped.sql-drop, effect: deny, tier: mandatory, severity: critical, when: {facts: {sql.kinds: [drop]}}}
+  - id: no-planted-recipients
+    effect: deny
+    actions: [mail.send]
+    when: {provenance: {to: {integrity: untrusted}}}
+sequences:
+  - {id: no-send, effect: deny, after: {actions: [file.read]}, then: {actions: [mail.send]}, within: 10m}
+limits:
+  - {id: few-restarts, effect: deny, of: {actions: [restart-deployment]}, count: 5, per: 1h, scope: agent}
+breaker: {denials: 20, within: 5m, pause: 10m}
+cumulative_risk: {window: 1h, approval_from: 60, deny_from: 120}
+"""
 REQUEST_ID = "0123456789abcdef0123456789abcdef"
 
 
@@ -87,9 +105,11 @@ class TableDecider:
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
     closed: int = 0
+    requests: list[Request] = field(default_factory=list)
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         del trace
+        self.requests.append(request)
         if request.resource == "boom":
             raise RuntimeError("a secret detail")
         if request.resource == "slow/thing":
@@ -201,6 +221,7 @@ class World:
     problems: list[str] = field(default_factory=list)
     settings: ServerSettings = field(default_factory=lambda: ServerSettings(port=0))
     blocking: bool = False
+    policy_problem: str | None = None
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
 
@@ -219,7 +240,7 @@ class World:
             admin_matches=lambda token: token == ADMIN,
             login_codes=self.codes,
             principal_named=KNOWN.get,
-            describe_policies=lambda: {"version": "sha256:1", "rules": [{"id": "table"}]},
+            describe_policies=lambda: describe(parse_policies(POLICIES), problem=self.policy_problem),
             describe_actions=lambda: [Action("restart-deployment", 1, "Restart", Risk.MEDIUM)],
             ready=lambda: list(self.problems),
             version="0.1.0",

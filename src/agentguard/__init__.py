@@ -3,13 +3,15 @@
     from agentguard import Guard, Effect, ActionDenied
 
 `Guard.open(folder, principal=...)` decides in this process, `Guard.connect(url, token)` in the sidecar. Names are
-loaded when they are first used, so importing the package costs next to nothing.
+loaded when they are first used, so importing the package costs next to nothing. An executor that acts on tickets
+needs `TicketVerifier` and `TicketStore`, or `SidecarTickets`.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentguard._front import Guard
+    from agentguard.clients import SidecarTickets
     from agentguard.core import (
         ActionDenied,
         AgentGuardError,
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
         Obligation,
         PlanStep,
         Principal,
+        Ticket,
+        TicketError,
     )
-    from agentguard.enforcement import carry_out
+    from agentguard.enforcement import TicketStore, TicketVerifier, carry_out
 
 __all__ = [
     "ActionDenied",
@@ -34,11 +38,18 @@ __all__ = [
     "Obligation",
     "PlanStep",
     "Principal",
+    "SidecarTickets",
+    "Ticket",
+    "TicketError",
+    "TicketStore",
+    "TicketVerifier",
     "__version__",
     "carry_out",
 ]
 
 __version__ = "0.1.0"
+
+_ENFORCEMENT = frozenset(("TicketStore", "TicketVerifier", "carry_out"))
 
 
 def __getattr__(name: str) -> object:
@@ -46,10 +57,14 @@ def __getattr__(name: str) -> object:
         from agentguard import _front
 
         return _front.Guard
-    if name == "carry_out":
+    if name == "SidecarTickets":
+        from agentguard import clients
+
+        return clients.SidecarTickets
+    if name in _ENFORCEMENT:
         from agentguard import enforcement
 
-        return enforcement.carry_out
+        return getattr(enforcement, name)
     if name in __all__:
         from agentguard import core
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Self
 from agentguard.clients import EnforcementPoint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from agentguard.assembly import Engine
+    from agentguard.clients import Sandbox
     from agentguard.core import Principal
 
 
@@ -24,11 +26,18 @@ class Guard(EnforcementPoint):
     _engine: Engine | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, principal: str | Principal) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        principal: str | Principal,
+        sandboxes: Mapping[str, Sandbox] | None = None,
+    ) -> Self:
         """Return a guard that decides in this process, by the project in the folder `path`.
 
         The host program vouches for `principal` (an id of the inventory, or a `Principal`); a check may name
         another. Policy files are followed while the guard is open; decisions are recorded in the project's log.
+        `sandboxes` are what this program can run an action in, by name; what needs another one is denied.
 
         Raises:
             ConfigError: the project cannot be used; says what, where and how to mend it.
@@ -39,23 +48,30 @@ class Guard(EnforcementPoint):
 
         project = load_project(path)
         engine = Engine(project)
-        guard = cls(engine.pdp, principal=principal, find_principal=project.principal)
+        guard = cls(engine.pdp, principal=principal, find_principal=project.principal, sandboxes=sandboxes)
         guard._engine = engine
         return guard
 
     @classmethod
-    def connect(cls, url: str, token: str, *, deadline_s: float = 2.0) -> Self:
+    def connect(
+        cls,
+        url: str,
+        token: str,
+        *,
+        deadline_s: float = 2.0,
+        sandboxes: Mapping[str, Sandbox] | None = None,
+    ) -> Self:
         """Return a guard that asks the sidecar at `url`, as the principal whose `token` it is.
 
         A sidecar that is dead, slow (beyond `deadline_s` seconds) or answers anything but a decision on just
-        this request means deny.
+        this request means deny. `sandboxes` are as in `open`.
 
         Raises:
             ConfigError: `url` is no http or https address.
         """
         from agentguard.clients import RemoteDecider
 
-        return cls(RemoteDecider(url, token, deadline_s=deadline_s), principal=None)
+        return cls(RemoteDecider(url, token, deadline_s=deadline_s), principal=None, sandboxes=sandboxes)
 
     def close(self) -> None:
         """Release what it holds, the log's last head signed; a later `check` denies."""

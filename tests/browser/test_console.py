@@ -245,6 +245,26 @@ def test_focus_is_visible(page: Page) -> None:
         assert page.evaluate(style).startswith("solid") or page.evaluate(around) == "solid"
 
 
+def test_policies_are_shown_with_their_places(page: Page, world: World) -> None:
+    world.policy_problem = "policies/a.yaml:3: <img src=x onerror=alert(1)>"
+    log_in(page)
+    page.get_by_role("link", name="Policies").click()
+    page.get_by_role("heading", name="Policies", exact=True).wait_for()
+    row = page.get_by_role("row", name="few-restarts")
+    assert "policy.yaml:13" in row.inner_text()
+    assert page.get_by_role("row", name="shipped.sql-drop").count() == 0
+    page.get_by_text("Rules that ship with AgentGuard").click()
+    assert page.get_by_role("row", name="shipped.sql-drop").is_visible()
+    assert "onerror" in page.get_by_role("alert").inner_text()
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(UNNAMED) == []
+    page.get_by_label("Text").fill("untrusted")
+    page.get_by_role("button", name="Filter").click()
+    page.wait_for_url("**/policies?q=untrusted")
+    assert page.get_by_role("row", name="no-planted-recipients").is_visible()
+    assert page.get_by_role("row", name="few-restarts").count() == 0
+
+
 def test_events_appear_beside_decisions_and_can_be_hidden(page: Page, world: World) -> None:
     log_in(page)
     world.check("staging/api")

@@ -168,3 +168,77 @@ def test_a_template_that_cannot_be_written_says_so(agentguard: Command) -> None:
     agentguard.write("policies", "")
     ran = agentguard("policy", "template", "apply", "kill-switch")
     assert (ran.code, "cannot be written" in ran.err) == (3, True)
+
+
+MORE = """\
+version: 1
+sequences:
+  - {id: look-first, effect: deny, requires: {actions: [rollout-status]}, then: {actions: [restart-deployment]}, within: 30m}
+limits:
+  - {id: few, effect: deny, of: {actions: ["*-deployment"]}, count: 1, per: 1h}
+breaker: {denials: 5, within: 5m, pause: 10m}
+cumulative_risk: {window: 1h, approval_from: 60, deny_from: 120}
+"""
+
+
+def test_validate_counts_what_is_own_and_what_ships(agentguard: Command) -> None:
+    agentguard.write("policies/more.yaml", MORE)
+    ran = agentguard("policy", "validate")
+    assert "own: 4 rules, 1 sequence, 1 limit, a breaker, cumulative risk; shipped: " in ran.out
+    told = agentguard("policy", "validate", "--json").json()
+    counts = {"rules": 4, "sequences": 1, "limits": 1, "breaker": 1, "cumulative_risk": 1}
+    assert told["own"] == counts
+    assert told["shipped"]["rules"] == told["rules"] - 4 > 0
+    path = agentguard.write("draft/z.yaml", CONFLICT)
+    assert "own: 2 rules; 1 finding" in agentguard("policy", "validate", path).out
+
+
+def test_explain_lists_the_rules_about_more_than_one_request(agentguard: Command) -> None:
+    agentguard.write("policies/more.yaml", MORE)
+    ran = agentguard("policy", "explain", *STAGING)
+    assert ran.code == 10
+    assert "`rollout-status` did not come before in the last 30m" in ran.out
+    assert "policies/more.yaml:3" in ran.out
+    told = agentguard("policy", "explain", *STAGING, "--json").json()
+    concerned = [(each["id"], each["kind"], each["steps"], each["line"]) for each in told["concerns"]]
+    assert concerned == [
+        ("breaker", "breaker", [], 6),
+        ("cumulative-risk", "cumulative_risk", [], 7),
+        ("few", "limit", ["of"], 5),
+        ("look-first", "sequence", ["then"], 3),
+    ]
+    ran = agentguard("check", *STAGING, "--trace")
+    assert "did not come before" in ran.out
+    assert "policies/more.yaml:5" in ran.out
+
+
+def test_explain_says_what_the_arguments_state(agentguard: Command) -> None:
+    query = ("policy", "explain", "sql.query", "-r", "database:shop", "-P", "statement=SELECT 1")
+    assert agentguard(*query, "--json").json()["facts"]["sql.kinds"] == ["select"]
+    assert 'sql.kinds = ["select"]' in agentguard(*query).out
+    assert agentguard(*query[:-2], "--json").json()["facts"] == {}
+
+
+WITNESSED = """\
+version: 1
+rules:
+  - {id: one, effect: allow, actions: [sql.query], resources: ["database:*"], when: {facts: {sql.kinds: [select]}}}
+  - {id: two, effect: deny, actions: [sql.query], resources: ["database:*"], when: {facts: {sql.kinds: [select, drop]}}}
+  - id: three
+    effect: allow
+    actions: [mail.send]
+    resources: ["mailto:*"]
+    when: {provenance: {to: {integrity: untrusted}}}
+  - id: four
+    effect: deny
+    actions: [mail.send]
+    resources: ["mailto:*"]
+    when: {provenance: {to: {source: "tool:*"}}}
+"""
+
+
+def test_a_witness_says_what_is_stated_and_where_it_comes_from(agentguard: Command) -> None:
+    agentguard.write("policies/z.yaml", WITNESSED)
+    ran = agentguard("policy", "validate")
+    assert 'stated: sql.kinds = ["select"]' in ran.out
+    assert "/to/0 is untrusted and public from tool:x" in ran.out

@@ -5,15 +5,28 @@ from html.parser import HTMLParser
 
 import pytest
 
-from agentguard.console import Chain, render_docs, render_live, render_login, row_of, static_files
+from agentguard.console import (
+    Chain,
+    render_docs,
+    render_live,
+    render_login,
+    render_policies,
+    row_of,
+    static_files,
+)
+from agentguard.policy import describe, parse_policies
 from agentguard.server import openapi
+from sidecar import POLICIES
 
 CHAIN = Chain(seq=2, head="ab" * 32, signed=1, healthy=True)
 ROW = row_of(
     {"seq": 2, "timestamp": "2026-01-31T12:00:00Z", "effect": "allow", "principal": "p", "reason": "r"}
 )
 assert ROW
+POLICY = describe(parse_policies(POLICIES), problem="policies/a.yaml:3: <i>broken</i>")
 PAGES = {
+    "policies": render_policies(POLICY, csrf="t", version="0.1.0"),
+    "no policies": render_policies(describe(parse_policies("version: 1\nrules: []")), csrf="t", version="0"),
     "login": render_login(problem="no"),
     "code": render_login(code="c"),
     "live": render_live(rows=[ROW], chain=CHAIN, after="2", csrf="t", version="0.1.0"),
@@ -99,3 +112,29 @@ def test_what_the_pages_load_exists() -> None:
     files = {f"/static/{name}" for name in static_files()}
     for page in PAGES.values():
         assert set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page)) <= files
+
+
+def test_policies_page_shows_each_kind_where_it_stands_and_no_markup_of_others() -> None:
+    page = PAGES["policies"]
+    for shown in ("table", "no-send", "few-restarts", "breaker", "cumulative-risk", "policy.yaml:14"):
+        assert shown in page
+    assert "{provenance: {to: {integrity: untrusted}}}" in page
+    assert "&lt;b&gt;free&lt;/b&gt;⟨U+202E⟩" in page
+    assert "&lt;i&gt;broken&lt;/i&gt;" in page
+    assert "<b>free" not in page
+    assert "2 own, 1 shipped" in page
+    assert "There is no rule" in PAGES["no policies"]
+
+
+@pytest.mark.parametrize(
+    ("text", "there", "missing"),
+    [
+        ("MAIL.send untrusted", "no-planted-recipients", "no-send"),
+        ("few-restarts", "few-restarts", "breaker"),
+    ],
+)
+def test_policies_are_filtered_by_words(text: str, there: str, missing: str) -> None:
+    page = render_policies(POLICY, csrf="t", version="0", text=text)
+    assert there in page
+    assert missing not in page
+    assert "Nothing has these words" in render_policies(POLICY, csrf="t", version="0", text="zzz")

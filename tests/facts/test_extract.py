@@ -14,6 +14,9 @@ from agentguard.core import FACT_SOURCES, FACTS, NO_FACTS, Action, FactKind, Flo
 from agentguard.documents import read
 from agentguard.facts import FactExtractor, FactSettings
 from agentguard.facts._budget import SlowError
+from agentguard.facts._lists import shipped_lists
+from agentguard.facts._path import _CLASSES
+from agentguard.facts._sql import _KINDS
 from agentguard.registry import load_actions, load_inventory
 
 CASES = sorted((Path(__file__).parents[1] / "cases").glob("facts-*.yaml"))
@@ -49,9 +52,11 @@ def test_every_fact_of_every_case_is_declared_with_its_type() -> None:
                     inner = str if kind is FactKind.TEXTS else int
                     assert type(value) is tuple, name
                     assert all(type(each) is inner for each in value), name
+                    assert not FACTS[name].values or set(value) <= set(FACTS[name].values), name
                 else:
                     assert type(value) is TYPES[kind], name
             seen |= found.keys()
+            assert found.keys() <= extractor.stated(declared.action, request["resource"])
     assert FACTS.keys() - seen <= {"net.unparsed", "path.unparsed", "mail.unparsed", "data.rows"} | seen
     assert {name for name in FACTS if not name.endswith("unparsed")} <= seen
 
@@ -212,3 +217,32 @@ def test_documentation_names_every_fact_and_every_source() -> None:
     assert named - shipped == set(FACTS) | set(FACT_SOURCES)
     for name, spec in FACTS.items():
         assert f"| `{name}` | {spec.kind.value} | {spec.description} |" in text
+
+
+def test_what_an_action_can_state_is_what_its_schema_and_its_resource_say() -> None:
+    extractor = FactExtractor()
+    assert "sql.kinds" in extractor.stated(action("sql:mysql"))
+    assert extractor.stated(action("sql")).isdisjoint(("net.host", "path.class", "data.rows"))
+    rows = extractor.stated(action("rows"))
+    assert ("data.rows" in rows, "data.bytes" in rows) == (True, False)
+    sizes = extractor.stated(action("attachment-bytes"))
+    assert ("mail.attachment_bytes" in sizes, "mail.count" in sizes) == (True, False)
+    assert "path.class" in extractor.stated(action("rows"), "file:/etc/**")
+    assert "net.host" in extractor.stated(action("rows"), "https://a.example/x")
+    assert extractor.stated(action("port")).isdisjoint(("net.host", "net.scheme"))
+
+
+@pytest.mark.parametrize("source", [each for each in FACT_SOURCES if each not in ("language", "code")])
+@pytest.mark.parametrize(
+    "value", ["SELECT 1", "ls /tmp", "https://a.example", ["a@b.example"], 7, -1, True, "10.0.0.1"]
+)
+def test_no_source_states_more_than_it_is_said_to(source: str, value: Any) -> None:
+    made = action(source)
+    assert facts_of(source, value).keys() <= FactExtractor().stated(made)
+
+
+def test_values_of_a_closed_fact_are_those_that_the_readers_know() -> None:
+    assert {name for name, _ in _CLASSES} | {"ordinary"} == set(FACTS["path.class"].values)
+    kinds = {each for each in _KINDS.values() if each}
+    assert kinds <= set(FACTS["sql.kinds"].values)
+    assert {*shipped_lists(), "project", "inventory", "none"} == set(FACTS["net.list"].values)

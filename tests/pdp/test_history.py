@@ -48,6 +48,7 @@ def test_decision_names_the_limit_and_its_severity() -> None:
     assert (last.stage, last.rule) == ("budget", "two")
     (finding,) = last.findings
     assert (finding.detector, finding.severity.value) == ("two", "critical")
+    assert finding.explanation.startswith("2 of 2 so far in 1h; free again in ")
     assert list(log.read())[-1]["findings"] == [{"detector": "two", "score": 1.0, "severity": "critical"}]
 
 

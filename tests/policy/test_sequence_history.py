@@ -89,7 +89,10 @@ def test_evaluate_notes_nothing_and_moves_no_time() -> None:
     before = history.snapshot()
     assert history.evaluate(sequences, ask("a", minutes=10_000)) is None
     said = history.evaluate(sequences, ask("a"))
-    assert said == SequenceRuling(Effect.DENY, "budget", "more than 3 times of a in 1h", "count")
+    told = "3 of 3 so far in 1h; free again in 1h"
+    assert said == SequenceRuling(
+        Effect.DENY, "budget", "more than 3 times of a in 1h", "count", explanation=told
+    )
     assert history.snapshot() == before
 
 

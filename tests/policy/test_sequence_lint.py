@@ -44,6 +44,10 @@ def lint(text: str) -> list[tuple[str, str, str]]:
             ("undeclared_parameter", "a", "no action of its `after` declares the parameter `m`"),
         ),
         (
+            f"sequences: [{READ % (', when: {provenance: {m: {source: user}}}', '')}]",
+            ("undeclared_parameter", "a", "no action of its `after` declares the parameter `m`"),
+        ),
+        (
             "limits: [{id: a, effect: deny, of: {actions: ['*-it']}, sum: /n, max: 3}]",
             (
                 "undeclared_parameter",

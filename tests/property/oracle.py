@@ -214,7 +214,7 @@ def in_window(window: TimeWindow, now: datetime) -> bool:
 
 
 def context_value(context: Context, name: str) -> Any:
-    if name in ("session", "correlation_id", "task", "ticket"):
+    if name in ("session", "correlation_id", "task", "ticket", "reason"):
         return getattr(context, name) or UNKNOWN
     return context.attributes.get(name, UNKNOWN)
 

@@ -35,7 +35,26 @@ def get(world: World, path: str) -> Any:
 
 def test_actions_and_policies_are_described(world: World) -> None:
     assert get(world, "/v1/actions")["actions"][0]["name"] == "restart-deployment"
-    assert get(world, "/v1/policies") == {"version": "sha256:1", "rules": [{"id": "table"}]}
+    policies = get(world, "/v1/policies")
+    assert (policies["problem"], len(policies["version"])) == (None, 71)
+    places = {each["id"]: (each.get("file"), each.get("line")) for each in policies["rules"]}
+    assert places == {
+        "table": ("policy.yaml", 4),
+        "shipped.sql-drop": (None, None),
+        "no-planted-recipients": ("policy.yaml", 6),
+    }
+    assert [each["shipped"] for each in policies["rules"] if "shipped" in each] == [True]
+    (sequence,), (limit,) = policies["sequences"], policies["limits"]
+    assert (sequence["line"], sequence["then"]) == (11, {"actions": ["mail.send"]})
+    assert (limit["line"], limit["reason"]) == (13, "more than 5 times of restart-deployment in 1h")
+    assert policies["breaker"] == {
+        "denials": 20,
+        "within": "5m",
+        "pause": "10m",
+        "file": "policy.yaml",
+        "line": 14,
+    }
+    assert policies["cumulative_risk"]["line"] == 15
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agentguard import core
+from agentguard.policy import PolicyDescription
 from agentguard.server import AgentSeen, openapi
 
 FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
@@ -25,10 +26,14 @@ TYPES = {
         "RegradeCall",
         "VouchCall",
         "Outcome",
+        "Ticket",
+        "TicketCall",
+        "TicketRevocation",
+        "TicketRevocationReply",
         "Action",
         "ErrorBody",
     )
-}
+} | {"PolicyDescription": PolicyDescription}
 
 
 def test_the_checked_in_description_is_up_to_date() -> None:

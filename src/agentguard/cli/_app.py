@@ -32,6 +32,7 @@ COMMANDS = {
     "events": ("events", "Show and follow what the kernel and other layers saw."),
     "token": ("token", "Issue, verify and revoke tokens; rotate keys."),
     "flow": ("flow", "Endorse, declassify and vouch for what an agent has seen."),
+    "ticket": ("ticket", "Look at and revoke execution tickets; export their keys."),
     "agents": ("agents", "Show who asks, since when, and the last decision."),
     "doctor": ("doctor", "Say what is wrong here and how to mend it."),
 }

@@ -13,6 +13,7 @@ from agentguard.core import (
     Effect,
     IdentityError,
     IntegrityError,
+    TicketError,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.USAGE: "wrong usage",
     ExitCode.CONFIGURATION: "the configuration cannot be used",
     ExitCode.INTEGRITY: "something was changed that must not change",
-    ExitCode.DENY: "denied, or a token that proves nothing",
+    ExitCode.DENY: "denied, or a token or ticket that does not count",
     ExitCode.REQUIRE_APPROVAL: "a person's approval is needed",
     ExitCode.TRANSFORM: "allowed as rewritten: run what is printed",
 }
@@ -62,6 +63,8 @@ def of_error(error: AgentGuardError) -> ExitCode:
         return ExitCode.INTEGRITY
     if isinstance(error, ConfigError | AuditError):
         return ExitCode.CONFIGURATION
+    if isinstance(error, TicketError):
+        return ExitCode.CONFIGURATION if error.code == "ticket_store_unavailable" else ExitCode.DENY
     if isinstance(error, IdentityError | ActionDenied):
         return ExitCode.DENY
     return ExitCode.USAGE

@@ -114,6 +114,7 @@ _REQUEST_OPTIONS = (
     click.option("--session", default="", help="The session that this belongs to."),
     click.option("--task", default="", help="The task that this belongs to."),
     click.option("--ticket", default="", help="A ticket that rules may ask for."),
+    click.option("--reason", default="", help="Why it is asked for; recorded, and a rule may want one."),
     click.option("--correlation-id", default="", help="Found again in the record."),
 )
 
@@ -132,10 +133,13 @@ def request_options(function: F) -> F:
         session: str,
         task: str,
         ticket: str,
+        reason: str,
         correlation_id: str,
         **kwargs: Any,
     ) -> Any:
-        context = Context(session=session, task=task, ticket=ticket, correlation_id=correlation_id)
+        context = Context(
+            session=session, task=task, ticket=ticket, reason=reason, correlation_id=correlation_id
+        )
         asked = Asked(action, resource, principal, given, params_text, context)
         return function(*args, asked=asked, **kwargs)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from agentguard.cli._exit import of_effect
 from agentguard.cli._options import Asked, nearest_action, output_options, project_option, request_options
 from agentguard.cli._output import Output, effect_text, plain, to_json
+from agentguard.cli._why import show_concerns, show_findings
 from agentguard.core import Decision, Effect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.assembly import Project
+    from agentguard.policy import Concern
 
 SHOWN_MISSES = 3
 
@@ -22,12 +25,16 @@ SHOWN_MISSES = 3
 @click.command("check", short_help="Decide one request, on record.")
 @request_options
 @click.option("--trace", is_flag=True, help="Show every rule about the action that did not apply, and why.")
+@click.option(
+    "--ticket-for", metavar="EXECUTOR", default="", help="Ask for an execution ticket for EXECUTOR."
+)
 @project_option
 @output_options
 def command(
     *,
     asked: Asked,
     trace: bool,
+    ticket_for: str,
     folder: Path,
     output: Output,
 ) -> int:
@@ -42,22 +49,25 @@ def command(
       agentguard check file.read -r file:/etc/shadow -P path=/etc/shadow --trace
     """
     from agentguard.assembly import Engine, load_project
+    from agentguard.pdp import concerns_of
 
     project = load_project(folder)
-    request = asked.request(project)
+    request = msgspec.structs.replace(asked.request(project), ticket_for=ticket_for)
     engine = Engine(project)
     try:
         # Near misses explain a denial, so they are always looked for here.
         decision = engine.pdp.decide(request, trace=True)
     finally:
         engine.close()
-    output.result(decision, lambda: _show(decision, project, trace=trace))
+    about = concerns_of(engine.pdp.world, request) if trace else ()
+    output.result(decision, lambda: _show(decision, project, about, trace=trace))
     return of_effect(decision.effect)
 
 
-def _show(decision: Decision, project: Project, *, trace: bool) -> None:
+def _show(decision: Decision, project: Project, about: tuple[Concern, ...], *, trace: bool) -> None:
     click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
     click.echo(f"  {plain(decision.reason)}")
+    show_findings(decision)
     for line in _facts(decision):
         click.echo(click.style(f"  {plain(line)}", dim=True))
     if decision.effect is Effect.TRANSFORM:
@@ -65,6 +75,8 @@ def _show(decision: Decision, project: Project, *, trace: bool) -> None:
         click.echo(to_json({"action": decision.action, "params": decision.params}))
     if trace or decision.stage == "default":
         _show_misses(decision, trace=trace)
+        if trace:
+            show_concerns(about)
     elif decision.stage == "request" and project.registry.resolve(decision.action) is None:
         near = nearest_action(project.registry, decision.action)
         meant = f"did you mean `{near}`? " if near else ""
@@ -103,4 +115,6 @@ def _facts(decision: Decision) -> list[str]:
         lines.append("needs: " + ", ".join(decision.required_privileges))
     if decision.audit_id:
         lines.append(f"record {decision.audit_id}, policy {decision.policy_version[:19]}")
+    if decision.ticket:
+        lines.append(f"ticket {decision.ticket}")
     return lines

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from agentguard.cli._exit import ExitCode, of_effect
 from agentguard.cli._options import Asked, environ, output_options, project_option, request_options
-from agentguard.cli._output import Output, counted, effect_text, plain, size_of, table, to_json
+from agentguard.cli._output import Output, counted, effect_text, plain, table, to_json
+from agentguard.cli._why import facts_text, origins_text, show_concerns, show_findings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from agentguard.core import Decision, NearMiss
     from agentguard.pdp import CaseResult
-    from agentguard.policy import LintFinding, PolicySet, Witness
+    from agentguard.policy import Concern, LintFinding, PolicyCounts, PolicySet, Witness
 
 TEST_FOLDER = "tests"
 
@@ -33,11 +37,11 @@ def validate(paths: tuple[Path, ...], *, strict: bool, folder: Path, output: Out
     """Say what is wrong, or probably not meant, in the rules.
 
     Without PATHS the project's own rule files are looked at. A conflict is shown with a request that both rules
-    apply to.
+    apply to. An obligation that nobody can keep ends with exit code 3, and with --strict a conflict too.
     """
     from agentguard.assembly import load_project
     from agentguard.documents import find_documents
-    from agentguard.policy import LintKind, load_policies
+    from agentguard.policy import LintKind, count_policies, load_policies
 
     project = load_project(folder)
     policies = project.policies.current
@@ -49,12 +53,15 @@ def validate(paths: tuple[Path, ...], *, strict: bool, folder: Path, output: Out
     data = {
         "version": policies.version,
         "rules": len(policies.rules),
-        "sequences": len(policies.sequences.entries),
+        "own": count_policies(policies, shipped=False),
+        "shipped": count_policies(policies, shipped=True),
         "conflicts": conflicts,
         "findings": [_finding_data(each) for each in findings],
     }
     output.result(data, lambda: _show_findings(policies, findings))
-    refused = conflicts and (strict or project.config.policy.strict)
+    # A rule that asks for what nobody can do is never meant: it denies, whatever it says.
+    unkept = any(each.kind is LintKind.UNKNOWN_OBLIGATION for each in findings)
+    refused = unkept or (conflicts and (strict or project.config.policy.strict))
     return ExitCode.CONFIGURATION if refused else ExitCode.ALLOW
 
 
@@ -72,6 +79,8 @@ def _finding_data(finding: LintFinding) -> dict[str, Any]:
 
 
 def _show_findings(policies: PolicySet, findings: list[LintFinding]) -> None:
+    from agentguard.policy import PolicyCounts, count_policies
+
     for finding in findings:
         place = plain(f"{finding.location.file}:{finding.location.line}: ") if finding.location else ""
         kind = click.style(finding.kind.value, fg="yellow", bold=True)
@@ -79,7 +88,21 @@ def _show_findings(policies: PolicySet, findings: list[LintFinding]) -> None:
         if finding.witness is not None:
             click.echo(f"  for example: {plain(_witness_text(finding.witness))}")
     count = counted(len(findings), "finding") if findings else "nothing to report"
-    click.echo(f"{size_of(policies)}, {count}; {policies.version[:19]}")
+    own, shipped = (count_policies(policies, shipped=which) for which in (False, True))
+    ships = f"; shipped: {_counts_text(shipped)}" if shipped != PolicyCounts() else ""
+    click.echo(f"own: {_counts_text(own)}{ships}; {count}; {policies.version[:19]}")
+
+
+def _counts_text(counts: PolicyCounts) -> str:
+    parts = [counted(counts.rules, "rule")]
+    parts += [
+        counted(number, noun)
+        for number, noun in ((counts.sequences, "sequence"), (counts.limits, "limit"))
+        if number
+    ]
+    parts += ["a breaker"] if counts.breaker else []
+    parts += ["cumulative risk"] if counts.cumulative_risk else []
+    return ", ".join(parts)
 
 
 def _witness_text(witness: Witness) -> str:
@@ -87,7 +110,9 @@ def _witness_text(witness: Witness) -> str:
     roles = f" (roles {', '.join(who_.roles)})" if who_.roles else ""
     params = to_json(witness.params, indent=None) if witness.params else "no parameters"
     when = f", at {witness.time:%a %H:%M} UTC"
-    return f"{who_.id}{roles} {witness.action} {witness.resource.id} with {params}{when}"
+    more = f"; stated: {facts_text(witness.facts)}" if witness.facts else ""
+    more += f"; {origins_text(witness.provenance)}" if witness.provenance else ""
+    return f"{who_.id}{roles} {witness.action} {witness.resource.id} with {params}{when}{more}"
 
 
 @command.command("test")
@@ -144,26 +169,39 @@ def explain(
     folder: Path,
     output: Output,
 ) -> int:
-    """Decide one request without recording it, and say of every rule about the action why it does not apply."""
+    """Decide one request without recording it, and say of every rule about the action why it does not apply.
+
+    What came before the request is not known here: of rules about more than one request it is said which look
+    at this action, and where they stand.
+    """
     from agentguard.assembly import load_project
-    from agentguard.pdp import PolicyDecisionPoint
+    from agentguard.pdp import PolicyDecisionPoint, concerns_of, facts_of
 
     project = load_project(folder)
     request = asked.request(project)
-    decision = PolicyDecisionPoint(project.world()).decide(request, trace=True)
-    output.result(decision, lambda: _show_explanation(decision))
+    world = project.world()
+    decision = PolicyDecisionPoint(world).decide(request, trace=True)
+    about = concerns_of(world, request)
+    # Where the parameters do not have the declared shape, a secret can stand anywhere in them.
+    facts = {} if decision.stage in ("request", "schema") else facts_of(world, request)
+    data = {**msgspec.to_builtins(decision), "facts": facts, "concerns": about}
+    output.result(data, lambda: _show_explanation(decision, facts, about))
     return of_effect(decision.effect)
 
 
-def _show_explanation(decision: Decision) -> None:
+def _show_explanation(decision: Decision, facts: Mapping[str, Any], about: Sequence[Concern]) -> None:
     click.echo(f"{effect_text(decision.effect)}  {plain(decision.action)} on {plain(decision.resource)}")
     click.echo(f"  {plain(decision.reason)}")
+    show_findings(decision)
     rule = f"rule {plain(decision.rule)}" if decision.rule else "no rule"
     click.echo(f"  decided by: {rule}, at stage {decision.stage}")
     if decision.risk is not None:
         risk = decision.risk
         click.echo(f"  risk: action {risk.action} x resource {risk.resource} = {risk.score} ({risk.effect})")
+    if facts:
+        click.echo(f"  facts: {plain(facts_text(facts))}")
     _show_misses(decision.near_misses)
+    show_concerns(about)
 
 
 def _show_misses(misses: tuple[NearMiss, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.assembly import Engine, Events, Tokens
+    from agentguard.enforcement import TicketStore
+    from agentguard.policy import PolicyDescription
     from agentguard.server import Services
 
 
@@ -42,7 +44,7 @@ def command(
     (`agentguard token admin`). Changed policy files are taken up while it runs. On Ctrl-C or SIGTERM requests
     in flight are finished and the log's head is signed. With --json one line says where it is.
     """
-    from agentguard.assembly import Engine, Events, load_project, open_tokens
+    from agentguard.assembly import Engine, Events, load_project, open_ticket_store, open_tokens
     from agentguard.server import serve
 
     project = load_project(folder)
@@ -54,7 +56,9 @@ def command(
         engine.warm()
         events = Events(project.config)
         open_parts.callback(events.close)
-        services = _services(engine, tokens, events, host=host, port=port)
+        tickets = open_ticket_store(engine.state)
+        open_parts.callback(tickets.close)
+        services = _services(engine, tokens, events, tickets, host=host, port=port)
         link = sys.stdout.isatty() if login_link is None else login_link
         return serve(services, on_started=_announcement(engine, services, output, link=link))
 
@@ -79,7 +83,13 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
 
 
 def _services(
-    engine: Engine, tokens: Tokens, events: Events, *, host: str | None, port: int | None
+    engine: Engine,
+    tokens: Tokens,
+    events: Events,
+    tickets: TicketStore,
+    *,
+    host: str | None,
+    port: int | None,
 ) -> Services:
     from importlib.metadata import version
 
@@ -106,24 +116,16 @@ def _services(
         ),
         blocking=engine.project.config.audit.durability != "os",
         events=events.store,
+        ticket_keys=engine.ticket_keys,
+        ticket_store=tickets,
     )
 
 
-def _describe_policies(engine: Engine) -> dict[str, Any]:
+def _describe_policies(engine: Engine) -> PolicyDescription:
+    from agentguard.policy import describe
+
     store = engine.project.policies
-    return {
-        "version": store.current.version,
-        "problem": store.problem,
-        "rules": list(map(_describe, store.current.rules)),
-        "sequences": list(map(_describe, store.current.sequences.entries)),
-    }
-
-
-def _describe(entry: Any) -> dict[str, Any]:
-    """Return a rule of any kind as it was written, and where it stands."""
-    where = entry.location
-    place = {"file": where.file if where else None, "line": where.line if where else None}
-    return {**msgspec.to_builtins(entry.rule), **place}
+    return describe(store.current, problem=store.problem)
 
 
 def _problems(engine: Engine) -> list[str]:

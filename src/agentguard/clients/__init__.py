@@ -9,12 +9,14 @@ caller's own objects in place of the decided ones.
 from typing import TYPE_CHECKING
 
 from agentguard.clients._point import AsyncDecider, EnforcementPoint
+from agentguard.clients._sandbox import Sandbox
 from agentguard.clients._session import Session
 
 if TYPE_CHECKING:
     from agentguard.clients._remote import RemoteDecider
+    from agentguard.clients._tickets import SidecarTickets
 
-__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Session"]
+__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Sandbox", "Session", "SidecarTickets"]
 
 
 def __getattr__(name: str) -> object:
@@ -23,4 +25,8 @@ def __getattr__(name: str) -> object:
         from agentguard.clients._remote import RemoteDecider
 
         return RemoteDecider
+    if name == "SidecarTickets":
+        from agentguard.clients._tickets import SidecarTickets
+
+        return SidecarTickets
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from agentguard.core import Decision
 
 _NO_CONTEXT = Context()
-_CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket")
+_CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket", "reason")
 _LOGGER = logging.getLogger("agentguard.pep")
 
 
 class About(TypedDict, total=False):
     """What a check can say besides the action and the resource.
 
-    `correlation_id`, `task` and `ticket` stand over those of `context`. With `trace` the decision lists its near
-    misses even where it is no deny.
+    `correlation_id`, `task`, `ticket` and `reason` stand over those of `context`. `ticket_for` names the executor that
+    an execution ticket is for. With `trace` the decision lists its near misses even where it is no deny.
     """
 
     params: dict[str, Any] | None
@@ -43,6 +43,8 @@ class About(TypedDict, total=False):
     correlation_id: str
     task: str
     ticket: str
+    reason: str
+    ticket_for: str
     trace: bool
 
 
@@ -66,7 +68,9 @@ def check_keywords(about: Mapping[str, Any]) -> None:
         raise TypeError(f"a check has no keyword argument {name!r}")
 
 
-def make_request(action: str, resource: str, who: Principal, params: Any, context: Context) -> Request:
+def make_request(  # noqa: PLR0917 - as `Request`
+    action: str, resource: str, who: Principal, params: Any, context: Context, ticket_for: str = ""
+) -> Request:
     """Return the request, with a copy of its parameters.
 
     Raises:
@@ -74,8 +78,10 @@ def make_request(action: str, resource: str, who: Principal, params: Any, contex
     """
     if type(action) is not str or type(resource) is not str:
         raise RequestError("an action and a resource are texts")
+    if type(ticket_for) is not str:
+        raise RequestError("`ticket_for` is an executor's name")
     copies = {} if params is None else snapshot(params)
-    return Request(principal=who, action=action, resource=resource, params=copies, context=context)
+    return Request(who, action, resource, copies, context, ticket_for)
 
 
 def find_principal(named: object, otherwise: Principal | None, find: Callable[[str], Principal]) -> Principal:

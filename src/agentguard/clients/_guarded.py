@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from msgspec.structs import replace
 
-from agentguard.clients._binding import Binding, Call
+from agentguard.clients._binding import Binding
 from agentguard.clients._deny import refuse
 from agentguard.clients._reply import is_same_action
+from agentguard.clients._sandbox import confined
 from agentguard.clients._template import ResourceTemplate
 from agentguard.core import (
     ActionDenied,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from agentguard.clients._asking import About
+    from agentguard.clients._sandbox import Sandbox
     from agentguard.core import Context, Principal
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +40,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Asker(Protocol):
     """Whom a guarded function asks: an enforcement point, or one session of it."""
+
+    @property
+    def sandboxes(self) -> Mapping[str, Sandbox]:
+        """What the host program can confine a call with, by name."""
 
     def check(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
         """Return the decision."""
@@ -95,6 +101,7 @@ class Guarded:
         self._asker = asker
         self._observe = observe
         self._function = function
+        self._is_async = _is_async(function)
         self._binding = Binding(function, fixed=fixed)
         self._resource = ResourceTemplate(resource, names=self._binding.names)
         self._template = resource
@@ -103,7 +110,7 @@ class Guarded:
 
     def wrapper(self) -> Any:
         """Return the function to use in place of the guarded one."""
-        if _is_async(self._function):
+        if self._is_async:
 
             @functools.wraps(self._function)
             async def guarded_async(*args: Any, **kwargs: Any) -> Any:
@@ -128,7 +135,7 @@ class Guarded:
             self._report_refusal(decision, denied)
             raise
         try:
-            result = carry_out(decision, self._function(*call.args, **call.kwargs))
+            result = carry_out(decision, call())
         except BaseException as error:
             self._report_failure(decision, error)
             raise
@@ -148,7 +155,7 @@ class Guarded:
             await asyncio.to_thread(self._report_refusal, decision, denied)
             raise
         try:
-            result = carry_out(decision, await self._function(*call.args, **call.kwargs))
+            result = carry_out(decision, await call())
         except (Exception, asyncio.CancelledError) as error:
             await asyncio.to_thread(self._report_failure, decision, error)
             raise
@@ -169,11 +176,11 @@ class Guarded:
             log_decision(decision)
             raise ActionDenied(decision) from None
 
-    def _final_call(self, decision: Decision, resource: str, host: Any) -> Call:
-        """Return what to run.
+    def _final_call(self, decision: Decision, resource: str, host: Any) -> Callable[[], Any]:
+        """Return what to run, within the sandboxes that the decision asks for.
 
         Raises:
-            ActionDenied: the decision lets nothing through, or not this function on this resource.
+            ActionDenied: the decision lets nothing through, or not this function on this resource, or not here.
         """
         if decision.effect is Effect.REQUIRE_APPROVAL:
             raise ApprovalRequired(decision)
@@ -190,7 +197,11 @@ class Guarded:
             raise _refused(decision, error.message) from None
         if final != resource or decision.resource != resource:
             raise _refused(decision, "the decision changes what the action is done to")
-        return call
+        run = functools.partial(self._function, *call.args, **call.kwargs)
+        try:
+            return confined(decision, run, self._asker.sandboxes, is_async=self._is_async)
+        except RequestError as error:
+            raise _refused(decision, error.message) from None
 
     def _report_success(self, decision: Decision, result: Any) -> None:
         self._asker.report(decision, "succeeded")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
+    from agentguard.clients._sandbox import Sandbox
     from agentguard.core import Regrade, Request, Vouched
 
 P = ParamSpec("P")
@@ -58,6 +59,7 @@ class EnforcementPoint:
 
     `principal` is who acts unless a call names another: one that the host program vouches for, or None where
     the decider knows it, as a sidecar does from the token. `find_principal` returns the principal with an id.
+    `sandboxes` are what this program can run an action in, by the names that rules call them.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class EnforcementPoint:
         *,
         principal: Principal | str | None,
         find_principal: Callable[[str], Principal] = Principal,
+        sandboxes: Mapping[str, Sandbox] | None = None,
     ) -> None:
         self._decider = decider
         self._find_principal = find_principal
+        self.sandboxes: Mapping[str, Sandbox] = dict(sandboxes or {})
         self._principal = find_principal(principal) if isinstance(principal, str) else principal
 
     def check(self, action: str, *, resource: str, **about: Unpack[Asked]) -> Decision:
@@ -76,13 +80,16 @@ class EnforcementPoint:
 
         Do what `decision.action` and `decision.params` say, not what you asked for, and carry the obligations
         out on the result. `params` are the action's parameters, as JSON. `principal` lets another one act.
-        `session`, `correlation_id`, `task` and `ticket` stand over those of `context`. With `trace` the decision
-        lists its near misses even where it is no deny.
+        `session`, `correlation_id`, `task`, `ticket` (that of a change) and `reason` stand over those of `context`.
+        `ticket_for` names an executor: what lets the action through then carries an execution ticket for it as
+        `decision.ticket`. With `trace` the decision lists its near misses even where it is no deny.
         """
         check_keywords(about)
         try:
             request = self._request(action, resource, about)
-            return self._judge(self._decider.decide(request, trace=about.get("trace", False)))
+            return self._judge(
+                self._decider.decide(request, trace=about.get("trace", False)), request.context
+            )
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through
             return deny_failure(error, action, resource, about.get("correlation_id", ""))
 
@@ -92,10 +99,12 @@ class EnforcementPoint:
         try:
             request, trace = self._request(action, resource, about), about.get("trace", False)
             if isinstance(self._decider, AsyncDecider):
-                return self._judge(await self._decider.adecide(request, trace=trace))
+                return self._judge(await self._decider.adecide(request, trace=trace), request.context)
             import asyncio  # loads slowly, and who awaits has it loaded
 
-            return self._judge(await asyncio.to_thread(self._decider.decide, request, trace=trace))
+            return self._judge(
+                await asyncio.to_thread(self._decider.decide, request, trace=trace), request.context
+            )
         except Exception as error:  # noqa: BLE001 - as in `check`
             return deny_failure(error, action, resource, about.get("correlation_id", ""))
 
@@ -117,7 +126,7 @@ class EnforcementPoint:
             who, about = self.principal(principal), make_context(context, {"session": session})
             plan = [read_step(step) for step in given]
             requests = [make_request(step.action, step.resource, who, step.params, about) for step in plan]
-            return self._judge_all(self._decider.decide_plan(requests), len(plan))
+            return self._judge_all(self._decider.decide_plan(requests), about, len(plan))
         except Exception as error:  # noqa: BLE001 - as in `check`
             return [deny_step(error, step) for step in given]
 
@@ -197,7 +206,7 @@ class EnforcementPoint:
         Raises:
             RequestError: there is nothing to change, or the decider keeps no labels.
         """
-        return self._judge(self._labels().regrade(regrade))
+        return self._judge(self._labels().regrade(regrade), Context())
 
     def vouch(self, words: Vouched) -> None:
         """Have words counted as trusted that no model wrote.
@@ -233,21 +242,21 @@ class EnforcementPoint:
     def _request(self, action: str, resource: str, about: Asked) -> Request:
         context = make_context(about.get("context"), about)
         who = self.principal(about.get("principal"))
-        return make_request(action, resource, who, about.get("params"), context)
+        return make_request(action, resource, who, about.get("params"), context, about.get("ticket_for", ""))
 
     def _labels(self) -> LabelKeeper:
         if not isinstance(self._decider, LabelKeeper):
             raise RequestError("this decider keeps no labels", code="flow_invalid")
         return self._decider
 
-    def _judge_all(self, decisions: list[Decision], count: int) -> list[Decision]:
+    def _judge_all(self, decisions: list[Decision], context: Context, count: int) -> list[Decision]:
         if len(decisions) != count:
             raise RequestError("the decider answered fewer or more decisions than the plan has steps")
-        return [self._judge(decision) for decision in decisions]
+        return [self._judge(decision, context) for decision in decisions]
 
-    def _judge(self, decision: Decision) -> Decision:
+    def _judge(self, decision: Decision, context: Context) -> Decision:
         if type(decision) is not Decision:
             raise RequestError("the decider answered something else than a decision")
-        known = require_known(decision)
+        known = require_known(decision, context, sandboxes=self.sandboxes)
         log_decision(known)
         return known

@@ -17,7 +17,15 @@ from agentguard.clients._breaker import Breaker
 from agentguard.clients._channel import Channel, ChannelError, late
 from agentguard.clients._deny import deny
 from agentguard.clients._loop import LoopThread
-from agentguard.clients._reply import ReplyError, read_check, read_nothing, read_plan, read_regrade
+from agentguard.clients._reply import (
+    ReplyError,
+    TicketRefusedError,
+    read_check,
+    read_consumed,
+    read_nothing,
+    read_plan,
+    read_regrade,
+)
 from agentguard.core import (
     AuditError,
     CheckCall,
@@ -28,6 +36,7 @@ from agentguard.core import (
     PlanStep,
     RegradeCall,
     RequestError,
+    TicketError,
     VouchCall,
     snapshot,
 )
@@ -36,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from agentguard.clients._channel import Answer
-    from agentguard.core import Decision, Observation, Outcome, Regrade, Request, Vouched
+    from agentguard.core import Decision, Observation, Outcome, Regrade, Request, Ticket, TicketCall, Vouched
 
 T = TypeVar("T")
 
@@ -156,6 +165,17 @@ class RemoteDecider:
         if failure is not None:
             raise failure.error("the words do not count", code="vouch_lost")
 
+    def consume_ticket(self, call: TicketCall, digest: str) -> Ticket:
+        """Have the sidecar use a ticket up; `digest` is the canonical hash of the call's parameters.
+
+        Raises:
+            TicketError: it did not say that it has; nothing may be done.
+        """
+        found = self._wait(self._consume(call, digest), _no_ticket)
+        if isinstance(found, TicketError):
+            raise found
+        return found
+
     def close(self) -> None:
         """Close the connections; a later `decide` denies. Idempotent."""
         self._finalizer()
@@ -187,6 +207,7 @@ class RemoteDecider:
                 context=_context(request),
                 principal=request.principal.id or None,
                 trace=trace,
+                ticket_for=request.ticket_for,
             )
             return await self._ask("/v1/check", call, lambda answer: read_check(call, answer))
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through
@@ -240,6 +261,16 @@ class RemoteDecider:
         except Exception as error:  # noqa: BLE001 - as above
             return _Failure.of(error)
         return None
+
+    async def _consume(self, call: TicketCall, digest: str) -> Ticket | TicketError:
+        try:
+            return await self._ask(
+                "/v1/tickets/consume", call, lambda answer: read_consumed(call, digest, answer)
+            )
+        except TicketRefusedError as error:
+            return error.error
+        except Exception as error:  # noqa: BLE001 - becomes the TicketError that the method promises
+            return _no_ticket(_reason(error))
 
     async def _ask(self, path: str, call: msgspec.Struct, read: Callable[[Answer], T]) -> T:
         """Return what `read` makes of the answer, telling the breaker how it went."""
@@ -303,6 +334,14 @@ def _reason(error: Exception) -> str:
     # Its text may quote a parameter.
     _LOGGER.error("asking the sidecar failed: %s", type(error).__name__)
     return f"asking the sidecar failed: {type(error).__name__}"
+
+
+def _no_ticket(reason: str) -> TicketError:
+    return TicketError(
+        f"the ticket is not known to be used up: {reason}",
+        code="ticket_store_unavailable",
+        hint="do nothing, and ask for a new decision",
+    )
 
 
 def _base(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -14,17 +15,21 @@ from agentguard.core import (
     PlanReply,
     PlanStep,
     RequestError,
+    Ticket,
+    TicketError,
     normalise_resource_id,
 )
 
 if TYPE_CHECKING:
     from agentguard.clients._channel import Answer
-    from agentguard.core import CheckCall, PlanCall, RegradeCall
+    from agentguard.core import CheckCall, PlanCall, RegradeCall, TicketCall
 
 T = TypeVar("T")
 
 MAX_QUOTE = 200
 _OK = 200
+_CONFLICT = 409
+_TICKET_CODE = re.compile(r"ticket_[a-z_]{1,40}", re.ASCII)
 _CLIENT_ERRORS = range(400, 500)
 _NO_DECISION = "sidecar answered something else than a decision"
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -82,6 +87,38 @@ def read_regrade(call: RegradeCall, kind: str, answer: Answer) -> Decision:
         if call.by is not None and decision.principal != call.by:
             raise ReplyError(f"{_NO_DECISION}: it is for another principal")
     return decision
+
+
+class TicketRefusedError(ReplyError):
+    """The sidecar refuses the ticket; `error` says why."""
+
+    def __init__(self, error: TicketError) -> None:
+        super().__init__(error.message, is_alive=True)
+        self.error = error
+
+
+def read_consumed(call: TicketCall, digest: str, answer: Answer) -> Ticket:
+    """Return the ticket that the answer says is used up; `digest` is that of the call's parameters.
+
+    Raises:
+        TicketRefusedError: it says that the ticket is refused.
+        ReplyError: it is another error, of another shape, or about another deed.
+    """
+    if answer.status == _CONFLICT:
+        try:
+            error = msgspec.json.decode(answer.body, type=ErrorBody).error
+        except (ValueError, RecursionError):
+            raise _refusal(answer) from None
+        if _TICKET_CODE.fullmatch(error.code):
+            raise TicketRefusedError(TicketError(_quote(error.message), code=error.code))
+    ticket = _decode(answer, Ticket)
+    if (ticket.action, ticket.params_hash) != (call.action, digest) or not _is_same_resource(
+        call.resource, ticket.resource
+    ):
+        raise ReplyError("sidecar answered with a ticket for something else")
+    if call.principal is not None and ticket.principal != call.principal:
+        raise ReplyError("sidecar answered with a ticket for another principal")
+    return ticket
 
 
 def read_nothing(answer: Answer) -> None:

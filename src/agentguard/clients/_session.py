@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from agentguard.clients._asking import About
     from agentguard.clients._point import EnforcementPoint
+    from agentguard.clients._sandbox import Sandbox
     from agentguard.core import Context, Decision
 
 P = ParamSpec("P")
@@ -69,6 +70,11 @@ class Session:
         self._point = point
         self._principal = principal
         self._is_lost = False
+
+    @property
+    def sandboxes(self) -> Mapping[str, Sandbox]:
+        """What the host program can confine a call with, by name."""
+        return self._point.sandboxes
 
     def check(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
         """Return the decision, as `EnforcementPoint.check` does, in this session."""

@@ -1,12 +1,13 @@
 """The pages that people see: rendered here, served by `server`.
 
-Enters: audit records, events, the chain's state, the API's description. Leaves: HTML, and the static files beside it.
+Enters: audit records, events, the chain's state, the policy set, the API's description. Leaves: HTML, and the
+static files beside it.
 Called by: `server`. It must never treat what an agent wrote as anything but text: it is escaped, cut, and
 its invisible characters are shown; no script or style stands in a page.
 """
 
 from agentguard.console._event_rows import event_row_of
-from agentguard.console._pages import render_docs, render_live, render_login
+from agentguard.console._pages import render_docs, render_live, render_login, render_policies
 from agentguard.console._rows import Chain, Row, row_of
 from agentguard.console._static import StaticFile, static_files
 from agentguard.console._text import visible
@@ -19,6 +20,7 @@ __all__ = [
     "render_docs",
     "render_live",
     "render_login",
+    "render_policies",
     "row_of",
     "static_files",
     "visible",

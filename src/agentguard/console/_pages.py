@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agentguard.console._event_rows import SEEN
+from agentguard.console._policies import policy_groups
 from agentguard.console._rows import EFFECTS, Chain, Row
+from agentguard.console._text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from agentguard.policy import PolicyDescription
+
+_MAX_PROBLEM = 600
 
 
 def render_login(*, code: str = "", problem: str = "") -> str:
@@ -47,6 +53,19 @@ def render_live(
         version=version,
         effects=EFFECTS | SEEN,
         chosen=effects or (*EFFECTS, *SEEN),
+        text=text,
+    )
+
+
+def render_policies(description: PolicyDescription, *, csrf: str, version: str, text: str = "") -> str:
+    """Return the page of the policy set in force; only rules in which all words of `text` stand."""
+    return _render(
+        "page/policies.html",
+        groups=policy_groups(description, text),
+        policy_version=description.version,
+        problem=visible(description.problem or "", _MAX_PROBLEM),
+        csrf=csrf,
+        version=version,
         text=text,
     )
 

@@ -6,6 +6,7 @@ files, no clock, no randomness, no network, and no library but msgspec.
 """
 
 from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.canonical_json import canonical_hash, canonical_json, read_json_object
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
 from agentguard.core.effect import Effect
 from agentguard.core.errors import (
@@ -23,6 +24,8 @@ from agentguard.core.errors import (
     PolicyError,
     RegistryError,
     RequestError,
+    SpendError,
+    TicketError,
 )
 from agentguard.core.event import Event, EventFilter, EventKind, StoredEvent
 from agentguard.core.fact import (
@@ -51,7 +54,9 @@ from agentguard.core.ports import (
     EventBus,
     EventStore,
     LabelKeeper,
+    Ledger,
     Signer,
+    SpendHistory,
     Subscription,
     SystemClock,
 )
@@ -61,6 +66,23 @@ from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouc
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
+from agentguard.core.spend import (
+    MOST_AMOUNT,
+    AttemptState,
+    Bill,
+    Booking,
+    Claim,
+    Hold,
+    Level,
+    Reservation,
+    Rise,
+    SpendEntry,
+    Spender,
+    SpendFilter,
+    Unit,
+    Usage,
+)
+from agentguard.core.ticket import Ticket
 from agentguard.core.wire import (
     TOKEN_PRINCIPAL,
     CheckCall,
@@ -73,6 +95,9 @@ from agentguard.core.wire import (
     PlanStep,
     RegradeCall,
     RequestId,
+    TicketCall,
+    TicketRevocation,
+    TicketRevocationReply,
     VouchCall,
 )
 
@@ -81,6 +106,7 @@ __all__ = [
     "ENDORSE",
     "FACTS",
     "FACT_SOURCES",
+    "MOST_AMOUNT",
     "NO_FACTS",
     "REGRADES",
     "SQL_DIALECTS",
@@ -90,10 +116,14 @@ __all__ = [
     "AgentGuardError",
     "ApprovalRequired",
     "ArgumentFacts",
+    "AttemptState",
     "AuditError",
     "AuditLog",
+    "Bill",
+    "Booking",
     "CheckCall",
     "CheckReply",
+    "Claim",
     "Clock",
     "ConfigError",
     "Context",
@@ -116,11 +146,14 @@ __all__ = [
     "Finding",
     "Flow",
     "Glob",
+    "Hold",
     "IdentityError",
     "Integrity",
     "IntegrityError",
     "Label",
     "LabelKeeper",
+    "Ledger",
+    "Level",
     "Location",
     "Match",
     "NearMiss",
@@ -141,21 +174,38 @@ __all__ = [
     "Request",
     "RequestError",
     "RequestId",
+    "Reservation",
     "Resource",
+    "Rise",
     "Risk",
     "RiskScore",
     "Sensitivity",
     "Severity",
     "Signer",
     "Sink",
+    "SpendEntry",
+    "SpendError",
+    "SpendFilter",
+    "SpendHistory",
+    "Spender",
     "StoredEvent",
     "Subscription",
     "SystemClock",
+    "Ticket",
+    "TicketCall",
+    "TicketError",
+    "TicketRevocation",
+    "TicketRevocationReply",
+    "Unit",
+    "Usage",
     "VouchCall",
     "Vouched",
     "action_reference",
+    "canonical_hash",
+    "canonical_json",
     "normalise_action",
     "normalise_resource_id",
+    "read_json_object",
     "resource_type_of",
     "snapshot",
 ]

@@ -61,7 +61,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `action` (`name@version`), `resource` and `params` are the final ones, copied before deciding: an
     enforcement point executes these and never the caller's own objects. `rule` is None when no rule decided
     (default deny, or a malformed request). `policy_version` is the content hash of the policy set.
-    `audit_id` is the `event_id` of the record, empty where nothing is recorded.
+    `audit_id` is the `event_id` of the record, empty where nothing is recorded. `ticket` is the execution ticket,
+    where one was asked for and the action is let through.
     """
 
     effect: Effect

@@ -7,8 +7,10 @@ AgentGuardError
  │   └─ PolicyError        a rule that cannot be compiled
  ├─ RequestError           a request that is malformed                   (a deny)
  ├─ IdentityError          a token that proves nobody                    (a deny)
+ ├─ TicketError            an execution ticket that does not count      (the action is not run)
  ├─ AuditError             the log cannot take a record                  (a deny)
  ├─ EventError             the event store cannot take or give events
+ ├─ SpendError             the ledger cannot reserve or book            (a deny)
  ├─ IntegrityError         something was changed that must not change    (exit 4)
  ├─ ExecutionError         an obligation that cannot be carried out      (a deny)
  └─ ActionDenied           raised by a client PEP only; carries the Decision
@@ -97,6 +99,12 @@ class IdentityError(AgentGuardError):
     default_code = "token_invalid"
 
 
+class TicketError(AgentGuardError):
+    """An execution ticket that does not count. `code` tells the reasons apart, as `ticket_used` does."""
+
+    default_code = "ticket_invalid"
+
+
 class AuditError(AgentGuardError):
     """The audit log cannot take a record, so nothing may be allowed."""
 
@@ -107,6 +115,12 @@ class EventError(AgentGuardError):
     """The event store cannot take or give events; decisions and the audit log do not depend on it."""
 
     default_code = "events_unavailable"
+
+
+class SpendError(AgentGuardError):
+    """The ledger cannot reserve or book, so nothing that costs may be allowed."""
+
+    default_code = "spend_unavailable"
 
 
 class IntegrityError(AgentGuardError):

@@ -37,12 +37,13 @@ class FactMerge(enum.Enum):
 
 
 class FactSpec(msgspec.Struct, frozen=True):
-    """One fact: absent where no argument says anything about it."""
+    """One fact: absent where no argument says anything about it. `values` are all there are, if that is fixed."""
 
     name: str
     kind: FactKind
     description: str
     merge: FactMerge
+    values: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -167,8 +168,24 @@ _MERGE = {
     "mail.external": FactMerge.ANY,
 }
 
+_PATH_CLASSES = (
+    "account_file", "password_hash", "ssh_key", "cloud_credential", "secret_file", "docker_socket", "kernel",
+    "process_memory", "device", "log", "config", "startup", "sensitive_directory", "temporary", "ordinary",
+)  # fmt: skip
+_VALUES: Mapping[str, tuple[str, ...]] = {
+    "sql.kinds": (
+        "select", "insert", "update", "delete", "merge", "create", "alter", "drop", "truncate", "grant",
+        "revoke", "set", "transaction", "explain", "show", "copy", "call", "other",
+    ),
+    "shell.read_classes": _PATH_CLASSES,
+    "shell.write_classes": _PATH_CLASSES,
+    "path.class": _PATH_CLASSES,
+    "path.access": ("read", "write"),
+    "net.list": ("llm", "internal", "third_party", "project", "inventory", "none"),
+}  # fmt: skip
+
 FACTS: Mapping[str, FactSpec] = {
-    name: FactSpec(name, kind, description, _MERGE.get(name, _DEFAULT_MERGE[kind]))
+    name: FactSpec(name, kind, description, _MERGE.get(name, _DEFAULT_MERGE[kind]), _VALUES.get(name, ()))
     for name, kind, description in _ALL
 }
 

@@ -16,7 +16,8 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """Circumstances of a request.
 
     `time` is aware and UTC; left out, the decision point's clock counts. `attributes` are free facts that
-    the enforcement point vouches for; rules read them by name, as `context: {change_window: true}`.
+    the enforcement point vouches for; rules read them by name, as `context: {change_window: true}`. `ticket` is
+    that of a change, as rules ask for it, and no execution ticket. `reason` is why the principal asks, in its words.
     """
 
     session: str = ""
@@ -26,13 +27,18 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     ticket: str = ""
     provenance: dict[str, str] = {}
     attributes: dict[str, Scalar] = {}
+    reason: str = ""
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One wish to act. `action` is `name` (the newest version) or `name@version`; `params` is hostile."""
+    """One wish to act. `action` is `name` (the newest version) or `name@version`; `params` is hostile.
+
+    `ticket_for` names the executor that an execution ticket is wanted for; empty asks for none.
+    """
 
     principal: Principal
     action: str
     resource: str
     params: dict[str, Any] = {}
     context: Context = Context()
+    ticket_for: str = ""

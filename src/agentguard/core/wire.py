@@ -2,8 +2,9 @@
 
 `POST /v1/check` takes a `CheckCall` and answers a `CheckReply`; `/v1/check/plan` a `PlanCall` and a
 `PlanReply`; `/v1/outcome` an `Outcome`, `/v1/observe` an `ObserveCall` and `/v1/vouch` a `VouchCall`, and answer
-nothing (204); `/v1/regrade` takes a `RegradeCall` and answers a `CheckReply`. Every 4xx and 5xx answers an
-`ErrorBody`.
+nothing (204); `/v1/regrade` takes a `RegradeCall` and answers a `CheckReply`. `/v1/tickets/consume` takes a
+`TicketCall` and answers the `Ticket`, `/v1/tickets/revoke` a `TicketRevocation` and a `TicketRevocationReply`. Every
+4xx and 5xx answers an `ErrorBody`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ class PlanStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Asks for one decision. `principal` left out is the token's; another one needs `act_as`."""
+    """Asks for one decision. `principal` left out is the token's; another one needs `act_as`.
+
+    `ticket_for` names the executor that an execution ticket is wanted for.
+    """
 
     action: str
     resource: str
@@ -45,6 +49,7 @@ class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     principal: str | None = None
     trace: bool = False
     request_id: RequestId | None = None
+    ticket_for: str = ""
 
 
 class CheckReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,6 +117,31 @@ class VouchCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     source: str = "user"
     principal: str | None = None
     by: str | None = None
+
+
+class TicketCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Uses a ticket up, for just this action; `params` is hostile. `principal` left out is not compared.
+
+    The ticket's audience must be the principal whose token it is.
+    """
+
+    ticket: str
+    action: str
+    resource: str
+    params: dict[str, Any] = {}
+    principal: str | None = None
+
+
+class TicketRevocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Revokes the ticket with the id `jti`, if it is not used yet."""
+
+    jti: str
+
+
+class TicketRevocationReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`in_time` says that the ticket is not used and never will be; otherwise it was used before."""
+
+    in_time: bool
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

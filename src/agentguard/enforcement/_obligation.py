@@ -3,10 +3,13 @@
 - `max_bytes: N`, an integer above 0: the result has at most N bytes.
 - `mask_output: true`, or a list of RE2 patterns: all texts in the result are masked, or what matches in them.
 - `log_level: debug | info | warning | error`: how loud the decision is logged.
+- `require_reason: true`: the request says why (`context.reason`); the reason is recorded.
+- `sandbox: NAME`: the action runs in the sandbox that the host program provides under that name.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,30 +18,57 @@ from msgspec.structs import replace
 from agentguard.core import Decision, Effect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-    from agentguard.core import Obligation
+    from agentguard.core import Context, Obligation
 
 MAX_PATTERNS = 64
 MAX_PATTERN_LENGTH = 1024
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_SANDBOX = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
+# What rules of other systems ask for, and what only a queue of approvals could keep.
+_LATER = frozenset(("notify", "two_person"))
 
 
 def obligation_problem(obligation: Obligation) -> str | None:
     """Return why this obligation cannot be carried out, or None if it can. Pure; patterns compile once."""
     check = _CHECKS.get(obligation.name)
     if check is None:
+        if obligation.name in _LATER:
+            return (
+                f"obligation `{obligation.name}` cannot be kept: it needs approvals, which do not exist yet"
+            )
         return f"unknown obligation `{obligation.name}`; known are {', '.join(sorted(_CHECKS))}"
     problem = check(obligation.value)
     return f"obligation `{obligation.name}` {problem}" if problem else None
 
 
-def require_known(decision: Decision) -> Decision:
-    """Return the decision, or a deny in its place when it asks for an obligation that nobody here can keep."""
+def unmet_obligation(obligation: Obligation, context: Context) -> str | None:
+    """Return what a request lacks that the obligation wants of it, or None."""
+    if obligation.name == "require_reason" and not context.reason.strip():
+        return "the request must say why it is made: a rule wants a `reason` in its context"
+    return None
+
+
+def sandboxes_of(decision: Decision) -> tuple[str, ...]:
+    """Return the names of the sandboxes that the action must run in, the outermost first."""
+    return tuple(dict.fromkeys(each.value for each in decision.obligations if each.name == "sandbox"))
+
+
+def require_known(decision: Decision, context: Context, *, sandboxes: Collection[str] = ()) -> Decision:
+    """Return the decision, or a deny in its place when it asks for an obligation that cannot be kept here.
+
+    `context` is that of the request, `sandboxes` what the enforcement point can run an action in.
+    """
+    if decision.effect is Effect.DENY or not decision.obligations:
+        return decision
     for obligation in decision.obligations:
-        problem = obligation_problem(obligation)
-        if problem and decision.effect is not Effect.DENY:
-            return replace(decision, effect=Effect.DENY, reason=problem, stage="enforcement")
+        problem = obligation_problem(obligation) or unmet_obligation(obligation, context)
+        if problem is None and obligation.name == "sandbox" and obligation.value not in sandboxes:
+            problem = f"the enforcement point has no sandbox `{obligation.value}`"
+        if problem is not None:
+            # Without the ticket: what is refused here must not be done elsewhere.
+            return replace(decision, effect=Effect.DENY, reason=problem, stage="enforcement", ticket="")
     return decision
 
 
@@ -65,10 +95,21 @@ def _log_level_problem(value: Any) -> str | None:
     return None if type(value) is str and value in LOG_LEVELS else f"takes one of {', '.join(LOG_LEVELS)}"
 
 
+def _require_reason_problem(value: Any) -> str | None:
+    return None if value is True else "takes `true`"
+
+
+def _sandbox_problem(value: Any) -> str | None:
+    is_name = type(value) is str and _SANDBOX.fullmatch(value) is not None
+    return None if is_name else "takes the name of a sandbox: up to 64 of a-z, 0-9, `_`, `.` and `-`"
+
+
 _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "max_bytes": _max_bytes_problem,
     "mask_output": _mask_problem,
     "log_level": _log_level_problem,
+    "require_reason": _require_reason_problem,
+    "sandbox": _sandbox_problem,
 }
 KNOWN_OBLIGATIONS = frozenset(_CHECKS)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.core import NO_FACTS, ArgumentFacts, resource_type_of
+from agentguard.core import FACTS, NO_FACTS, ArgumentFacts, resource_type_of
 from agentguard.facts._budget import SlowError, UnparsedError
 from agentguard.facts._flow import is_sensitive, leaves, reads_sensitive
 from agentguard.facts._lists import HostList, shipped_lists
@@ -15,7 +15,7 @@ from agentguard.facts._mail import mail_facts
 from agentguard.facts._merge import merge_facts
 from agentguard.facts._net import address_facts, host_facts, port_facts, url_facts
 from agentguard.facts._path import path_facts
-from agentguard.facts._plan import FAMILIES, SCHEMES, Plan, make_plan, values_at
+from agentguard.facts._plan import FAMILIES, PUT_TOGETHER, SCHEMES, Plan, make_plan, stated_by, values_at
 from agentguard.facts._sql_text import text_facts
 
 if TYPE_CHECKING:
@@ -86,6 +86,13 @@ class FactExtractor:
     def extract(self, action: Action, params: Mapping[str, Any], resource: Resource) -> Mapping[str, Any]:
         """Return every fact of a request, by name (`core.FACTS`)."""
         return self.view(action, params, resource).all()
+
+    def stated(self, action: Action, resource_id: str = "") -> frozenset[str]:
+        """Return the names of all facts that requests for `action` on that resource can state."""
+        found = PUT_TOGETHER.union(*(stated_by(source) for source, _ in self._plan(action).places))
+        kind = resource_id.partition(":")[0] if ":" in resource_id else ""
+        families = SCHEMES.get(kind, ())
+        return found.union(name for name, spec in FACTS.items() if spec.family in families)
 
     def _plan(self, action: Action) -> Plan:
         plan = self._plans.get(action.reference)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.core import Flow, Sensitivity, Sink
+from agentguard.core import FACTS, Flow, Sensitivity, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,18 @@ SCHEMES = {
     **dict.fromkeys(("host", "http", "https", "ws", "wss", "ftp", "ssh"), ("net",)),
 }  # fmt: skip
 _EACH = "*"
+# What a source can state where that is not its whole family.
+_ONLY = {
+    "rows": ("data.rows",),
+    "bytes": ("data.bytes",),
+    "attachment-bytes": ("mail.attachment_bytes", "mail.unparsed"),
+    "port": ("net.port", "net.suspicious_port", "net.unparsed"),
+}
+_MOVED = ("data.rows", "data.bytes")
+# What is put together from other facts, or known of the resource, whatever the arguments are.
+PUT_TOGETHER = frozenset(
+    name for name, spec in FACTS.items() if spec.family in {"data", "flow"} and name not in _MOVED
+)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -78,3 +91,12 @@ def values_at(params: Any, path: tuple[str, ...]) -> Iterator[Any]:
                 yield from values_at(item, path[1:])
     elif isinstance(params, dict) and path[0] in params:
         yield from values_at(params[path[0]], path[1:])
+
+
+@cache
+def stated_by(source: str) -> frozenset[str]:
+    """Return the names of the facts that an argument declared as `source` can state."""
+    kind = source.partition(":")[0]
+    if kind in _ONLY:
+        return frozenset(_ONLY[kind])
+    return frozenset(name for name, spec in FACTS.items() if spec.family in FAMILIES[kind])

@@ -13,10 +13,12 @@ from agentguard.identity._limits import LEEWAY_S, MAX_TTL_S
 from agentguard.identity._report import StateReport, report_state
 from agentguard.identity._revocations import Revocations
 from agentguard.identity._state import StateFolder
+from agentguard.identity._ticket_keys import MAX_TICKET_TTL_S, TicketKeys
 from agentguard.identity._verifier import Directory, TokenVerifier, VerifiedToken
 
 __all__ = [
     "LEEWAY_S",
+    "MAX_TICKET_TTL_S",
     "MAX_TTL_S",
     "AdminToken",
     "Directory",
@@ -26,6 +28,7 @@ __all__ = [
     "Revocations",
     "StateFolder",
     "StateReport",
+    "TicketKeys",
     "TokenIssuer",
     "TokenKeys",
     "TokenVerifier",

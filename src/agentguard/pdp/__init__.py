@@ -8,7 +8,7 @@ never raise, never allow on an error, and never let a later stage loosen what an
 from agentguard.pdp._cases import CaseResult, run_cases
 from agentguard.pdp._evaluate import World
 from agentguard.pdp._keeper import Keeper
-from agentguard.pdp._known import lint_policies
+from agentguard.pdp._known import concerns_of, facts_of, lint_policies
 from agentguard.pdp._pdp import PolicyDecisionPoint
 from agentguard.pdp._risk import RiskPolicy, Thresholds
 
@@ -19,6 +19,8 @@ __all__ = [
     "RiskPolicy",
     "Thresholds",
     "World",
+    "concerns_of",
+    "facts_of",
     "lint_policies",
     "run_cases",
 ]

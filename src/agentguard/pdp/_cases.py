@@ -11,9 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.core import REGRADES, Action, Context, Decision, Effect, Principal, Request
+from agentguard.core import (
+    REGRADES,
+    Action,
+    ConfigError,
+    Context,
+    Decision,
+    Effect,
+    Observation,
+    Principal,
+    Request,
+    RequestError,
+)
 from agentguard.facts import FactExtractor, FactSettings
+from agentguard.pdp._case_flow import SeenValue, StatedFlow, StatedOrigin, see, stated_origins
 from agentguard.pdp._evaluate import World
+from agentguard.pdp._known import facts_of
 from agentguard.pdp._pdp import PolicyDecisionPoint
 from agentguard.pdp._risk import RiskPolicy
 from agentguard.policy import PolicySet, Rule, SequenceRules, compile_policies, shipped_rules, span
@@ -42,15 +55,20 @@ class EarlierRequest(CaseRequest, frozen=True, forbid_unknown_fields=True):
     """A request that was decided before, `ago` before the file's `now`, so many `times`.
 
     One that is `ago` less than the one before it is fine: clocks jump. `plan` asks for it as a plan of its own.
+    `result` is what it gave back, which its session has then seen.
     """
 
     ago: str = ""
     times: int = 1
     plan: bool = False
+    result: Any = msgspec.UNSET
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the decision must say; what is left out is not looked at. `rule: none` means no rule."""
+    """What the decision must say; what is left out is not looked at. `rule: none` means no rule.
+
+    `explanation` is a part of what a finding says counted. `facts` are some of those that the arguments state.
+    """
 
     effect: Effect
     rule: str | None = None
@@ -60,16 +78,24 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     obligations: tuple[dict[str, Any], ...] | None = None
     reason: str | None = None
     near_miss: dict[str, str] = {}
+    explanation: str | None = None
+    facts: dict[str, Any] = {}
 
 
 class Case(SequenceRules, frozen=True, forbid_unknown_fields=True):
-    """One case; rules of its own take the place of the file's. `history` came before the request, in order."""
+    """One case; rules of its own take the place of the file's.
+
+    `history` came before the request, in order; then its session saw what is `seen`. `provenance` says by
+    parameter or JSON pointer where arguments of the request came from, whatever was seen.
+    """
 
     name: str
     request: CaseRequest
     expect: Expectation
     rules: tuple[Rule, ...] | None = None
     history: tuple[EarlierRequest, ...] = ()
+    seen: tuple[SeenValue, ...] = ()
+    provenance: dict[str, StatedOrigin] = msgspec.field(default_factory=dict)
 
 
 class CaseWorld(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,18 +154,39 @@ def run_cases(document: Document, world: World | None = None) -> Iterator[CaseRe
         own_rules = _own_rules(case, content)
         if own_rules is not None:
             own = msgspec.structs.replace(world, policies=own_rules)
+        where = document.location("cases", index)
+        try:
+            decision, early = _decide(case, content.now, own)
+        except RequestError as error:
+            message = f"case `{case.name}`: {error.message}"
+            raise ConfigError(message, location=where, hint=error.hint) from None
         request = _request(case.request, own)
-        clock = _FixedClock(content.now)
-        point = PolicyDecisionPoint(own, clock=clock)
-        for earlier in case.history:
-            clock.moment = content.now - timedelta(seconds=span(earlier.ago) if earlier.ago else 0)
-            for _ in range(earlier.times):
-                _happen(point, _request(earlier, own), clock.moment, as_plan=earlier.plan)
-        clock.moment = content.now
-        # A case may say nothing of near misses, so they are traced only where it does.
-        decision = point.decide(request, trace=bool(case.expect.near_miss))
-        line = document.location("cases", index).line
-        yield CaseResult(case.name, line, tuple(_problems(case.expect, decision)), decision)
+        problems = (
+            *early,
+            *_problems(case.expect, decision, own),
+            *_fact_problems(case.expect, request, own),
+        )
+        yield CaseResult(case.name, where.line, problems, decision)
+
+
+def _decide(case: Case, now: datetime, world: World) -> tuple[Decision, list[str]]:
+    """Return the decision on the case's request after its history, and what went wrong on the way there."""
+    clock, flow = _FixedClock(now), StatedFlow()
+    point = PolicyDecisionPoint(world, clock=clock, flow=flow)
+    problems = []
+    for place, earlier in enumerate(case.history, start=1):
+        clock.moment = now - timedelta(seconds=span(earlier.ago) if earlier.ago else 0)
+        for _ in range(earlier.times):
+            problem = _happen(point, earlier, _request(earlier, world), clock.moment)
+            if problem is not None:
+                problems.append(f"request {place} of the history {problem}")
+    clock.moment = now
+    request = _request(case.request, world)
+    for each in case.seen:
+        see(point, each, request, now)
+    flow.stated = stated_origins(case.provenance)
+    # A case may say nothing of near misses, so they are traced only where it does.
+    return point.decide(request, trace=bool(case.expect.near_miss)), problems
 
 
 def _own_rules(written: CaseFile | Case, file: CaseFile) -> PolicySet | None:
@@ -151,13 +198,29 @@ def _own_rules(written: CaseFile | Case, file: CaseFile) -> PolicySet | None:
     return compile_policies(rules or (), written, shipped=shipped_rules() if file.shipped else ())
 
 
-def _happen(point: PolicyDecisionPoint, request: Request, moment: datetime, *, as_plan: bool) -> None:
-    if as_plan:
+def _happen(
+    point: PolicyDecisionPoint, earlier: EarlierRequest, request: Request, moment: datetime
+) -> str | None:
+    """Let an earlier request happen; return why it cannot have given back what the case says it did."""
+    if earlier.plan:
         point.decide_plan([request])
-        return
+        return None
     decision = point.decide(request)
     if decision.effect is Effect.ALLOW and decision.action.partition("@")[0] in REGRADES:
         point.count_regrade(request.principal, decision, moment)
+    if earlier.result is msgspec.UNSET:
+        return None
+    if decision.effect.rank > Effect.TRANSFORM.rank:
+        return f"gave nothing back: {decision.effect} ({decision.reason})"
+    observed = Observation(
+        request.principal,
+        decision.action,
+        decision.resource,
+        session=request.context.session,
+        result=earlier.result,
+    )
+    point.observe(observed)
+    return None
 
 
 def _own_world(content: CaseFile) -> World:
@@ -184,11 +247,11 @@ def _request(written: CaseRequest, world: World) -> Request:
     return Request(principal, written.action, written.resource, written.params, context)
 
 
-def _problems(expected: Expectation, decision: Decision) -> Iterator[str]:
+def _problems(expected: Expectation, decision: Decision, world: World) -> Iterator[str]:
     if decision.effect is not expected.effect:
         yield f"effect is {decision.effect} ({decision.reason}), expected {expected.effect}"
     if expected.rule is not None and (decision.rule or "none") != expected.rule:
-        yield f"rule is {decision.rule or 'none'}, expected {expected.rule}"
+        yield f"rule is {_placed(decision.rule, world)}, expected {expected.rule}"
     for name in ("stage", "action", "params"):
         wanted, got = getattr(expected, name), getattr(decision, name)
         if wanted is not None and wanted != got:
@@ -202,3 +265,29 @@ def _problems(expected: Expectation, decision: Decision) -> Iterator[str]:
     for rule, part in expected.near_miss.items():
         if part not in missed.get(rule, ""):
             yield f"near miss of {rule} is `{missed.get(rule)}`, expected it to say `{part}`"
+    told = "; ".join(each.explanation for each in decision.findings)
+    if expected.explanation is not None and expected.explanation not in told:
+        yield f"explanation is `{told}`, expected it to say `{expected.explanation}`"
+
+
+def _fact_problems(expected: Expectation, request: Request, world: World) -> Iterator[str]:
+    if not expected.facts:
+        return
+    try:
+        stated = facts_of(world, request)
+    except RequestError:
+        stated = {}
+    for name, wanted in expected.facts.items():
+        got = stated.get(name)
+        got = list(got) if isinstance(got, tuple) else got
+        if got != wanted:
+            yield f"fact {name} is {got}, expected {wanted}"
+
+
+def _placed(rule: str | None, world: World) -> str:
+    """Return a rule's id with the place where it stands."""
+    policies = world.policies
+    places = {each.id: each.location for each in policies.rules}
+    places |= {each.id: each.location for each in policies.sequences.entries}
+    place = places.get(rule or "")
+    return (rule or "none") if place is None or place.line is None else f"{rule} ({place.file}:{place.line})"

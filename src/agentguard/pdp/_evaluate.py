@@ -27,7 +27,7 @@ from agentguard.core import (
     Sink,
     snapshot,
 )
-from agentguard.enforcement import obligation_problem
+from agentguard.enforcement import obligation_problem, unmet_obligation
 from agentguard.facts import FactExtractor
 from agentguard.flow import NOTHING_SEEN, FlowStore, can_violate, flow_violation, trifecta
 from agentguard.pdp._regrade import regrade_problem
@@ -105,7 +105,7 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     origins = past.flow.trace((principal.id, context.session), params, action.action.name)
     facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
     ruling = world.policies.evaluate(facts)
-    verdict = _from_ruling(ruling, action, resource, params)
+    verdict = _from_ruling(ruling, action, facts)
     if verdict.effect is Effect.DENY:
         return verdict
     if ruling.rewrites:
@@ -131,26 +131,25 @@ def _schema_problem(action: CompiledAction, resource: Resource, params: dict[str
     return problem
 
 
-def _from_ruling(
-    ruling: Ruling, action: CompiledAction, resource: Resource, params: dict[str, Any]
-) -> Verdict:
+def _from_ruling(ruling: Ruling, action: CompiledAction, facts: Facts) -> Verdict:
     verdict = Verdict(
         ruling.effect,
         ruling.stage,
         ruling.reason,
         action,
-        params,
+        facts.params,
         ruling.rule.rule.id if ruling.rule is not None else None,
         None,
         ruling.obligations,
     )
     if ruling.effect is Effect.DENY:
         return verdict
+    resource = facts.resource
     if not resource.listed and not ruling.names_resource:
         verdict.effect, verdict.stage = Effect.DENY, "inventory"
         verdict.reason = f"{resource.id} is not in the inventory, and no rule names it or a pattern of it"
     for obligation in ruling.obligations:
-        problem = obligation_problem(obligation)
+        problem = obligation_problem(obligation) or unmet_obligation(obligation, facts.context)
         if problem is not None:
             verdict.effect, verdict.stage, verdict.reason = Effect.DENY, "obligations", problem
     return verdict
@@ -198,7 +197,7 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     origins = past.flow.trace((who.id, context.session), params, action.action.name)
     again = Facts(who, action.action, resource, params, context, facts.now, inside, origins)
     ruling = world.policies.evaluate(again)
-    second = _from_ruling(ruling, action, resource, params)
+    second = _from_ruling(ruling, action, again)
     if second.effect is Effect.DENY:
         second.reason = f"the rewritten request is denied: {second.reason}"
         return second
@@ -260,7 +259,9 @@ def _add_history(world: World, verdict: Verdict, facts: Facts, past: Past) -> Ve
             if said is not None and said.effect.rank > verdict.effect.rank:
                 verdict.effect, verdict.stage, verdict.reason = said.effect, said.stage, said.reason
                 verdict.rule = said.rule
-                verdict.findings = (Finding(said.rule or said.stage, 1.0, said.severity, said.reason),)
+                verdict.findings = (
+                    Finding(said.rule or said.stage, 1.0, said.severity, said.explanation or said.reason),
+                )
     if risk.effect.rank > verdict.effect.rank:
         verdict.effect, verdict.stage = risk.effect, "risk"
         verdict.reason = risk_reason(risk, facts.resource)

@@ -42,12 +42,14 @@ from agentguard.pdp._regrade import (
     vouch_problem,
     vouch_record,
 )
+from agentguard.pdp._ticket import draft_ticket, sign_ticket
 from agentguard.policy import Facts, History, near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentguard.core import AuditLog
+    from agentguard.core import AuditLog, Ticket
+    from agentguard.enforcement import TicketIssuer
     from agentguard.registry import CompiledAction
 
 log = logging.getLogger("agentguard.pdp")
@@ -71,7 +73,8 @@ class PolicyDecisionPoint:
     `world` may be replaced at any time by another one; a decision uses the one that it began with. Without
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
     secret value into what may stand in the log. `history` is what rules about more than one request look back
-    on, `flow` where values come from; without them they begin empty.
+    on, `flow` where values come from; without them they begin empty. `tickets` issues execution tickets to who
+    asks for one; without it, asking for one is a deny.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class PolicyDecisionPoint:
         clock: Clock | None = None,
         history: History | None = None,
         flow: FlowStore | None = None,
+        tickets: TicketIssuer | None = None,
     ) -> None:
         self.world = world
         self.history = History() if history is None else history
@@ -90,6 +94,7 @@ class PolicyDecisionPoint:
         self._audit = audit
         self._commit = commit
         self._clock = clock or SystemClock()
+        self._tickets = tickets
         self._closed = False
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
@@ -102,6 +107,7 @@ class PolicyDecisionPoint:
         verdict: Verdict | None = None
         asked: tuple[CompiledAction, dict[str, Any]] | None = None
         principal, context, moment = _NOBODY, _NO_CONTEXT, None
+        ticket: Ticket | None = None
         try:
             principal, context, now, moment = self._who_and_when(request)
             action, resource_id, params = _what(world, request)
@@ -130,8 +136,15 @@ class PolicyDecisionPoint:
                 inside = world.facts_about(action, params, resource)
                 origins = self.flow.trace((principal.id, context.session), params, action.action.name)
                 facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
-                misses = near_misses(world.policies, facts, history=decision.effect is not Effect.DENY)
+                misses = near_misses(
+                    world.policies,
+                    facts,
+                    history=decision.effect is not Effect.DENY,
+                    conceal=bool(action.secret_paths),
+                )
                 _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
+            if request.ticket_for:
+                decision, ticket = draft_ticket(self._tickets, decision, principal, request.ticket_for)
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)
         except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
@@ -141,15 +154,20 @@ class PolicyDecisionPoint:
             self._count_denial(decision, world, history, principal, context, moment)
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
         if self._audit is not None:
-            decision = self._recorded(decision, principal, context, verdict, asked)
+            decision = self._recorded(decision, principal, context, verdict, asked, ticket)
+        if ticket is not None and decision.effect is not Effect.DENY:
+            decision = self._ticketed(decision, ticket)
         if verdict is not None and verdict.reservation is not None:
             history.settle(verdict.reservation, decision.effect)
         return decision
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
-        """Return one decision a step, in order; what the steps would use up is used up in this plan only."""
+        """Return one decision a step, in order; what the steps would use up is used up in this plan only.
+
+        A plan is no permission to act yet, so its decisions carry no tickets.
+        """
         history = self.history.branch()
-        return [self._decide(request, history) for request in requests]
+        return [self._decide(_without_ticket(request), history) for request in requests]
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Record what came of an action.
@@ -286,13 +304,25 @@ class PolicyDecisionPoint:
             raise RequestError("the request's time has no time zone")
         return principal, context, now, moment
 
-    def _recorded(
+    def _ticketed(self, decision: Decision, draft: Ticket) -> Decision:
+        assert self._tickets is not None
+        signed = sign_ticket(self._tickets, decision, draft)
+        if signed.effect is Effect.DENY and signed.audit_id:
+            # Its record says allow.
+            try:
+                self.record_outcome(Outcome(signed.audit_id, "refused", signed.reason, signed.principal))
+            except AuditError as error:
+                _log_crash("an outcome could not be recorded", error)
+        return signed
+
+    def _recorded(  # noqa: PLR0917 - as `evaluate`
         self,
         decision: Decision,
         principal: Principal,
         context: Context,
         verdict: Verdict | None,
         asked: tuple[CompiledAction, dict[str, Any]] | None,
+        ticket: Ticket | None,
     ) -> Decision:
         assert self._audit is not None
         try:
@@ -309,12 +339,19 @@ class PolicyDecisionPoint:
                     "action": action.reference,
                     "params": masked_params(params, action, self._commit),
                 }
+            if ticket is not None:
+                record["ticket"] = {"jti": ticket.jti, "aud": ticket.audience, "exp": ticket.expires_at}
             _set(decision, "audit_id", self._audit.append(record))
         except Exception as error:  # noqa: BLE001 - the boundary: what is not on record is not allowed
             if not isinstance(error, AuditError):
                 _log_crash("a decision could not be recorded", error)
             return _unrecorded(decision, error)
         return decision
+
+
+def _without_ticket(request: Request) -> Request:
+    asks = type(request) is Request and request.ticket_for
+    return msgspec.structs.replace(request, ticket_for="") if asks else request
 
 
 def _declares(verdict: Verdict | None) -> CompiledAction | None:
@@ -386,21 +423,22 @@ def _checked(context: Context) -> Context:
     """Return the context with a copy of its facts, which the caller could change while we look at them."""
     if type(context) is not Context:
         raise RequestError("the request's context is malformed")
-    session, correlation_id, time, task, ticket = (
+    session, correlation_id, time, task, ticket, reason = (
         context.session,
         context.correlation_id,
         context.time,
         context.task,
         context.ticket,
+        context.reason,
     )
-    for text in (session, correlation_id, task, ticket):
+    for text in (session, correlation_id, task, ticket, reason):
         # Asked here first: a call for each costs more than the look.
         if type(text) is not str or not (text.isascii() or _is_text(text)):
             raise RequestError("the request's context is malformed")
     if time is not None and not isinstance(time, datetime):
         raise RequestError("the request's time is no time")
     if context.attributes == _NOTHING and context.provenance == _NOTHING:
-        return Context(session, correlation_id, time, task, ticket)
+        return Context(session, correlation_id, time, task, ticket, reason=reason)
     try:
         facts, origins = snapshot(context.attributes), snapshot(context.provenance)
     except RequestError:

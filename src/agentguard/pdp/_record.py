@@ -83,7 +83,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
 
 def _context(context: Context) -> dict[str, Any]:
     told: dict[str, Any] = {}
-    for name in ("session", "task", "ticket"):
+    for name in ("session", "task", "ticket", "reason"):
         value = getattr(context, name)
         if value:
             told[name] = value

@@ -6,8 +6,17 @@ nothing alone: risk and evidence come later, and can only make a ruling stricter
 """
 
 from agentguard.policy._compile import CompiledRule, compile_rule
+from agentguard.policy._describe import (
+    Concern,
+    PolicyCounts,
+    PolicyDescription,
+    concerns,
+    count_policies,
+    describe,
+)
 from agentguard.policy._explain import near_misses
 from agentguard.policy._facts import Facts
+from agentguard.policy._found import shown_facts
 from agentguard.policy._lint import LintFinding, LintKind, lint
 from agentguard.policy._load import compile_policies, load_policies, parse_policies, policy_files
 from agentguard.policy._rule import (
@@ -48,6 +57,7 @@ from agentguard.policy._world import KnownWorld
 __all__ = [
     "Breaker",
     "CompiledRule",
+    "Concern",
     "CumulativeRisk",
     "Facts",
     "History",
@@ -56,6 +66,8 @@ __all__ = [
     "LintFinding",
     "LintKind",
     "ParamCondition",
+    "PolicyCounts",
+    "PolicyDescription",
     "PolicySet",
     "PolicyStore",
     "PolicyWatcher",
@@ -84,6 +96,9 @@ __all__ = [
     "Witness",
     "compile_policies",
     "compile_rule",
+    "concerns",
+    "count_policies",
+    "describe",
     "find_template",
     "lint",
     "load_policies",
@@ -91,6 +106,7 @@ __all__ = [
     "parse_policies",
     "policy_files",
     "shipped_rules",
+    "shown_facts",
     "span",
     "templates",
 ]

@@ -28,22 +28,28 @@ if TYPE_CHECKING:
     from agentguard.policy._facts import Facts
 
 Test = Callable[["Facts"], bool]
+Found = Callable[["Facts", bool], str]
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_PATTERN = 4096
 ABSENT: Any = object()
 _NUMBERS = (int, float)
 _CLOCK = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
-_CONTEXT_FIELDS = frozenset(("session", "correlation_id", "task", "ticket"))
+_CONTEXT_FIELDS = frozenset(("session", "correlation_id", "task", "ticket", "reason"))
 _ATOMS = (str, int, float, bool, type(None))
 
 
 class Predicate(msgspec.Struct, frozen=True):
-    """One compiled condition: `name` as in `params.replicas`, `text` for people, `test` for requests."""
+    """One compiled condition: `name` as in `params.replicas`, `text` for people, `test` for requests.
+
+    `found` says of a request what was found in place of what is wanted; its second argument is whether texts
+    from inside arguments are left out.
+    """
 
     name: str
     text: str
     test: Test
+    found: Found | None = None
 
 
 def compile_when(when: When | Unless, *, unknown: bool) -> Iterator[Predicate]:
@@ -61,8 +67,8 @@ def compile_when(when: When | Unless, *, unknown: bool) -> Iterator[Predicate]:
     for name, value in when.context.items():
         yield _context(name, value, unknown=unknown)
     for name, origin in when.provenance.items():
-        text, test = compile_provenance(name, origin, unknown=unknown)
-        yield Predicate(f"provenance.{name}", text, test)
+        text, test, found = compile_provenance(name, origin, unknown=unknown)
+        yield Predicate(f"provenance.{name}", text, test, found)
 
 
 def compile_pattern(pattern: str, *, dot_all: bool) -> Any:

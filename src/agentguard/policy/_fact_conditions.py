@@ -9,6 +9,7 @@ import msgspec
 
 from agentguard.core import FACTS, FactKind, PolicyError
 from agentguard.policy._conditions import ABSENT, Predicate, as_condition, describe, value_tests
+from agentguard.policy._found import fact_found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +47,17 @@ def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> P
     name = spec.name
     label, text = f"facts.{name}", f"fact {name} {describe(condition)}"
     tests = list(value_tests(condition, unknown=unknown))
+
+    def found(facts: Facts, conceal: bool) -> str:  # noqa: FBT001 - as a predicate calls it
+        return fact_found(name, facts.facts.get(name), condition, conceal=conceal)
+
     if not tests:
         if condition.present is None:
             raise PolicyError(f"condition on fact `{name}` says nothing")
         wanted = condition.present
-        return Predicate(label, text, lambda facts: (facts.facts.get(name, ABSENT) is not ABSENT) is wanted)
+        return Predicate(
+            label, text, lambda facts: (facts.facts.get(name, ABSENT) is not ABSENT) is wanted, found
+        )
     if condition.present is False:
         raise PolicyError(f"condition on fact `{name}` contradicts itself", hint="drop `present: false`")
     if_absent = unknown and not condition.present
@@ -62,7 +69,7 @@ def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> P
             value = facts.facts.get(name)
             return if_absent if value is None else value is wanted_value
 
-        return Predicate(label, text, test_boolean)
+        return Predicate(label, text, test_boolean, found)
     # A ban is for any member that is so, a permit needs all of them: what else is in a list is not permitted.
     quantifier = any if unknown else all
 
@@ -80,7 +87,7 @@ def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> P
             return bool(value) and quantifier(map(holds, value))
         return holds(value)
 
-    return Predicate(label, text, test)
+    return Predicate(label, text, test, found)
 
 
 def _check(spec: FactSpec, condition: ParamCondition) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from agentguard.core import Effect, Location, Obligation
 from agentguard.policy._conflict import Conflict, conflicts
+from agentguard.policy._lint_conditions import follows, impossible, unstated
 from agentguard.policy._pointer import pointer
 from agentguard.policy._provenance import ANY_ARGUMENT
 from agentguard.policy._rule import ParamCondition, Tier
@@ -36,6 +37,7 @@ class LintKind(enum.Enum):
     UNREACHABLE = "unreachable"
     VACUOUS = "vacuous"
     UNDECLARED_PARAMETER = "undeclared_parameter"
+    UNSTATED_FACT = "unstated_fact"
     UNKNOWN_OBLIGATION = "unknown_obligation"
     EXPIRY = "expiry"
 
@@ -62,7 +64,7 @@ def lint(
     reach = {rule.id: _reachable(rule, world) for rule in policies.rules}
     found: list[LintFinding] = []
     for rule in policies.rules:
-        found += _about_rule(rule, reach[rule.id], now, obligation_problem)
+        found += _about_rule(rule, reach[rule.id], now, obligation_problem, world)
     found += _shadowed(policies)
     found += [_conflict_finding(each) for each in conflicts(policies, reach, world)]
     order = {rule.id: place for place, rule in enumerate(policies.rules)}
@@ -86,6 +88,7 @@ def _about_rule(
     actions: list[Action],
     now: datetime,
     obligation_problem: Callable[[Obligation], str | None],
+    world: KnownWorld,
 ) -> Iterator[LintFinding]:
     if not actions:
         yield _finding(LintKind.UNREACHABLE, rule, "no declared action is called so")
@@ -94,10 +97,20 @@ def _about_rule(
             yield _finding(LintKind.UNREACHABLE, rule, f"no declared action is called `{pattern}`")
     if actions:
         yield from _undeclared_parameters(rule, actions)
+        for what in unstated(rule, actions, world):
+            yield _finding(LintKind.UNSTATED_FACT, rule, what)
     for where, part in (("when", rule.rule.when), ("unless", rule.rule.unless)):
         for name, condition in part.params.items() if part is not None else ():
             if condition == () or (isinstance(condition, ParamCondition) and _impossible(condition)):
                 yield _finding(LintKind.VACUOUS, rule, f"no value of `{name}` satisfies its `{where}`")
+    for what in impossible(rule):
+        yield _finding(LintKind.VACUOUS, rule, what)
+    yield from _about_terms(rule, now, obligation_problem)
+
+
+def _about_terms(
+    rule: CompiledRule, now: datetime, obligation_problem: Callable[[Obligation], str | None]
+) -> Iterator[LintFinding]:
     for obligation in rule.obligations:
         problem = obligation_problem(obligation)
         if problem is not None:
@@ -137,9 +150,7 @@ def _shadowed(policies: PolicySet) -> Iterator[LintFinding]:
     bans = [
         (rule, _patterns(rule))
         for rule in policies.rules
-        if rule.rule.tier is Tier.MANDATORY
-        and rule.effect is Effect.DENY
-        and not (rule.predicates or rule.exemption)
+        if rule.rule.tier is Tier.MANDATORY and rule.effect is Effect.DENY and not rule.exemption
     ]
     twins: dict[bytes, list[CompiledRule]] = {}
     ours = [rule for rule in policies.rules if rule.rule.tier is Tier.POLICY]
@@ -147,7 +158,15 @@ def _shadowed(policies: PolicySet) -> Iterator[LintFinding]:
         twins.setdefault(_scope(rule), []).append(rule)
     for rule in ours:
         narrow = _patterns(rule)
-        ban = next((ban for ban, wide in bans if all(map(_covers, wide, narrow))), None)
+        forbids = rule.effect in (Effect.DENY, Effect.REQUIRE_APPROVAL)
+        ban = next(
+            (
+                ban
+                for ban, wide in bans
+                if all(map(_covers, wide, narrow)) and follows(rule.rule.when, ban.rule.when, forbids=forbids)
+            ),
+            None,
+        )
         if ban is not None:
             yield _shadow(rule, ban, "is always overruled by the mandatory rule")
             continue

@@ -7,9 +7,10 @@ are. What an argument's parts came from is taken together first: a list with one
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentguard.core import Glob, Integrity, Label, PolicyError, Provenance, Sensitivity
+from agentguard.policy._found import origin_found, origin_wanted
 from agentguard.policy._pointer import pointer
 from agentguard.policy._rule import ProvenanceCondition, SensitivityRange
 
@@ -29,28 +30,27 @@ Origin = tuple[Label, tuple[str, ...]]
 OriginTest = Callable[[Label, tuple[str, ...]], bool]
 
 
-def compile_provenance(
-    name: str, condition: ProvenanceCondition, *, unknown: bool
-) -> tuple[str, Callable[[Facts], bool]]:
-    """Return a text and a test; `unknown` is the answer where the provenance is not known.
+class CompiledProvenance(NamedTuple):
+    """A condition on where an argument came from, ready to be asked; `found` says where it did come from."""
+
+    text: str
+    test: Callable[[Facts], bool]
+    found: Callable[[Facts, bool], str]
+
+
+def compile_provenance(name: str, condition: ProvenanceCondition, *, unknown: bool) -> CompiledProvenance:
+    """Return a text, a test, and what says what was found; `unknown` is the answer where that is not known.
 
     Raises:
         PolicyError: the condition says nothing, or `name` is no parameter and no JSON pointer.
     """
-    tests = tuple(_tests(condition, forbids=unknown))
-    if not tests:
+    fits = origin_test(condition, forbids=unknown)
+    if fits is None:
         raise PolicyError(f"condition on the provenance of `{name}` says nothing")
     steps = pointer(name)
     # What has no parts and stands in nothing but the request: its provenance is one entry.
     plain = len(steps) == 1
-    path = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
-
-    def fits(label: Label, sources: tuple[str, ...]) -> bool:
-        # A loop: the generator that `all` wants costs more than the tests.
-        for test in tests:  # noqa: SIM110 - see above
-            if not test(label, sources):
-                return False
-        return True
+    path = path_of(steps)
 
     def test_one(facts: Facts) -> bool:
         provenance = facts.provenance
@@ -68,12 +68,46 @@ def compile_provenance(
     def test_any(facts: Facts) -> bool:
         if facts.provenance is None:
             return unknown
-        paths = [f"/{key.replace('~', '~0').replace('/', '~1')}" for key in facts.params]
+        paths = [path_of((key,)) for key in facts.params]
         answers = (origin_of(facts.provenance, each) for each in paths)
         holds = (unknown if origin is None else fits(*origin) for origin in answers)
         return any(holds) if unknown else bool(paths) and all(holds)
 
-    return f"provenance of {name} {_describe(condition)}", test_any if name == ANY_ARGUMENT else test_one
+    def found(facts: Facts, _conceal: bool) -> str:  # noqa: FBT001 - as a predicate calls it
+        paths = [path_of((key,)) for key in facts.params] if name == ANY_ARGUMENT else [path]
+        origins = [(each, *(origin_of(facts.provenance or {}, each) or (None, ()))) for each in paths]
+        # Of all arguments those that fail a permit are to blame.
+        if name == ANY_ARGUMENT and not unknown:
+            origins = [each for each in origins if each[1] is None or not fits(each[1], each[2])]
+        if name != ANY_ARGUMENT and _value(facts.params, steps) is _ABSENT:
+            return f"`{path}` is not given, the rule wants {origin_wanted(condition)}"
+        return origin_found(origins, condition)
+
+    text = f"provenance of {name} {_describe(condition)}"
+    return CompiledProvenance(text, test_any if name == ANY_ARGUMENT else test_one, found)
+
+
+def origin_test(condition: ProvenanceCondition, *, forbids: bool) -> OriginTest | None:
+    """Return what tells whether one origin is as `condition` says; None where that says nothing.
+
+    Raises:
+        PolicyError: its `min` is above its `max`.
+    """
+    tests = tuple(_tests(condition, forbids=forbids))
+
+    def fits(label: Label, sources: tuple[str, ...]) -> bool:
+        # A loop: the generator that `all` wants costs more than the tests.
+        for test in tests:  # noqa: SIM110 - see above
+            if not test(label, sources):
+                return False
+        return True
+
+    return fits if tests else None
+
+
+def path_of(steps: tuple[str, ...]) -> str:
+    """Return the JSON pointer of these steps (RFC 6901)."""
+    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
 
 
 def origin_of(provenance: Mapping[str, Provenance], path: str) -> Origin | None:
@@ -114,7 +148,7 @@ def _tests(condition: ProvenanceCondition, *, forbids: bool) -> Iterator[OriginT
         levels = _many(condition.integrity)
         yield lambda label, _: label.integrity in levels
     if condition.confidentiality is not None:
-        allowed = _sensitivities(condition.confidentiality)
+        allowed = levels_of(condition.confidentiality)
         yield lambda label, _: label.confidentiality in allowed
     if condition.category is not None:
         wanted = frozenset(_many(condition.category))
@@ -143,9 +177,12 @@ def _sources(patterns: tuple[str, ...], *, forbids: bool) -> OriginTest:
     return test
 
 
-def _sensitivities(
-    wanted: SensitivityRange | Sensitivity | tuple[Sensitivity, ...],
-) -> frozenset[Sensitivity]:
+def levels_of(wanted: SensitivityRange | Sensitivity | tuple[Sensitivity, ...]) -> frozenset[Sensitivity]:
+    """Return the levels of confidentiality that are wanted.
+
+    Raises:
+        PolicyError: there are none.
+    """
     if not isinstance(wanted, SensitivityRange):
         return frozenset(_many(wanted))
     low = wanted.min.weight if wanted.min else 1

@@ -6,10 +6,12 @@ They are only proposals. Whoever uses one asks the real matcher whether it holds
 from __future__ import annotations
 
 import importlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.core import Glob
 from agentguard.policy._rule import ParamCondition, Scalar
 
 if TYPE_CHECKING:
@@ -125,3 +127,20 @@ def sample_schema(schema: Any) -> Any:
         text = sample_pattern(schema["pattern"]) if "pattern" in schema else "a"
         return (text or "a").ljust(int(schema.get("minLength", 0)), "a")
     return {"boolean": True, "null": None}.get(kind, "a")
+
+
+def sample_globs(patterns: list[str], default: str) -> Iterator[str]:
+    """Yield texts that all of at most two patterns match, those without empty stars first."""
+    if not patterns:
+        yield default
+        return
+    filled = [re.sub(r"\*+", "x", each) for each in patterns]
+    globs = [Glob(each) for each in patterns]
+    yield from (each for each in filled if all(glob.matches(each) for glob in globs))
+    if len(globs) > 1:
+        # A star that must match something gives ids without empty segments.
+        stricter = Glob(re.sub(r"(\*+)", r"x\1", patterns[0]))
+        for left in (stricter, globs[0]):
+            shortest = left.overlap(globs[1])
+            if shortest is not None:
+                yield shortest

@@ -31,10 +31,11 @@ def bound(number: float) -> int:
 
 
 class Mark(msgspec.Struct, tag="mark"):
-    """Something happened: last at `at`, as the scope's event number `order`."""
+    """Something happened: last at `at`, as the scope's event number `order`, by the action `by`."""
 
     at: float
     order: int
+    by: str = ""
 
 
 class Tally(msgspec.Struct, tag="tally"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.core import Context, Effect, IntegrityError, Location, Principal, Severity
+from agentguard.core import Action, Context, Effect, IntegrityError, Location, Principal, Severity
 from agentguard.policy._sequence_cells import UNIT, Mark, Tally
 from agentguard.policy._sequence_compile import (
     CUMULATIVE_RISK,
@@ -20,6 +20,7 @@ from agentguard.policy._sequence_compile import (
     CompiledSequence,
     Entry,
 )
+from agentguard.policy._sequence_explain import paused_text, risk_text, stopped_text
 from agentguard.policy._sequence_note import Noted, note, stops, take_back
 from agentguard.policy._sequence_scope import (
     KEY_OF,
@@ -37,20 +38,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.policy._facts import Facts
-    from agentguard.policy._sequence_set import Counted
 
 _APPROVAL = Effect.REQUIRE_APPROVAL.rank
 _PAUSE = "/pause"
 
 
 class SequenceRuling(msgspec.Struct, frozen=True):
-    """What the rules about more than one request say of one; `rule` is None where the table is full."""
+    """What the rules about more than one request say of one; `rule` is None where the table is full.
+
+    `explanation` says what counted: what came when, how much there was, when it will be free again.
+    """
 
     effect: Effect
     stage: str
     reason: str
     rule: str | None
     severity: Severity = Severity.HIGH
+    explanation: str = ""
 
 
 class _Ask(msgspec.Struct):
@@ -61,6 +65,7 @@ class _Ask(msgspec.Struct):
 
     sequences: SequenceSet
     matched: Matched | None
+    action: Action
     principal: Principal
     context: Context
     now: float
@@ -127,7 +132,7 @@ class History:
         if matched is None and sequences.breaker is None and sequences.cumulative_risk is None:
             return None
         moment = (now or facts.now).timestamp()
-        ask = _Ask(sequences, matched, facts.principal, facts.context, moment, score * UNIT, {})
+        ask = _Ask(sequences, matched, facts.action, facts.principal, facts.context, moment, score * UNIT, {})
         with self._lock:
             ruling = self._judge(ask)
             final = effect if ruling is None else effect.join(ruling.effect)
@@ -187,7 +192,7 @@ class History:
         matched = None if sequences.empty else sequences.match(facts)
         if matched is None or not matched.frees:
             return
-        ask = _Ask(sequences, matched, whose, context, facts.now.timestamp(), 0, {})
+        ask = _Ask(sequences, matched, facts.action, whose, context, facts.now.timestamp(), 0, {})
         with self._lock:
             for each in matched.frees:
                 self._free(each, self._order(each, ask), ask)
@@ -274,26 +279,24 @@ class History:
         if breaker is not None:
             state = self._state(ask, breaker.scope)
             if state is not None and _paused_until(state, breaker.digest) > state.seen:
-                return _ruling(breaker)
-        found: Counted | None = None
+                until = _paused_until(state, breaker.digest)
+                return _ruling(breaker, paused_text(breaker, until, state.seen))
+        found: SequenceRuling | None = None
         if matched is not None:
             for entry, measured in matched.stops:
                 if found is not None and found.effect.rank >= entry.effect.rank:
                     continue
                 state = self._state(ask, entry.scope)
-                if state is None:
-                    stopped = stops(entry, None, ask.now, measured)
-                else:
-                    stopped = stops(entry, state.cells.get(entry.digest), state.seen, measured)
-                if stopped:
-                    found = entry
+                cell, now = (None, ask.now) if state is None else (state.cells.get(entry.digest), state.seen)
+                if stops(entry, cell, now, measured):
+                    found = _ruling(entry, stopped_text(entry, cell, now, measured, ask.action))
                     if entry.effect is Effect.DENY:
-                        return _ruling(entry)
+                        return found
         if risk is not None:
             ruling = _risk_ruling(risk, self._state(ask, risk.scope), ask.score)
             if ruling is not None and (found is None or ruling.effect.rank > found.effect.rank):
                 return ruling
-        return _ruling(found) if found is not None else None
+        return found
 
     def _state(self, ask: _Ask, scope: int) -> ScopeState | None:
         """Return the state of one of the request's scopes, None if nothing is remembered; lock held."""
@@ -313,7 +316,7 @@ class History:
             state = self._open(risk, ask)
             if state is None:
                 return self._full(made)
-            made.risk_note = note(risk, state, ask.score)
+            made.risk_note = note(risk, state, ask.score, ask.action.reference)
         if matched is not None and effect.rank < _APPROVAL:
             if matched.frees:
                 made.frees = [(free, self._order(free, ask)) for free in matched.frees]
@@ -323,7 +326,7 @@ class History:
                     state = self._open(entry, ask)
                     if state is None:
                         return self._full(made)
-                    notes.append(note(entry, state, measured))
+                    notes.append(note(entry, state, measured, ask.action.reference))
         if ruling is None and made.notes is None and made.frees is None and risk is None:
             return None
         return made
@@ -367,7 +370,7 @@ class History:
             state = self._open(entry, ask)
             # Without room it is forgotten that it happened: stricter, not looser.
             if state is not None:
-                state.cells[entry.digest] = Mark(state.seen, state.order)
+                state.cells[entry.digest] = Mark(state.seen, state.order, ask.action.reference)
             return
         state = self._state(ask, entry.scope)
         if state is not None:
@@ -380,7 +383,7 @@ def _ask(
     sequences: SequenceSet, matched: Matched | None, facts: Facts, now: datetime | None, score: int
 ) -> _Ask:
     moment = (now or facts.now).timestamp()
-    return _Ask(sequences, matched, facts.principal, facts.context, moment, score * UNIT)
+    return _Ask(sequences, matched, facts.action, facts.principal, facts.context, moment, score * UNIT)
 
 
 def _paused_until(state: ScopeState, digest: str) -> float:
@@ -388,15 +391,16 @@ def _paused_until(state: ScopeState, digest: str) -> float:
     return cell.at if isinstance(cell, Mark) else float("-inf")
 
 
-def _ruling(entry: Entry) -> SequenceRuling:
-    return SequenceRuling(entry.effect, entry.stage, entry.reason, entry.id, entry.severity)
+def _ruling(entry: Entry, explanation: str) -> SequenceRuling:
+    return SequenceRuling(entry.effect, entry.stage, entry.reason, entry.id, entry.severity, explanation)
 
 
 def _risk_ruling(risk: CompiledRisk, state: ScopeState | None, score: int) -> SequenceRuling | None:
-    total = score
+    total, tally = score, None
     if state is not None:
-        tally = state.cells.get(risk.digest)
-        if isinstance(tally, Tally):
+        cell = state.cells.get(risk.digest)
+        if isinstance(cell, Tally):
+            tally = cell
             tally.expire(state.seen, risk.window)
             total += tally.total
     if total < risk.approval_from:
@@ -404,4 +408,5 @@ def _risk_ruling(risk: CompiledRisk, state: ScopeState | None, score: int) -> Se
     effect = Effect.DENY if total >= risk.deny_from else Effect.REQUIRE_APPROVAL
     what = "is too high" if effect is Effect.DENY else "needs a person"
     reason = f"cumulative risk {total // UNIT} in {risk.rule.window} {what}"
-    return SequenceRuling(effect, CUMULATIVE_RISK, reason, risk.id)
+    told = risk_text(risk, tally, state.seen if state is not None else 0.0, score)
+    return SequenceRuling(effect, CUMULATIVE_RISK, reason, risk.id, explanation=told)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.policy._pointer import pointer
+from agentguard.policy._provenance import ANY_ARGUMENT
 from agentguard.policy._selectors import action_vector
 from agentguard.policy._sequence_compile import CompiledLimit, CompiledSequence, Entry, steps_of
 
@@ -63,8 +64,9 @@ def _about_step(entry: Entry, name: str, step: CompiledStep, actions: Sequence[A
         if not any(action_vector((pattern,), each) for each in actions):
             yield Doubt("unreachable", entry, f"no declared action is called `{pattern}`, as `{name}` says")
     declared = {param for each in named for param in each.params.get("properties", {})}
-    written = step.written.when.params if step.written.when is not None else {}
-    for param in sorted({pointer(each)[0] for each in written} - declared):
+    when = step.written.when
+    written = (*when.params, *when.provenance) if when is not None else ()
+    for param in sorted({pointer(each)[0] for each in written if each != ANY_ARGUMENT} - declared):
         yield Doubt(
             "undeclared_parameter", entry, f"no action of its `{name}` declares the parameter `{param}`"
         )

@@ -34,12 +34,12 @@ def stops(entry: Counted, cell: Cell | None, now: float, measured: Measured) -> 
     return len(cell.values) + sum(each not in cell.values for each in measured) > entry.ceiling
 
 
-def note(entry: Counted | CompiledRisk, state: ScopeState, measured: Measured | str) -> Noted:
-    """Note a request at the time of `state`, one value at a time; return what takes that back."""
+def note(entry: Counted | CompiledRisk, state: ScopeState, measured: Measured | str, by: str) -> Noted:
+    """Note a request for the action `by` at the time of `state`, one value at a time; return what takes that back."""
     name, at = entry.digest, state.seen
     cell = state.cells.get(name)
     if isinstance(entry, CompiledSequence):
-        mark = state.cells[name] = Mark(at, state.order)
+        mark = state.cells[name] = Mark(at, state.order, by)
         return entry, state, mark, at, cell if isinstance(cell, Mark) else None
     if isinstance(entry, CompiledLimit) and entry.distinct:
         # A value that is missing is a value of its own, where it was decided elsewhere.

@@ -6,8 +6,8 @@ matcher itself is asked. So what comes out is true; what is not found may still 
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -17,21 +17,32 @@ import msgspec
 from agentguard.core import (
     Action,
     Context,
-    Glob,
     Principal,
     PrincipalKind,
+    Provenance,
     RequestError,
     Resource,
     Risk,
     normalise_resource_id,
     resource_type_of,
 )
+from agentguard.policy._assume import (
+    MAX_ASSUMED,
+    all_origins,
+    asks_all,
+    asks_origins,
+    assumed_facts,
+    assumed_origins,
+    named_arguments,
+    parts_of,
+    with_facts,
+)
 from agentguard.policy._compile import CompiledRule, head_matches
 from agentguard.policy._explain import first_failure
 from agentguard.policy._facts import Facts
 from agentguard.policy._pointer import pointer
-from agentguard.policy._rule import PrincipalSelector, ResourceSelector, TimeWindow, Unless, When
-from agentguard.policy._sample import sample_condition, sample_params, sample_schema
+from agentguard.policy._rule import PrincipalSelector, ResourceSelector, TimeWindow
+from agentguard.policy._sample import sample_condition, sample_globs, sample_params, sample_schema
 from agentguard.policy._selectors import principal_keys, resource_keys
 
 if TYPE_CHECKING:
@@ -40,6 +51,7 @@ if TYPE_CHECKING:
     from agentguard.policy._world import KnownWorld
 
 MAX_TRIES = 400
+MAX_ORIGINS = 4000
 MAX_EACH = 8
 SOME_TIME = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NO_CONTEXT = Context()
@@ -50,7 +62,11 @@ _LEFT_OUT: Any = object()
 
 
 class Witness(msgspec.Struct, frozen=True):
-    """A request that shows something about rules; `resource` carries what the inventory says of it."""
+    """A request that shows something about rules; `resource` carries what the inventory says of it.
+
+    `facts` is what its arguments are taken to state, `provenance` by JSON pointer where they are taken to come
+    from; both are empty where no rule asks.
+    """
 
     principal: Principal
     action: str
@@ -58,6 +74,8 @@ class Witness(msgspec.Struct, frozen=True):
     params: dict[str, Any]
     context: Context
     time: datetime
+    facts: dict[str, Any] = {}
+    provenance: dict[str, Provenance] = {}
 
 
 def find_witness(
@@ -82,23 +100,76 @@ def find_witness(
     what = [*resources, *(each for each in _invented_resources(one, other, world) if _what(rules, each))]
     if not what:
         return None
+    origins: list[Provenance] | None = None
+    asked = frozenset(name for part in parts_of(rules) for name in part.facts)
+    # What is assumed depends on what can be stated and on nothing else of a request.
+    nothing = Facts(_ANYBODY, _ANY_ACTION, _ANY_RESOURCE, {}, NO_CONTEXT, SOME_TIME)
+    inside = cache(lambda stated: assumed_facts(rules, nothing, stated))
     for action in actions:
         facts = Facts(who[0], action, what[0], {}, NO_CONTEXT, SOME_TIME)
         if not _hold(rules, "action_risk", facts):
             continue
         check = world.check_params(action)
+        things = [
+            (each, known)
+            for each in [each for each in what if _type_fits(action, each)][:MAX_EACH]
+            if (known := inside(asked & world.facts_stated(action, each.id)))
+        ]
+        if not things:
+            continue
+        if origins is None:
+            origins = all_origins(rules) if asks_origins(rules) else []
+        given = [
+            (each, came)
+            for each in islice(filter(check, _params(rules, facts)), MAX_EACH)
+            if (came := list(_origins(rules, each, origins)))
+        ]
         circumstances = product(
-            [each for each in what if _type_fits(action, each)][:MAX_EACH],
+            things,
             who[:MAX_EACH],
             [each for each in _times(one, other) if _hold(rules, "time", _at(facts, now=each))][:MAX_EACH],
             [each for each in _contexts(one, other) if _hold(rules, "context.", _at(facts, context=each))],
-            list(islice(filter(check, _params(rules, facts)), MAX_EACH)),
+            given,
         )
-        for resource, principal, now, context, params in islice(circumstances, MAX_TRIES):
-            facts = Facts(principal, action, resource, params, context, now)
-            if all(first_failure(rule, facts) is None for rule in rules):
-                return Witness(principal, action.reference, resource, params, context, now)
+        tried = (
+            with_facts(Facts(principal, action, resource, params, context, now, provenance=came), known)
+            for (resource, inside), principal, now, context, (params, sources) in circumstances
+            for known, came in product(inside, sources)
+        )
+        for request in islice(tried, MAX_TRIES):
+            if all(first_failure(rule, request) is None for rule in rules):
+                return _witness(request)
     return None
+
+
+def _witness(facts: Facts) -> Witness:
+    return Witness(
+        principal=facts.principal,
+        action=facts.action.reference,
+        resource=facts.resource,
+        params=facts.params,
+        context=facts.context,
+        time=facts.now,
+        facts=dict(facts.facts.all()),
+        provenance=dict(facts.provenance or {}),
+    )
+
+
+def _origins(
+    rules: tuple[CompiledRule, ...], params: dict[str, Any], origins: list[Provenance]
+) -> Iterator[dict[str, Provenance]]:
+    """Yield where the arguments may come from so that each condition on that holds."""
+    if not origins:
+        yield {}
+        return
+    wanted = [each.test for rule in rules for each in rule.predicates if each.name.startswith("provenance.")]
+    facts = Facts(_ANYBODY, _ANY_ACTION, _ANY_RESOURCE, params, NO_CONTEXT, SOME_TIME)
+    found = (
+        came
+        for came in islice(assumed_origins(rules, params, origins), MAX_ORIGINS)
+        if all(test(_at(facts, provenance=came)) for test in wanted)
+    )
+    yield from islice(found, MAX_ASSUMED)
 
 
 def _who(rules: tuple[CompiledRule, ...], principal: Principal) -> bool:
@@ -143,7 +214,7 @@ def _invented_principals(one: CompiledRule, other: CompiledRule, world: KnownWor
             # Roles and groups come from the inventory alone: who is not in it has none.
             continue
         kinds = {each.kind for each in selectors if each.kind is not None}
-        for id_ in _common_ids(ids, "some-agent"):
+        for id_ in sample_globs(ids, "some-agent"):
             if id_ and id_ not in world.principals:
                 kind = next(iter(kinds), PrincipalKind.AGENT)
                 yield Principal(id=id_, kind=kind, roles=roles, groups=groups)
@@ -155,28 +226,11 @@ def _first(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value[:1]
 
 
-def _common_ids(patterns: list[str], default: str) -> Iterator[str]:
-    """Yield texts that all of at most two patterns match, those without empty stars first."""
-    if not patterns:
-        yield default
-        return
-    filled = [re.sub(r"\*+", "x", each) for each in patterns]
-    globs = [Glob(each) for each in patterns]
-    yield from (each for each in filled if all(glob.matches(each) for glob in globs))
-    if len(globs) > 1:
-        # A star that must match something gives ids without empty segments.
-        stricter = Glob(re.sub(r"(\*+)", r"x\1", patterns[0]))
-        for left in (stricter, globs[0]):
-            shortest = left.overlap(globs[1])
-            if shortest is not None:
-                yield shortest
-
-
 def _invented_resources(one: CompiledRule, other: CompiledRule, world: KnownWorld) -> Iterator[Resource]:
     for left, right in product(one.rule.resources or (None,), other.rule.resources or (None,)):
         ids = [normalise_resource_id(each) for each in (left, right) if isinstance(each, str)]
         selectors = [each for each in (left, right) if isinstance(each, ResourceSelector)]
-        for id_ in _common_ids(ids, "some/resource"):
+        for id_ in sample_globs(ids, "some/resource"):
             try:
                 known = world.resolve(normalise_resource_id(id_))
             except RequestError:
@@ -211,22 +265,27 @@ def _selected(id_: str, selectors: list[ResourceSelector]) -> Resource:
     )
 
 
-def _parts(one: CompiledRule, other: CompiledRule) -> list[When | Unless]:
-    return [part for rule in (one, other) for part in (rule.rule.when, rule.rule.unless) if part is not None]
-
-
 def _params(rules: tuple[CompiledRule, ...], facts: Facts) -> Iterator[dict[str, Any]]:
     """Yield parameters of which each one, by itself, is what both rules want."""
     schema = facts.action.params
     base = sample_params(schema)
     values: dict[str, list[Any]] = {}
-    for part in _parts(*rules):
+    for part in parts_of(rules):
         for name, condition in part.params.items():
             values.setdefault(name, []).extend(sample_condition(condition))
+    properties = schema.get("properties", {})
+    asked = named_arguments(rules)
+    if asks_all(rules) and not base and not asked:
+        asked = list(properties)[:1] or ["any"]
+    for name in asked:
+        # Only of what is given it is known where it came from, and of a list only if something is in it.
+        declared = properties.get(pointer(name)[0])
+        items = declared.get("items") if isinstance(declared, dict) else None
+        values.setdefault(name, []).extend((*_at_pointer(base, name), "a", [sample_schema(items)]))
     names = list(values)
     choices: list[list[Any]] = []
     for name in names:
-        declared = schema.get("properties", {}).get(name)
+        declared = properties.get(name)
         proposed = [_LEFT_OUT, *values[name]]
         if isinstance(declared, dict):
             proposed += [*declared.get("enum", ()), sample_schema(declared)]
@@ -238,6 +297,15 @@ def _params(rules: tuple[CompiledRule, ...], facts: Facts) -> Iterator[dict[str,
         for name, value in zip(names, chosen, strict=True):
             _put(params, pointer(name), value)
         yield params
+
+
+def _at_pointer(params: Any, name: str) -> list[Any]:
+    """Return what stands at a parameter's name or pointer: one value or none."""
+    for step in pointer(name):
+        if not isinstance(params, dict) or step not in params:
+            return []
+        params = params[step]
+    return [params]
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -274,7 +342,7 @@ def _put(params: dict[str, Any], steps: tuple[str, ...], value: Any) -> None:
 
 def _contexts(one: CompiledRule, other: CompiledRule) -> Iterable[Context]:
     found = [Context()]
-    for part in _parts(one, other):
+    for part in parts_of((one, other)):
         for name, wanted in part.context.items():
             values = wanted if isinstance(wanted, tuple) else (wanted,)
             for value in values:
@@ -284,13 +352,13 @@ def _contexts(one: CompiledRule, other: CompiledRule) -> Iterable[Context]:
 
 
 def _with(context: Context, name: str, value: Any) -> Context:
-    if name in ("session", "correlation_id", "task", "ticket"):
+    if name in ("session", "correlation_id", "task", "ticket", "reason"):
         return msgspec.structs.replace(context, **{name: str(value)})
     return msgspec.structs.replace(context, attributes={**context.attributes, name: value})
 
 
 def _times(one: CompiledRule, other: CompiledRule) -> Iterable[datetime]:
-    windows = [part.time for part in _parts(one, other) if part.time is not None]
+    windows = [part.time for part in parts_of((one, other)) if part.time is not None]
     ends = [end for rule in (one, other) if (end := rule.expires) is not None]
     start = min([SOME_TIME, *[end - timedelta(days=8) for end in ends]])
     if not windows:

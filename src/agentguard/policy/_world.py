@@ -30,3 +30,6 @@ class KnownWorld(Protocol):
 
     def check_params(self, action: Action) -> Callable[[dict[str, Any]], bool]:
         """Return what tells whether parameters pass the schema of `action`."""
+
+    def facts_stated(self, action: Action, resource_id: str) -> frozenset[str]:
+        """Return the names of all facts that requests for `action` on that resource can state."""

@@ -31,6 +31,7 @@ from agentguard.server._metrics import Metrics
 from agentguard.server._pages import PageRoutes
 from agentguard.server._routes import api_routes
 from agentguard.server._sessions import Sessions
+from agentguard.server._tickets import TicketRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,6 +65,7 @@ class App:
         admin = AdminRoutes(services, sessions, self._feed, agents)
         pages = PageRoutes(services, sessions, self._feed, admin, self.reject)
         labels = LabelRoutes(services, self._check)
+        tickets = TicketRoutes(services, self._check.authenticate, admin.require_admin)
         self._hot: dict[str, HotRoute] = {
             "/v1/check": self._check.check,
             "/v1/check/plan": self._check.plan,
@@ -71,8 +73,10 @@ class App:
             "/v1/observe": self._check.observe,
             "/v1/regrade": labels.regrade,
             "/v1/vouch": labels.vouch,
+            "/v1/tickets/consume": tickets.consume,
+            "/v1/tickets/revoke": tickets.revoke,
         }
-        routes = [*api_routes(services, self._metrics, admin), *pages.routes()]
+        routes = [*api_routes(services, self._metrics, admin, tickets), *pages.routes()]
         self._known = frozenset(route.path for route in routes)
         self._router = Router(routes, redirect_slashes=False)
         self._following: asyncio.Task[None] | None = None

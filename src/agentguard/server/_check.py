@@ -73,6 +73,7 @@ class CheckRoutes:
             resource=call.resource,
             params=call.params,
             context=_context(token, call.context),
+            ticket_for=call.ticket_for,
         )
         if self._pool is None:
             decision, took_s = self._timed_decide(request, trace=call.trace)
@@ -195,7 +196,7 @@ def _context(token: VerifiedToken, context: Context | None) -> Context:
                 403,
                 "context_not_vouched",
                 f"this token may not vouch for {_listed(claimed)}",
-                hint="an agent may set `session`, `correlation_id` and `task`",
+                hint="an agent may set `session`, `correlation_id`, `task` and `reason`",
             )
     return context
 

@@ -16,8 +16,13 @@ from agentguard.core import (
     PlanCall,
     PlanReply,
     RegradeCall,
+    Ticket,
+    TicketCall,
+    TicketRevocation,
+    TicketRevocationReply,
     VouchCall,
 )
+from agentguard.policy import PolicyDescription
 from agentguard.server._agents import AgentSeen
 
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
@@ -68,6 +73,36 @@ _ACTION = {
     },
     "resource_types": ["deployment"],
 }
+_POLICIES = {
+    "version": "sha256:9f2c",
+    "problem": None,
+    "rules": [
+        {
+            "id": "prod-needs-approval",
+            "effect": "require_approval",
+            "resources": ["prod/**"],
+            "reason": "Production actions need a person",
+            "file": "policies/deploy.yaml",
+            "line": 3,
+        }
+    ],
+    "sequences": [],
+    "limits": [
+        {
+            "id": "few-restarts",
+            "effect": "deny",
+            "of": {"actions": ["restart-deployment"]},
+            "count": 5,
+            "per": "1h",
+            "scope": "agent",
+            "reason": "more than 5 times of restart-deployment in 1h",
+            "file": "policies/deploy.yaml",
+            "line": 12,
+        }
+    ],
+    "breaker": {"denials": 20, "within": "5m", "pause": "10m", "file": "policies/deploy.yaml", "line": 14},
+    "cumulative_risk": None,
+}
 _EVENT = {
     "seq": 7,
     "event_id": "01a1fc5d844477a1bb27bd043f5e6568",
@@ -116,8 +151,24 @@ _ALWAYS = ("400", "401", "403", "408", "413", "421")
 
 def openapi() -> dict[str, Any]:
     """Return the description as an OpenAPI 3.1 document."""
-    calls = (CheckCall, CheckReply, PlanCall, PlanReply, ObserveCall, Outcome, RegradeCall, VouchCall)
-    types = (*calls, Action, AgentSeen, ErrorBody)
+    types = (
+        CheckCall,
+        CheckReply,
+        PlanCall,
+        PlanReply,
+        ObserveCall,
+        Outcome,
+        RegradeCall,
+        VouchCall,
+        TicketCall,
+        Ticket,
+        TicketRevocation,
+        TicketRevocationReply,
+        Action,
+        AgentSeen,
+        PolicyDescription,
+        ErrorBody,
+    )
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -128,7 +179,13 @@ def openapi() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "http://127.0.0.1:8787"}],
-        "paths": {**_agent_paths(), **_label_paths(), **_admin_paths(), **_watch_paths()},
+        "paths": {
+            **_agent_paths(),
+            **_label_paths(),
+            **_ticket_paths(),
+            **_admin_paths(),
+            **_watch_paths(),
+        },
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -197,6 +254,50 @@ def _label_paths() -> dict[str, Any]:
     return {"/v1/regrade": change, "/v1/vouch": vouch}
 
 
+def _ticket_paths() -> dict[str, Any]:
+    jti = "vKx3yZ1mQb8Jt0aWcRr9lA"
+    call = {
+        "ticket": "eyJ0eXAiOiJhZ2VudGd1YXJkLXRpY2tldCtqd3QiLC...",
+        **_STEP,
+        "action": "restart-deployment@1",
+    }
+    ticket = {
+        "jti": jti,
+        "issuer": "agentguard:my-project-1a2b3c",
+        "audience": "deployer",
+        "principal": "deploy-agent",
+        "on_behalf_of": [],
+        "action": "restart-deployment@1",
+        "resource": "prod/api",
+        "params_hash": "sha256:0c5e...",
+        "audit_id": _DECISION["audit_id"],
+        "issued_at": 1769860800.25,
+        "expires_at": 1769860860.25,
+    }
+    key = {"kty": "OKP", "crv": "Ed25519", "x": "11qY...", "kid": "kPrK...", "alg": "Ed25519", "use": "sig"}
+    keys = {"issuer": ticket["issuer"], "keys": [key]}
+    listed = _object({"issuer": {"type": "string"}, "keys": {"type": "array", "items": {"type": "object"}}})
+    paths = {
+        "/v1/tickets/consume": _post("Use a ticket up", "TicketCall", call, "Ticket", ticket),
+        "/v1/tickets/revoke": _post(
+            "Revoke a ticket that is not used yet",
+            "TicketRevocation",
+            {"jti": jti},
+            "TicketRevocationReply",
+            {"in_time": True},
+        ),
+        "/v1/tickets/keys": _get("Give the public keys of tickets (JWK Set)", listed, keys, admin=False),
+    }
+    paths["/v1/tickets/revoke"]["post"]["security"] = [{"admin": []}]
+    content = {"application/json": {"schema": _ref("ErrorBody")}}
+    for name in ("consume", "revoke"):
+        answers = paths[f"/v1/tickets/{name}"]["post"]["responses"]
+        answers["200"]["description"] = "Done"
+        answers["409"] = {"description": "The ticket is refused; the code says why", "content": content}
+        answers["503"] = {"description": "The store or the log does not work", "content": content}
+    return paths
+
+
 def _admin_paths() -> dict[str, Any]:
     actions = _object({"actions": {"type": "array", "items": _ref("Action")}})
     agents = _object({"agents": {"type": "array", "items": _ref("AgentSeen")}})
@@ -205,14 +306,9 @@ def _admin_paths() -> dict[str, Any]:
     events = _object(
         {"events": {"type": "array", "items": {"type": "object"}}, "next": {"type": ["integer", "null"]}}
     )
-    policies = {
-        "version": "sha256:9f2c",
-        "rules": [{"id": "prod-needs-approval", "effect": "require_approval"}],
-        "sequences": [{"id": "few-restarts", "effect": "deny", "count": 5, "per": "1h"}],
-    }
     paths = {
         "/v1/actions": _get("List the actions that can be asked for", actions, {"actions": [_ACTION]}),
-        "/v1/policies": _get("Show the policy set in force", {"type": "object"}, policies),
+        "/v1/policies": _get("Show the policy set in force", _ref("PolicyDescription"), _POLICIES),
         "/v1/audit": _get("Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}),
         "/v1/agents": _get("List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}),
         "/v1/events": _get("Search the events, oldest first", events, {"events": [_EVENT], "next": None}),

@@ -1,7 +1,8 @@
-"""The routes of the console: login, the live page and its event stream, documentation, static files."""
+"""The routes of the console: login, the live page and its event stream, policies, documentation, static files."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -12,7 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from agentguard.console import event_row_of, render_docs, render_live, render_login, row_of, static_files
+from agentguard.console import (
+    event_row_of,
+    render_docs,
+    render_live,
+    render_login,
+    render_policies,
+    row_of,
+    static_files,
+)
 from agentguard.server._feed import MAX_STREAMS, News, Place
 from agentguard.server._hosts import require_same_origin
 from agentguard.server._http import Headers, HttpError, bearer, peer_of, read_body
@@ -61,6 +70,7 @@ class PageRoutes:
             Route("/login", self.login, methods=["POST"]),
             Route("/logout", self.logout, methods=["POST"]),
             Route("/events", self.events),
+            Route("/policies", self.policies),
             Route("/docs", self.docs),
             Route("/static/{name}", self.static),
         ]
@@ -146,6 +156,20 @@ class PageRoutes:
         text = headers.last_event_id.decode("latin-1") or request.query_params.get("after", "")
         after = _place(text, self._feed.place())
         return StreamingResponse(self._stream(after, session), media_type="text/event-stream")
+
+    async def policies(self, request: HttpRequest) -> Response:
+        """Show the policy set in force; without a session, the way to log in."""
+        session = self._sessions.find(_headers(request).cookie)
+        if session is None:
+            return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+        page = await asyncio.to_thread(
+            render_policies,
+            self._services.describe_policies(),
+            csrf=session.csrf,
+            version=self._services.version,
+            text=request.query_params.get("q", "")[:200],
+        )
+        return _page(page)
 
     async def docs(self, _: HttpRequest) -> Response:
         """Show the documentation of the API."""

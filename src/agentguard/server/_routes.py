@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from agentguard.server._admin import AdminRoutes
     from agentguard.server._metrics import Metrics
     from agentguard.server._services import Services
+    from agentguard.server._tickets import TicketRoutes
 
 _JSON = "application/json"
 
 
-def api_routes(services: Services, metrics: Metrics, admin: AdminRoutes) -> list[Route]:
+def api_routes(
+    services: Services, metrics: Metrics, admin: AdminRoutes, tickets: TicketRoutes
+) -> list[Route]:
     """Return the admin's routes and the ones for machines that watch."""
     description = msgspec.json.encode(openapi())
 
@@ -42,12 +45,16 @@ def api_routes(services: Services, metrics: Metrics, admin: AdminRoutes) -> list
     async def describe(_: HttpRequest) -> Response:
         return Response(description, media_type=_JSON)
 
+    async def ticket_keys(_: HttpRequest) -> Response:
+        return Response(await tickets.keys(), media_type=_JSON)
+
     return [
         Route("/v1/actions", _for_admin(admin, admin.actions)),
         Route("/v1/policies", _for_admin(admin, admin.policies)),
         Route("/v1/audit", _for_admin(admin, admin.audit)),
         Route("/v1/agents", _for_admin(admin, admin.agents)),
         Route("/v1/events", _for_admin(admin, admin.events)),
+        Route("/v1/tickets/keys", ticket_keys),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", expose),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agentguard.config import ServerSettings
 from agentguard.core import AuditLog, EventStore
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from agentguard.audit import LogState, Rejections
     from agentguard.core import Action, Decider, LabelKeeper, Principal
-    from agentguard.identity import LoginCodes, VerifiedToken
+    from agentguard.enforcement import TicketStore
+    from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
+    from agentguard.policy import PolicyDescription
 
 
 class ServedLog(AuditLog, Protocol):
@@ -30,7 +32,9 @@ class Services:
 
     `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
-    `ready` lists what is wrong; nothing wrong means ready. Without `events` there are none to show.
+    Without `events` there are none to show. With `ticket_keys` and `ticket_store` it keeps tickets for executors
+    that have no store of their own; without, those are refused. `ready` lists what is wrong; nothing wrong means
+    ready.
     """
 
     decider: Decider
@@ -41,10 +45,12 @@ class Services:
     admin_matches: Callable[[str], bool]
     login_codes: LoginCodes
     principal_named: Callable[[str], Principal | None]
-    describe_policies: Callable[[], dict[str, Any]]
+    describe_policies: Callable[[], PolicyDescription]
     describe_actions: Callable[[], list[Action]]
     ready: Callable[[], list[str]]
     version: str
     settings: ServerSettings = field(default_factory=ServerSettings)
     blocking: bool = False
     events: EventStore | None = None
+    ticket_keys: TicketKeys | None = None
+    ticket_store: TicketStore | None = None
