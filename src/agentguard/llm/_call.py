@@ -53,6 +53,12 @@ class LlmCall(msgspec.Struct, frozen=True):
     hosted: list[HostedTool] = []
     is_stream: bool = False
     input_bytes: int = 0
+    content: bytes | None = None
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether what comes back is somebody's words, which an agent may be talked into things by."""
+        return self.action == API or self.wire is not Wire.NONE
 
 
 _OWN_HOSTS = (
@@ -97,9 +103,14 @@ def resource_of(provider: str, model: str) -> str:
     return f"llm/{provider.replace(':', '_')}/{'/'.join(segments)}"
 
 
-def read_call(method: str, host: str, path: str, content: bytes | None, *, is_json: bool) -> LlmCall:
-    """Return what a request asks for. `content` is its body, None where it cannot be read as one piece."""
-    provider = provider_of(host)
+def read_call(
+    method: str, host: str, path: str, content: bytes | None, *, is_json: bool, provider: str = ""
+) -> LlmCall:
+    """Return what a request asks for. `content` is its body, None where it cannot be read as one piece.
+
+    `provider` is whose host it is, where that is known better than by its name.
+    """
+    provider = provider or provider_of(host)
     body = _read_body(content) if is_json else None
     size = len(content) if content is not None else 0
     wire, action = _kind(method, path)
@@ -122,7 +133,8 @@ def read_call(method: str, host: str, path: str, content: bytes | None, *, is_js
         is_stream = (body or {}).get("stream") is True or path.endswith(("stream", "streamRawPredict"))
         hosted = _describe_chat(wire, body or {}, params, is_stream=is_stream)
     return LlmCall(
-        action, resource_of(provider, model), params, provider, model, wire, body, said, hosted, is_stream, size
+        action, resource_of(provider, model), params, provider, model, wire, body, said, hosted, is_stream, size,
+        content,
     )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ _STREAMS: dict[Wire, type[_Holder]] = {
     Wire.MESSAGES: MessageStream,
 }
 _DONE = b"[DONE]"
+_LAST = frozenset(("message_stop", "response.completed", "response.incomplete", "response.failed"))
 
 
 class StreamMode(enum.Enum):
@@ -86,6 +87,8 @@ class AnswerStream:
         self._held_bytes = 0
         self._texts: dict[Channel, list[str]] = {}
         self.pending: list[ToolCall] = []
+        # A reader may hang up once it has seen the last event, without waiting for the end of the stream.
+        self.is_complete = False
 
     def feed(self, chunk: bytes) -> bytes:
         """Take in bytes and return those that the caller may have now.
@@ -146,6 +149,7 @@ class AnswerStream:
 
     def _take(self, event: SseEvent) -> None:
         if not event.data or event.data.startswith(_DONE):
+            self.is_complete |= bool(event.data)
             self._put(None, event.raw, 0)
             return
         try:
@@ -156,6 +160,7 @@ class AnswerStream:
             raise UnreadableError("an event of the answer is no JSON object")
         if self._on_event is not None:
             self._on_event(body)
+        self.is_complete |= body.get("type") in _LAST
         if self._stream.take(body):
             # With the object itself, so that no other one can get its id.
             self._raw[id(body)] = (body, event)
