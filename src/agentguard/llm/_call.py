@@ -68,6 +68,8 @@ _OWN_HOSTS = (
     (re.compile(r"bedrock-(runtime|mantle)(-fips)?\..+\.(amazonaws\.com|api\.aws)"), "bedrock"),
     (re.compile(r"(.+-)?aiplatform\.googleapis\.com"), "vertex"),
 )
+# What no id of a resource can have, encoded or not.
+_NO_ID = re.compile(r"[\x00-\x1f\x7f\\%]")
 _MEDIA = re.compile(r"/(images/[a-z]+|audio/[a-z]+|videos)$")
 _VERTEX = re.compile(r"/models/([^/:]+):(?:stream)?[rR]awPredict$")
 _BEDROCK = re.compile(r"/model/([^/]+)/invoke(-with-response-stream)?$")
@@ -98,6 +100,7 @@ def provider_of(host: str) -> str:
 
 def resource_of(provider: str, model: str) -> str:
     """Return the id of a model as a resource."""
+    model = _NO_ID.sub("_", model)
     name = "/".join(quote(part, safe=" :@+,=~!$&'()*;.-_") or "_" for part in model.split("/"))
     segments = ["_" + part if part in (".", "..") else part for part in name.strip().split("/")]
     return f"llm/{provider.replace(':', '_')}/{'/'.join(segments)}"

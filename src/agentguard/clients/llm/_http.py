@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 def view_of(client: Any, exchanges: Exchanges) -> Any:
     """Return a client that is `client` in everything but that its `send` is guarded."""
-    own: Hashable = type(client)
-    kind: Any = _view_class(own)
+    kind: Any = _view_class(type(client))  # type: ignore[arg-type]  # a class is hashable
     view = kind.__new__(kind)
     # One state for both: closed is closed, and settings changed on one are changed on the other.
     view.__dict__ = client.__dict__
