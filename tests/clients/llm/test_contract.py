@@ -152,7 +152,9 @@ def test_copies_are_guarded_and_keep_what_they_were_given(world: World, method: 
 
 
 def test_a_copy_with_another_http_client_is_guarded_too(world: World) -> None:
-    own = type(inner_of(openai.OpenAI(api_key=KEY)._client)).__mro__[2]()
+    world.decider.answer = deny("llm.models")
+    # An HTTP client of the library that the SDK is on.
+    own = type(inner_of(world.openai()._client)).__mro__[2]()
     copy = world.openai().with_options(http_client=own)
     with pytest.raises(openai.PermissionDeniedError):
         copy.models.list()
