@@ -28,6 +28,7 @@ NAMES = (
     "identity",
     "tickets",
     "server",
+    "llm_clients",
 )
 
 

@@ -241,16 +241,17 @@ def test_with_a_real_project_rules_decide_and_the_log_has_it(world: World, agent
     tools = {"fetch": ToolAction("http.get", "https://example.com/a")}
     page = {"url": "https://example.com/a"}
     world.upstream.script(Reply(tools=(ToolUse("fetch", page), ToolUse("drop_all", {}))))
+    asked: dict[str, Any] = {"model": "m", "messages": ASK}
     with Guard.open(agentguard.folder, principal="helper") as guard:
         llm = LlmGuard(guard, tools=tools, on_denied="redact", hosts=PROVIDER)
         with GuardedOpenAI(guard=llm, base_url=world.upstream.url + "/v1", api_key=KEY) as client:
-            message = client.chat.completions.create(model="m", messages=ASK).choices[0].message
+            message: Any = client.chat.completions.create(**asked).choices[0].message
         other = LlmGuard(guard)
         with (
             GuardedOpenAI(guard=other, base_url=world.upstream.url + "/v1", api_key=KEY) as client,
             pytest.raises(openai.PermissionDeniedError),
         ):
-            client.chat.completions.create(model="m", messages=ASK)
+            client.chat.completions.create(**asked)
     assert [call.function.name for call in message.tool_calls] == ["fetch"]
     assert "[The call of `drop_all` was denied: " in message.content
     log = b"".join(path.read_bytes() for path in agentguard.segments())
