@@ -51,11 +51,11 @@ def command(
     set_up(project.config.log.level)
     tokens = open_tokens(project)
     with ExitStack() as open_parts:
-        engine = Engine(project, keeps_sessions=True)
-        open_parts.callback(engine.close)
-        engine.warm()
         events = Events(project.config)
         open_parts.callback(events.close)
+        engine = Engine(project, keeps_sessions=True, bus=events.bus)
+        open_parts.callback(engine.close)
+        engine.warm()
         tickets = open_ticket_store(engine.state)
         open_parts.callback(tickets.close)
         services = _services(engine, tokens, events, tickets, host=host, port=port)
@@ -101,6 +101,7 @@ def _services(
     return Services(
         decider=engine.pdp,
         labels=engine.pdp,
+        sessions=engine.pdp,
         audit=engine.audit,
         rejections=Rejections(engine.audit),
         verify_token=tokens.verifier.verify,

@@ -93,8 +93,14 @@ class BudgetKeeper:
         `attempt` names one attempt at a provider: a retry that is sent again has a name of its own. Never
         raises: where the ledger cannot be asked, the call is denied.
         """
+        # What is no limit counts as none: a negative one would make a call cheaper.
+        most = call.max_output_tokens if (call.max_output_tokens or 0) > 0 else None
         call = msgspec.structs.replace(
-            call, provider=_text(call.provider), model=_text(call.model), choices=max(call.choices, 1)
+            call,
+            provider=_text(call.provider),
+            model=_text(call.model),
+            choices=max(call.choices, 1),
+            max_output_tokens=most,
         )
         asking = _Asking(_text(attempt), call, _spender(spender), self._clock.now())
         try:
@@ -161,30 +167,31 @@ class BudgetKeeper:
         for _ in range(_TRIES):
             quoted = self._quote(asking.call, asking.now)
             accounts = accounts_of(self._budgets, asking.spender, quoted.name, _OF_MODELS)
-            levels = self._levels(accounts, asking.now)
             if quoted.prices is None and any(each.budget.unit is Unit.USD for each in accounts):
                 return asking.unpriced()
+            # What nobody looks at is not asked for: most calls need one question to the ledger.
+            levels = self._levels(accounts, asking.now) if _needs_levels(quoted, accounts) else []
             written = self._written(quoted, accounts, levels)
             output = written if written is not None else asking.call.max_output_tokens
-            amounts = quoted.amounts(quoted.most_output if output is None else max(output, LEAST_OUTPUT))
+            reserved = quoted.most_output if output is None else output
+            if written is not None:
+                reserved = max(written, LEAST_OUTPUT)
+            amounts = quoted.amounts(reserved)
             turned = self._at_thresholds(asking, quoted, accounts, levels, amounts)
             if isinstance(turned, Admission):
                 return turned
             if turned is not None:
                 asking = turned
                 continue
-            asking = asking.limited(written)
+            asking = asking.limited(written, reserved)
             admission, raced = self._hold(asking, accounts, amounts)
             if admission.is_admitted or not raced:
                 return admission
         return asking.refusal("other calls took what was left", "budget_exceeded")
 
     def _quote(self, call: Call, now: datetime) -> Quote:
-        model = self._model(call.provider, call.model)
+        model = self._budgets.model(call.provider, call.model)
         return quote(call, self._prices, model, now, most_output=self._limits.max_output_tokens)
-
-    def _model(self, provider: str, name: str) -> str:
-        return self._budgets.aliases.get((provider.lower(), name.lower()), name)
 
     def _levels(self, accounts: list[Account], now: datetime) -> list[Level]:
         return self._ledger.levels([account.claim(now, {}) for account in accounts]) if accounts else []
@@ -195,7 +202,7 @@ class BudgetKeeper:
             return None
         room = [
             quoted.affordable(account.budget.unit, level.left)
-            for account, level in zip(accounts, levels, strict=True)
+            for account, level in zip(accounts, levels, strict=False)
             if account.budget.unit in _OF_OUTPUT
         ]
         return min(quoted.most_output, *room) if room else None
@@ -211,7 +218,7 @@ class BudgetKeeper:
         """Return the question for a person, the same call for a cheaper model, or None to go on."""
         met = [
             (account, level, step)
-            for account, level in zip(accounts, levels, strict=True)
+            for account, level in zip(accounts, levels, strict=False)
             for step in account.met(level, amounts[account.budget.unit])
         ]
         if not asking.because:
@@ -261,7 +268,9 @@ class BudgetKeeper:
         call, now = admission.call, self._clock.now()
         tier = report.tier or call.tier
         for name in (report.model, admission.model):
-            model = self._prices.find(call.provider, self._model(call.provider, name)) if name else None
+            model = (
+                self._prices.find(call.provider, self._budgets.model(call.provider, name)) if name else None
+            )
             prices = prices_for(model, tier, now)
             if prices is not None:
                 return cost_of(report.usage, prices)
@@ -284,11 +293,14 @@ class _Asking(msgspec.Struct, frozen=True):
     spender: Spender
     now: datetime
     output: int | None = None
+    reserved_output: int = 0
     because: str = ""
     budget: str = ""
 
-    def limited(self, output: int | None) -> _Asking:
-        return msgspec.structs.replace(self, output=output if output is None else max(output, LEAST_OUTPUT))
+    def limited(self, output: int | None, reserved: int) -> _Asking:
+        output = output if output is None else max(output, LEAST_OUTPUT)
+        reserved *= self.call.choices if self.call.has_output else 0
+        return msgspec.structs.replace(self, output=output, reserved_output=reserved)
 
     def downgraded(self, model: str, account: Account, level: Level) -> _Asking:
         because = f"{account.reached(level)}: `{model}` in place of `{self.call.model}`"
@@ -307,6 +319,7 @@ class _Asking(msgspec.Struct, frozen=True):
             self.call.model,
             self.output,
             amounts,
+            self.reserved_output,
             "; ".join(reasons),
             budget=self.budget,
         )
@@ -337,6 +350,13 @@ class _Asking(msgspec.Struct, frozen=True):
     def used_before(self, hold: Hold) -> Admission:
         reason = f"the attempt was used before: it is {hold.state.value}"
         return self.refusal(reason, "attempt_used")
+
+
+def _needs_levels(quoted: Quote, accounts: list[Account]) -> bool:
+    """Tell whether a threshold does more than to notify, or an output limit has to be worked out."""
+    if quoted.call.max_output_tokens is None and quoted.call.has_output:
+        return True
+    return any(step.do != "notify" for account in accounts for step in account.budget.steps)
 
 
 def _spender(spender: Spender) -> Spender:

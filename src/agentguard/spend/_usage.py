@@ -16,6 +16,8 @@ from agentguard.core import Usage
 
 _MOST = 2**40
 _BYTES_A_TOKEN = 3
+# Text of more than so many bytes a token is in no language.
+_MOST_BYTES_A_TOKEN = 16
 _STANDARD = frozenset(("", "auto", "default", "standard"))
 
 
@@ -79,6 +81,11 @@ class StreamUsage:
     def report(self) -> Report | None:
         """What the provider reported, None until it did."""
         return self._complete
+
+    def exceeds(self, output_tokens: int) -> bool:
+        """Tell whether the answer has surely more tokens than were reserved for it, whatever is reported."""
+        reported = self._complete.usage.output_tokens if self._complete is not None else 0
+        return reported > output_tokens or self.output_bytes > output_tokens * _MOST_BYTES_A_TOKEN
 
     def so_far(self, input_tokens: int) -> Report:
         """Return what a stream used that was cut: what was reported, and an estimate of the rest.
@@ -205,14 +212,10 @@ def _text(value: Any) -> str:
 
 
 def _text_bytes(event: Mapping[str, Any]) -> int:
-    """Return how many bytes of answer an event carries: every text below `delta` and `choices`."""
-    kind = event.get("type")
-    parts = (
-        [event.get("delta")]
-        if isinstance(kind, str)
-        else [choice.get("delta") for choice in event.get("choices") or [] if isinstance(choice, Mapping)]
-    )
-    return sum(_bytes_of(part) for part in parts)
+    """Return how many bytes of answer an event carries: every text below `delta`, its own or its choices'."""
+    choices = event.get("choices")
+    parts = choices if isinstance(choices, list) else [event]
+    return sum(_bytes_of(part.get("delta")) for part in parts if isinstance(part, Mapping))
 
 
 def _bytes_of(value: Any, depth: int = 0) -> int:
