@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS, CALLS = 15, 40
@@ -30,6 +31,23 @@ INVENTORY = """\
 resources: [{id: "llm/**", type: llm, sensitivity: public}]
 principals: [{id: helper, kind: agent}]
 """
+
+
+@contextmanager
+def provider() -> Iterator[str]:
+    """Run the provider in a process of its own, and yield its address."""
+    code = (
+        "import sys\nfrom llm_upstream import Upstream\n"
+        "with Upstream() as upstream:\n    print(upstream.url, flush=True)\n    sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, cwd=ROOT / "tests", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
 
 
 def project(folder: Path) -> Path:
@@ -79,23 +97,21 @@ def import_ms(before: str, statement: str) -> float:
 
 def main() -> None:
     """Measure and print."""
-    sys.path.insert(0, str(ROOT / "tests"))
     import anthropic
     import openai
 
     from agentguard import Guard, GuardedAnthropic, GuardedOpenAI, LlmGuard
-    from llm_upstream import KEY, Upstream
 
     with (
         tempfile.TemporaryDirectory() as place,
-        Upstream() as upstream,
+        provider() as url,
         Guard.open(project(Path(place) / "project"), principal="helper") as guard,
     ):
         own = LlmGuard(guard.session())
-        plain = openai.OpenAI(base_url=upstream.url + "/v1", api_key=KEY, max_retries=0)
-        ours = GuardedOpenAI(guard=own, base_url=upstream.url + "/v1", api_key=KEY, max_retries=0)
-        other = anthropic.Anthropic(base_url=upstream.url, api_key=KEY, max_retries=0)
-        ours_too = GuardedAnthropic(guard=own, base_url=upstream.url, api_key=KEY, max_retries=0)
+        plain = openai.OpenAI(base_url=url + "/v1", api_key="sk-bench", max_retries=0)
+        ours = GuardedOpenAI(guard=own, base_url=url + "/v1", api_key="sk-bench", max_retries=0)
+        other = anthropic.Anthropic(base_url=url, api_key="sk-bench", max_retries=0)
+        ours_too = GuardedAnthropic(guard=own, base_url=url, api_key="sk-bench", max_retries=0)
 
         def stream(client: Any) -> None:
             for _ in client.chat.completions.create(model="m", messages=ASK, stream=True):
