@@ -32,6 +32,7 @@ NAMES = (
     "server",
     "toolimport",
     "intent",
+    "llm_clients",
 )
 # By name only: it needs root, loads BPF programs, and takes ten minutes.
 ON_REQUEST = ("kernel",)
