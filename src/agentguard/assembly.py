@@ -7,9 +7,11 @@ its own: it reads, builds and wires.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ import msgspec
 
 from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
-from agentguard.core import Clock, ConfigError, Location, Principal, SystemClock
+from agentguard.core import Clock, ConfigError, Location, Principal, Spender, SystemClock
 from agentguard.documents import find_documents
 from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentguard.audit import Verification
-    from agentguard.core import EventStore
+    from agentguard.backends import SqliteLedger
+    from agentguard.core import EventBus, EventStore
     from agentguard.enforcement import TicketStore
+    from agentguard.spend import Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
 
@@ -268,6 +272,94 @@ def open_ticket_store(state: StateFolder) -> TicketStore:
     from agentguard.enforcement import TicketStore
 
     return TicketStore(state.path / "tickets.sqlite")
+
+
+class Spending:
+    """A project's budgets, held on its ledger; alerts go to `bus`.
+
+    Raises:
+        ConfigError: budgets, prices or the state folder cannot be used.
+        SpendError: the ledger cannot be opened.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        environ: Mapping[str, str] | None = None,
+        bus: EventBus | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        # A cold `check` needs none of this.
+        from agentguard.backends import SqliteLedger
+        from agentguard.spend import BudgetKeeper, SpendLimits
+
+        settings = config.spend
+        clock = clock or SystemClock()
+        self._config = config
+        self.budgets = read_budgets(config)
+        self.prices = read_prices(config, self.budgets)
+        state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
+        commit = Commitments(commitment_key(state)).commit
+        self.ledger = SqliteLedger(config.ledger_file)
+        self.ledger.prune(before=clock.now() - timedelta(days=settings.retention_days))
+        self.keeper = BudgetKeeper(
+            self.budgets,
+            self.prices,
+            self.ledger,
+            limits=SpendLimits(timedelta(seconds=settings.reservation_ttl_s), settings.max_output_tokens),
+            clock=clock,
+            bus=bus,
+            digest=lambda prompt: commit(hashlib.sha256(prompt).hexdigest())["c"],
+        )
+
+    def spender(self, agent: str, *, session: str = "", task: str = "", key: str = "") -> Spender:
+        """Return on whose account a call of this project's agent goes; `key` is the id of its token."""
+        return Spender(
+            organisation=self._config.spend.organisation,
+            project=self._config.project.id,
+            agent=agent,
+            session=session,
+            task=task,
+            key=key,
+        )
+
+    def close(self) -> None:
+        """Close the ledger. Idempotent."""
+        self.ledger.close()
+
+
+def read_budgets(config: Config) -> Budgets:
+    """Return what the project's budgets file says; nothing if it has none.
+
+    Raises:
+        DocumentError: it cannot be read, or says what cannot be.
+    """
+    from agentguard.spend import load_budgets
+
+    return load_budgets(config.budgets_file, name=config.spend.budgets)
+
+
+def read_prices(config: Config, budgets: Budgets) -> PriceTable:
+    """Return the project's price list, or the shipped one, under its own prices.
+
+    Raises:
+        ConfigError: the list cannot be read.
+    """
+    from agentguard.spend import load_prices
+
+    return load_prices(config.prices_file if config.prices_file.exists() else None, budgets.prices)
+
+
+def read_ledger(config: Config) -> SqliteLedger | None:
+    """Return the project's ledger, to be closed; None if nothing was ever reserved.
+
+    Raises:
+        SpendError: the ledger cannot be opened.
+    """
+    from agentguard.backends import SqliteLedger
+
+    return SqliteLedger(config.ledger_file) if config.ledger_file.exists() else None
 
 
 def verify_audit(

@@ -10,6 +10,7 @@ AgentGuardError
  ├─ TicketError            an execution ticket that does not count      (the action is not run)
  ├─ AuditError             the log cannot take a record                  (a deny)
  ├─ EventError             the event store cannot take or give events
+ ├─ SpendError             the ledger cannot reserve or book            (a deny)
  ├─ IntegrityError         something was changed that must not change    (exit 4)
  ├─ ExecutionError         an obligation that cannot be carried out      (a deny)
  └─ ActionDenied           raised by a client PEP only; carries the Decision
@@ -114,6 +115,12 @@ class EventError(AgentGuardError):
     """The event store cannot take or give events; decisions and the audit log do not depend on it."""
 
     default_code = "events_unavailable"
+
+
+class SpendError(AgentGuardError):
+    """The ledger cannot reserve or book, so nothing that costs may be allowed."""
+
+    default_code = "spend_unavailable"
 
 
 class IntegrityError(AgentGuardError):
