@@ -51,7 +51,7 @@ KUBERNETES = [
 every_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 
 
-def test_catalogue_holds_thirty_kubernetes_and_thirty_general_actions_and_those_on_agentguard_itself() -> (
+def test_catalogue_holds_thirty_kubernetes_and_thirty_general_actions_and_those_on_models_and_ourselves() -> (
     None
 ):
     kubernetes = {action.name for action in ACTIONS if "kubernetes" in action.tags}
@@ -59,10 +59,20 @@ def test_catalogue_holds_thirty_kubernetes_and_thirty_general_actions_and_those_
     assert len(KUBERNETES) == 30
     own = {action.name for action in ACTIONS if "agentguard" in action.tags}
     assert own == {"flow.declassify", "flow.endorse"}
-    general = [action.name for action in ACTIONS if action.name not in kubernetes | own]
+    models = {action.name for action in ACTIONS if "llm" in action.tags}
+    assert models == {
+        "llm.api",
+        "llm.chat",
+        "llm.embed",
+        "llm.hosted-tool",
+        "llm.media",
+        "llm.models",
+        "llm.moderate",
+    }
+    general = [action.name for action in ACTIONS if action.name not in kubernetes | own | models]
     assert len(general) == 30
     assert all("." in name for name in general)
-    assert len(REGISTRY) == 62
+    assert len(REGISTRY) == 69
 
 
 def test_checked_in_catalogue_is_what_the_sources_compile_to() -> None:
