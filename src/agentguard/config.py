@@ -41,6 +41,7 @@ __all__ = [
     "Setting",
     "SpendSettings",
     "Thresholds",
+    "ToolSettings",
     "UpstreamSettings",
     "load_config",
 ]
@@ -231,7 +232,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: Annotated[Literal["openai", "azure", "anthropic"], Meta(description="which API it speaks")]
     base_url: Annotated[
-        _Text, Meta(description="where its API begins, as `https://api.openai.com/v1`; for `azure` the endpoint")
+        _Text,
+        Meta(description="where its API begins, as `https://api.openai.com/v1`; for `azure` the endpoint"),
     ]
     key: Annotated[
         str,
@@ -248,7 +250,10 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(max_length=100, description="whose prices count; left out, what `kind` says")
     ] = ""
     order: Annotated[
-        int, Meta(ge=1, le=100, description="upstreams with a lower number are asked first, others when they fail")
+        int,
+        Meta(
+            ge=1, le=100, description="upstreams with a lower number are asked first, others when they fail"
+        ),
     ] = 1
     weight: Annotated[
         int, Meta(ge=1, le=1000, description="share of the calls, among upstreams with the same `order`")
@@ -260,11 +265,24 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle_timeout_s: Annotated[_Seconds, Meta(description="seconds that it may stay silent")] = 120.0
 
 
+class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which action a tool is that models propose."""
+
+    action: Annotated[_Text, Meta(description="action that a call of it is decided as")]
+    resource: Annotated[
+        str, Meta(max_length=1024, description="what it is done to; left out, `tool/<name>`")
+    ] = ""
+    is_guarded: Annotated[
+        bool, Meta(description="the function is guarded itself, so a proposed call uses nothing up")
+    ] = False
+
+
 class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The LLM gateway: agents call models through the sidecar, with their tokens in place of the keys."""
 
     upstreams: Annotated[
-        dict[str, UpstreamSettings], Meta(description="model providers by name; without any there is no gateway")
+        dict[str, UpstreamSettings],
+        Meta(description="model providers by name; without any there is no gateway"),
     ] = {}
     max_body_bytes: Annotated[
         int, Meta(ge=1024, le=256 * 1024**2, description="largest request to a model, in bytes")
@@ -275,8 +293,15 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_answer_s: Annotated[
         float, Meta(gt=0, le=86_400, description="longest that an answer may take, in seconds")
     ] = 1800.0
+    tools: Annotated[
+        dict[str, ToolSettings],
+        Meta(description="actions of tools, by name; others are the action of their name"),
+    ] = {}
     max_retries: Annotated[
-        int, Meta(ge=0, le=10, description="how often a call is sent again after a failure that is safe to repeat")
+        int,
+        Meta(
+            ge=0, le=10, description="how often a call is sent again after a failure that is safe to repeat"
+        ),
     ] = 2
 
 

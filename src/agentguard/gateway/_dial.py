@@ -75,7 +75,11 @@ class Dialler:
                 ),
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            why = "its address may not be dialled" if "private address" in str(error) else "it cannot be reached"
+            why = (
+                "its address may not be dialled"
+                if "private address" in str(error)
+                else "it cannot be reached"
+            )
             raise DialError(why, is_safe=True) from None
         except TimeoutError:
             raise DialError("it did not answer in time", is_safe=False, is_slow=True) from None
@@ -105,9 +109,7 @@ class Dialler:
         return self._session
 
 
-def request_headers(
-    headers: Iterable[tuple[bytes, bytes]], credentials: Mapping[str, str]
-) -> dict[str, str]:
+def request_headers(headers: Iterable[tuple[bytes, bytes]], credentials: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that the provider gets: the harmless ones of the agent, and the key."""
     passed = {
         name.decode("latin-1"): value.decode("latin-1")

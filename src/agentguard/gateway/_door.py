@@ -138,5 +138,7 @@ def query_of(query: bytes) -> str:
         RefusalError: 400, it is too long or has characters that two readers may read differently.
     """
     if _QUERY.fullmatch(query) is None:
-        raise RefusalError(400, "http_invalid", "the query is too long or has characters that are not allowed")
+        raise RefusalError(
+            400, "http_invalid", "the query is too long or has characters that are not allowed"
+        )
     return f"?{query.decode()}" if query else ""

@@ -32,7 +32,9 @@ class Health:
 
     def known(self, door: Door, model: str) -> list[Upstream]:
         """Return the upstreams that serve a model at a door, whether they answer or not."""
-        return [each for each in self._upstreams if each.kind in door.kinds and (not model or each.serves(model))]
+        return [
+            each for each in self._upstreams if each.kind in door.kinds and (not model or each.serves(model))
+        ]
 
     def candidates(self, known: list[Upstream]) -> list[Upstream]:
         """Return those of `known` that may be asked now, the one to ask first at the front."""

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.core import Effect
+
 if TYPE_CHECKING:
     from agentguard.core import Decision
+    from agentguard.spend import Admission
 
-_OPENAI_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "invalid_request_error",
-    413: "invalid_request_error",
-    429: "rate_limit_error",
-}
+# What a later attempt may find otherwise.
+_LIMITS = frozenset(("budget", "breaker"))
+
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -30,34 +28,51 @@ _ANTHROPIC_TYPES = {
 
 
 class RefusalError(Exception):
-    """An answer of the gateway's own. `retry` tells the SDK whether to try again; `retry_after_s` when."""
+    """An answer of the gateway's own; `code` tells the reasons apart.
+
+    `retry` tells the SDK whether to try again, `retry_after_s` when. `rule` and `decision_id` say where to look
+    it up; `tool` is the proposed tool call that was denied.
+    """
 
     def __init__(
         self,
         status: int,
         code: str,
-        message: str,
+        reason: str,
         *,
-        decision: Decision | None = None,
+        decision_id: str = "",
+        rule: str | None = None,
         retry: bool = False,
         retry_after_s: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(reason)
         self.status = status
         self.code = code
-        self.message = message
-        self.decision = decision
+        self.reason = reason
+        self.decision_id = decision_id
+        self.rule = rule
         self.retry = retry
         self.retry_after_s = retry_after_s
 
+    @property
+    def message(self) -> str:
+        """The reason, and where to look it up."""
+        about = [f"rule `{self.rule}`"] if self.rule else []
+        about += [f"decision {self.decision_id}"] if self.decision_id else []
+        return f"{self.reason} ({', '.join(about)})" if about else self.reason
+
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers of the answer: both SDKs honour `x-should-retry`, else they retry 429 and 5xx."""
-        headers = [(b"x-should-retry", b"true" if self.retry else b"false")]
-        if self.decision is not None and self.decision.audit_id:
-            headers.append((b"x-agentguard-decision-id", self.decision.audit_id.encode()))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"x-should-retry", b"true" if self.retry else b"false"),
+        ]
+        if self.decision_id:
+            headers.append((b"x-agentguard-decision", self.decision_id.encode()))
         if self.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % self.retry_after_s))
-        if self.status == 413:  # noqa: PLR2004 - the rest of the body is not read
+        if self.status in (408, 413):
+            # The rest of the body is not read, so the connection cannot carry another request.
             headers.append((b"connection", b"close"))
         return headers
 
@@ -67,20 +82,45 @@ class RefusalError(Exception):
 
     def event(self, path: str) -> bytes:
         """Return the error as an event of a stream that has begun."""
-        is_anthropic = path.startswith("/anthropic/")
-        data = msgspec.json.encode(self._shape(is_anthropic=is_anthropic))
-        return (b"event: error\n" if is_anthropic else b"") + b"data: " + data + b"\n\n"
+        return (
+            (b"event: error\n" if path.startswith("/anthropic/") else b"")
+            + b"data: "
+            + self.body(path)
+            + b"\n\n"
+        )
 
     def _shape(self, *, is_anthropic: bool) -> dict[str, Any]:
-        error: dict[str, Any] = {"message": self.message}
-        if is_anthropic:
-            error["type"] = _ANTHROPIC_TYPES.get(self.status, "api_error")
-        else:
-            error |= {"type": _OPENAI_TYPES.get(self.status, "server_error"), "param": None}
-        error["code"] = self.code
-        if self.decision is not None:
-            error["decision_id"] = self.decision.audit_id
-            error["rule"] = self.decision.rule
-        if not is_anthropic:
-            return {"error": error}
-        return {"type": "error", "error": error, "request_id": None}
+        own = "agentguard_denied" if self.status in (403, 429) else "agentguard_error"
+        error = {
+            "message": self.message,
+            "type": _ANTHROPIC_TYPES.get(self.status, "api_error") if is_anthropic else own,
+            "param": None,
+            "code": self.code,
+            "reason": self.reason,
+            "decision_id": self.decision_id,
+            "rule": self.rule,
+        }
+        return {"type": "error", "error": error} if is_anthropic else {"error": error}
+
+
+def refuse_decision(decision: Decision) -> RefusalError:
+    """Return the refusal for a decision that lets nothing pass."""
+    needs_person = decision.effect is Effect.REQUIRE_APPROVAL
+    return RefusalError(
+        429 if decision.stage in _LIMITS and not needs_person else 403,
+        "approval_required" if needs_person else "action_denied",
+        decision.reason,
+        decision_id=decision.audit_id,
+        rule=decision.rule,
+    )
+
+
+def refuse_spending(admission: Admission, decision: Decision) -> RefusalError:
+    """Return the refusal for a call that the budgets do not let pass."""
+    return RefusalError(
+        403 if admission.effect is Effect.REQUIRE_APPROVAL else 429,
+        admission.code or "budget_exceeded",
+        admission.reason,
+        decision_id=decision.audit_id,
+        rule=admission.budget or None,
+    )

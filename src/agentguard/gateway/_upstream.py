@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,11 +15,13 @@ from agentguard.gateway._address import is_public
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from agentguard.config import GatewaySettings, UpstreamSettings
     from agentguard.gateway._door import Door
 
 _MAX_KEY_BYTES = 8192
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _FILE = "agentguard.yaml"
 
 
@@ -54,7 +56,9 @@ class Upstream:
             return f"{self.base_url}/openai/deployments/{door.deployment}/{door.rest}"
         if self.kind == "azure":
             return f"{self.base_url}/openai/v1/{door.rest}"
-        return f"{self.base_url}/v1/{door.rest}" if self.kind == "anthropic" else f"{self.base_url}/{door.rest}"
+        return (
+            f"{self.base_url}/v1/{door.rest}" if self.kind == "anthropic" else f"{self.base_url}/{door.rest}"
+        )
 
     def credentials(self) -> dict[str, str]:
         """Return the header that carries the key."""
@@ -71,13 +75,11 @@ def load_upstreams(
     Raises:
         ConfigError: an address may not be dialled (`upstream_invalid`), or a key cannot be had (`upstream_key`).
     """
-    return tuple(
-        _load(name, each, folder, environ) for name, each in sorted(settings.upstreams.items())
-    )
+    return tuple(_load(name, each, folder, environ) for name, each in sorted(settings.upstreams.items()))
 
 
 def _load(name: str, settings: UpstreamSettings, folder: Path, environ: Mapping[str, str]) -> Upstream:
-    if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or len(name) > 64:  # noqa: PLR2004 - as ids elsewhere
+    if _NAME.fullmatch(name) is None:
         raise _error(name, "", "an upstream is named by letters, digits, `-` and `_`", "rename it")
     return Upstream(
         name=name,
@@ -108,7 +110,9 @@ def _base_url(name: str, settings: UpstreamSettings) -> str:
         address = ipaddress.ip_address(url.hostname)
     except ValueError:
         address = None
-    if not settings.local and (url.hostname == "localhost" or (address is not None and not is_public(address))):
+    if not settings.local and (
+        url.hostname == "localhost" or (address is not None and not is_public(address))
+    ):
         raise _error(name, "base_url", "the address is a private one", hint)
     return settings.base_url.rstrip("/")
 
@@ -136,10 +140,16 @@ def _read_private(name: str, path: Path, shown: str) -> str:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         why = (error.strerror or "unknown").lower()
-        raise _key_error(name, f"`{shown}` cannot be read: {why}", "make the file, readable by its owner") from None
+        raise _key_error(
+            name, f"`{shown}` cannot be read: {why}", "make the file, readable by its owner"
+        ) from None
     with os.fdopen(handle, "rb") as stream:
         status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid()):
+        if (
+            not stat.S_ISREG(status.st_mode)
+            or status.st_mode & 0o077
+            or status.st_uid not in (0, os.geteuid())
+        ):
             raise _key_error(name, f"`{shown}` is not its owner's alone", f"run `chmod 600 {shown}`")
         return stream.read(_MAX_KEY_BYTES).decode("ascii", "replace")
 
