@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agentguard.core import EventStore
+    from agentguard.gateway import Gateway
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -224,6 +225,7 @@ class World:
     policy_problem: str | None = None
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
+    gateway: Gateway | None = None
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -247,6 +249,7 @@ class World:
             settings=self.settings,
             blocking=self.blocking,
             events=self.events,
+            gateway=self.gateway,
         )
 
     def ask(
