@@ -28,8 +28,14 @@ run: setup ## the demo: sidecar, page and a real agent (ONCE=1 ends with the ver
 apt:
 	@sh .ci/apt.sh
 
-test: setup apt ## the whole test suite
+test: setup apt .venv-llm-old/.ready ## the whole test suite
 	$(BIN)/python -m pytest
+
+# The models' SDKs of the generation before: an environment holds one version of each.
+.venv-llm-old/.ready: requirements/llm-old.txt
+	@$(PYTHON) -m venv .venv-llm-old
+	.venv-llm-old/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/llm-old.txt
+	@touch $@
 
 format: setup ## format the code
 	$(BIN)/ruff format .
@@ -65,6 +71,7 @@ lock: setup ## lock the requirements again, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml -o requirements/base.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --extra bench pyproject.toml requirements/bench.in -o requirements/bench.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml requirements/llm-old.in -c requirements/base.txt -o requirements/llm-old.txt
 
 clean: ## remove what was built
-	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) .venv-bench .venv-llm-old .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -4,7 +4,8 @@
 
 `Guard.open(folder, principal=...)` decides in this process, `Guard.connect(url, token)` in the sidecar. Names are
 loaded when they are first used, so importing the package costs next to nothing. An executor that acts on tickets
-needs `TicketVerifier` and `TicketStore`, or `SidecarTickets`.
+needs `TicketVerifier` and `TicketStore`, or `SidecarTickets`. `GuardedOpenAI` and its like are the models' own clients,
+guarded; `wrap` guards one that exists, `install` all of a process.
 """
 
 from typing import TYPE_CHECKING
@@ -12,6 +13,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agentguard._front import Guard
     from agentguard.clients import SidecarTickets
+    from agentguard.clients.llm import (
+        GuardedAnthropic,
+        GuardedAsyncAnthropic,
+        GuardedAsyncAzureOpenAI,
+        GuardedAsyncOpenAI,
+        GuardedAzureOpenAI,
+        GuardedOpenAI,
+        LlmGuard,
+        ToolAction,
+        install,
+        uninstall,
+        wrap,
+    )
     from agentguard.core import (
         ActionDenied,
         AgentGuardError,
@@ -35,6 +49,13 @@ __all__ = [
     "Decision",
     "Effect",
     "Guard",
+    "GuardedAnthropic",
+    "GuardedAsyncAnthropic",
+    "GuardedAsyncAzureOpenAI",
+    "GuardedAsyncOpenAI",
+    "GuardedAzureOpenAI",
+    "GuardedOpenAI",
+    "LlmGuard",
     "Obligation",
     "PlanStep",
     "Principal",
@@ -43,13 +64,19 @@ __all__ = [
     "TicketError",
     "TicketStore",
     "TicketVerifier",
+    "ToolAction",
     "__version__",
     "carry_out",
+    "install",
+    "uninstall",
+    "wrap",
 ]
 
 __version__ = "0.1.0"
 
 _ENFORCEMENT = frozenset(("TicketStore", "TicketVerifier", "carry_out"))
+
+_LLM = frozenset(("LlmGuard", "ToolAction", "install", "uninstall", "wrap"))
 
 
 def __getattr__(name: str) -> object:
@@ -61,6 +88,10 @@ def __getattr__(name: str) -> object:
         from agentguard import clients
 
         return clients.SidecarTickets
+    if name in _LLM or (name.startswith("Guarded") and name in __all__):
+        from agentguard.clients import llm
+
+        return getattr(llm, name)
     if name in _ENFORCEMENT:
         from agentguard import enforcement
 

@@ -76,6 +76,11 @@ class Session:
         """What the host program can confine a call with, by name."""
         return self._point.sandboxes
 
+    @property
+    def principal(self) -> Principal:
+        """Whose session it is; `TOKEN_PRINCIPAL` where only the sidecar knows."""
+        return self._point.principal(self._principal)
+
     def check(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
         """Return the decision, as `EnforcementPoint.check` does, in this session."""
         if self._is_lost:

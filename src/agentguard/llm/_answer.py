@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from agentguard.llm import _chat, _messages, _responses
 from agentguard.llm._call import Wire
-from agentguard.llm._tool import UnreadableError
+from agentguard.llm._tool import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,13 +26,7 @@ class Answer:
     """
 
     def __init__(self, wire: Wire, content: bytes) -> None:
-        try:
-            body = msgspec.json.decode(content)
-        except (ValueError, RecursionError):
-            raise UnreadableError("the answer is no JSON") from None
-        if type(body) is not dict:
-            raise UnreadableError("the answer is no JSON object")
-        self.body: dict[str, Any] = body
+        body = self.body = read_object(content, "the answer")
         self._content = content
         self._reader = READERS[wire]
         self._found = self._reader.find_tools(body)

@@ -53,6 +53,12 @@ class LlmCall(msgspec.Struct, frozen=True):
     hosted: list[HostedTool] = []
     is_stream: bool = False
     input_bytes: int = 0
+    content: bytes | None = None
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether what comes back is somebody's words, which an agent may be talked into things by."""
+        return self.action == API or self.wire is not Wire.NONE
 
 
 _OWN_HOSTS = (
@@ -62,6 +68,8 @@ _OWN_HOSTS = (
     (re.compile(r"bedrock-(runtime|mantle)(-fips)?\..+\.(amazonaws\.com|api\.aws)"), "bedrock"),
     (re.compile(r"(.+-)?aiplatform\.googleapis\.com"), "vertex"),
 )
+# What no id of a resource can have, encoded or not.
+_NO_ID = re.compile(r"[\x00-\x1f\x7f\\%]")
 _MEDIA = re.compile(r"/(images/[a-z]+|audio/[a-z]+|videos)$")
 _VERTEX = re.compile(r"/models/([^/:]+):(?:stream)?[rR]awPredict$")
 _BEDROCK = re.compile(r"/model/([^/]+)/invoke(-with-response-stream)?$")
@@ -92,14 +100,20 @@ def provider_of(host: str) -> str:
 
 def resource_of(provider: str, model: str) -> str:
     """Return the id of a model as a resource."""
+    model = _NO_ID.sub("_", model)
     name = "/".join(quote(part, safe=" :@+,=~!$&'()*;.-_") or "_" for part in model.split("/"))
     segments = ["_" + part if part in (".", "..") else part for part in name.strip().split("/")]
     return f"llm/{provider.replace(':', '_')}/{'/'.join(segments)}"
 
 
-def read_call(method: str, host: str, path: str, content: bytes | None, *, is_json: bool) -> LlmCall:
-    """Return what a request asks for. `content` is its body, None where it cannot be read as one piece."""
-    provider = provider_of(host)
+def read_call(
+    method: str, host: str, path: str, content: bytes | None, *, is_json: bool, provider: str = ""
+) -> LlmCall:
+    """Return what a request asks for. `content` is its body, None where it cannot be read as one piece.
+
+    `provider` is whose host it is, where that is known better than by its name.
+    """
+    provider = provider or provider_of(host)
     body = _read_body(content) if is_json else None
     size = len(content) if content is not None else 0
     wire, action = _kind(method, path)
@@ -122,7 +136,8 @@ def read_call(method: str, host: str, path: str, content: bytes | None, *, is_js
         is_stream = (body or {}).get("stream") is True or path.endswith(("stream", "streamRawPredict"))
         hosted = _describe_chat(wire, body or {}, params, is_stream=is_stream)
     return LlmCall(
-        action, resource_of(provider, model), params, provider, model, wire, body, said, hosted, is_stream, size
+        action, resource_of(provider, model), params, provider, model, wire, body, said, hosted, is_stream, size,
+        content,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from agentguard.llm._chat import ChatStream
 from agentguard.llm._messages import MessageStream
 from agentguard.llm._responses import ResponseStream
 from agentguard.llm._sse import SseEvent, SseSplitter, write_event
-from agentguard.llm._tool import UnreadableError
+from agentguard.llm._tool import UnreadableError, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,7 @@ _STREAMS: dict[Wire, type[_Holder]] = {
     Wire.MESSAGES: MessageStream,
 }
 _DONE = b"[DONE]"
+_LAST = frozenset(("message_stop", "response.completed", "response.incomplete", "response.failed"))
 
 
 class StreamMode(enum.Enum):
@@ -86,6 +87,8 @@ class AnswerStream:
         self._held_bytes = 0
         self._texts: dict[Channel, list[str]] = {}
         self.pending: list[ToolCall] = []
+        # A reader may hang up once it has seen the last event, without waiting for the end of the stream.
+        self.is_complete = False
 
     def feed(self, chunk: bytes) -> bytes:
         """Take in bytes and return those that the caller may have now.
@@ -122,7 +125,8 @@ class AnswerStream:
         Raises:
             UnreadableError: as `feed` does.
         """
-        self._waiting += self._splitter.finish()
+        # An event without its empty line was cut off, and no reader takes it; unless it is whole all the same.
+        self._waiting += [event for event in self._splitter.finish() if _is_whole(event)]
         out = self._advance()
         if self.pending:
             return out
@@ -146,16 +150,13 @@ class AnswerStream:
 
     def _take(self, event: SseEvent) -> None:
         if not event.data or event.data.startswith(_DONE):
+            self.is_complete |= bool(event.data)
             self._put(None, event.raw, 0)
             return
-        try:
-            body = msgspec.json.decode(event.data)
-        except (ValueError, RecursionError):
-            raise UnreadableError("an event of the answer is no JSON") from None
-        if type(body) is not dict:
-            raise UnreadableError("an event of the answer is no JSON object")
+        body = read_object(event.data, "an event of the answer")
         if self._on_event is not None:
             self._on_event(body)
+        self.is_complete |= body.get("type") in _LAST
         if self._stream.take(body):
             # With the object itself, so that no other one can get its id.
             self._raw[id(body)] = (body, event)
@@ -209,3 +210,10 @@ class AnswerStream:
             if changed:
                 name = "" if self._wire is Wire.CHAT else str(body.get("type", ""))
                 self._out[at] = (body, write_event(body, name).raw, chars)
+
+
+def _is_whole(event: SseEvent) -> bool:
+    try:
+        return event.data.startswith(_DONE) or type(msgspec.json.decode(event.data)) is dict
+    except (ValueError, RecursionError):
+        return False

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from agentguard.core import RequestError, read_json_object
+
 
 class Said(msgspec.Struct, frozen=True):
     """A text of a prompt: `role` says it. `call_id` names the tool call whose result it is, `tool` that tool."""
@@ -47,16 +49,37 @@ class UnreadableError(Exception):
 
 
 def read_arguments(text: Any) -> dict[str, Any] | None:
-    """Return the arguments in a JSON text; none at all is the empty object."""
+    """Return the arguments in a JSON text; none at all is the empty object.
+
+    None where two readers could read them in two ways: a key that stands twice, or what is no number.
+    """
     if text is None or text == "":
         return {}
     if type(text) is not str:
         return None
     try:
-        value = msgspec.json.decode(text)
-    except (ValueError, RecursionError):
+        return read_json_object(text)
+    except RequestError:
         return None
-    return value if type(value) is dict else None
+
+
+def read_object(content: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object in `content`.
+
+    Where it may hold a tool call's arguments, it is read so that nobody can read it in another way.
+
+    Raises:
+        UnreadableError: it is none.
+    """
+    try:
+        if b"tool_use" in content or b"_call" in content:
+            return read_json_object(content)
+        value = msgspec.json.decode(content)
+    except (ValueError, RecursionError, RequestError):
+        raise UnreadableError(f"{what} is no JSON") from None
+    if type(value) is not dict:
+        raise UnreadableError(f"{what} is no JSON object")
+    return value
 
 
 def write_arguments(arguments: dict[str, Any]) -> str:
