@@ -27,6 +27,7 @@ NAMES = (
     "audit",
     "identity",
     "tickets",
+    "spend",
     "server",
 )
 

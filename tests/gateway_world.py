@@ -64,7 +64,8 @@ class GatewayWorld:
         port = self.upstreams[given.pop("at", 0)].port
         kind = given.setdefault("kind", name)
         path = "/v1" if kind == "openai" else ""
-        given.setdefault("models", ("**",))
+        # The two that speak OpenAI's API share no model, so that each call has one way.
+        given.setdefault("models", ("*-mini",) if kind == "azure" else ("**",))
         given.setdefault("base_url", f"http://127.0.0.1:{port}{path}")
         return UpstreamSettings(key="env:PROVIDER_KEY", local=True, **given)
 

@@ -19,7 +19,7 @@ import msgspec
 
 from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
-from agentguard.core import Clock, ConfigError, Location, Principal, Spender, SystemClock
+from agentguard.core import Clock, ConfigError, Context, Location, Principal, Spender, SystemClock
 from agentguard.documents import find_documents
 from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
@@ -33,7 +33,15 @@ from agentguard.identity import (
     audit_keys,
     commitment_key,
 )
-from agentguard.pdp import Keeper, PolicyDecisionPoint, RiskPolicy, Thresholds, World, lint_policies
+from agentguard.pdp import (
+    ActionCosts,
+    Keeper,
+    PolicyDecisionPoint,
+    RiskPolicy,
+    Thresholds,
+    World,
+    lint_policies,
+)
 from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, PolicyWatcher, shipped_rules
 from agentguard.registry import ActionRegistry, Inventory, load_actions, load_inventory
 
@@ -156,11 +164,13 @@ def open_tokens(project: Project, environ: Mapping[str, str] | None = None) -> T
 class Engine:
     """A decision point of a project that records what it decides, and follows its policy files.
 
-    With `keeps_sessions` what it remembers of sessions outlives it, as the sidecar's does.
+    With `keeps_sessions` what it remembers of sessions outlives it, as the sidecar's does. Actions that cost are
+    held to the project's budgets; alerts about those go to `bus`.
 
     Raises:
-        ConfigError: the state folder cannot be used.
+        ConfigError: the state folder or the budgets cannot be used.
         AuditError: the audit log cannot be opened.
+        SpendError: actions cost something, and the ledger cannot be opened.
     """
 
     def __init__(
@@ -170,9 +180,11 @@ class Engine:
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         keeps_sessions: bool = False,
+        bus: EventBus | None = None,
     ) -> None:
         config = project.config
         self.project = project
+        self._spending = _spending_on_actions(config, environ, clock, bus)
         self.state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
         self.audit_keys = audit_keys(self.state)
         self.audit = SegmentLog(
@@ -192,6 +204,7 @@ class Engine:
             history=self._keeper.history if self._keeper else None,
             flow=self._keeper.flow if self._keeper else None,
             tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
+            costs=_costs(self._spending),
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
@@ -214,6 +227,8 @@ class Engine:
         self.pdp.close()
         if self._keeper is not None:
             self._keeper.close()
+        if self._spending is not None:
+            self._spending.close()
 
 
 class Events:
@@ -362,6 +377,25 @@ def open_gateway(
         blocking=config.audit.durability != "os",
     )
     return gateway, spending
+
+
+def _spending_on_actions(
+    config: Config, environ: Mapping[str, str] | None, clock: Clock | None, bus: EventBus | None
+) -> Spending | None:
+    """Return what holds actions to their budgets; None where no action costs anything, and no file is opened."""
+    if not config.budgets_file.exists() or not read_budgets(config).tools:
+        return None
+    return Spending(config, environ=environ, bus=bus, clock=clock)
+
+
+def _costs(spending: Spending | None) -> ActionCosts | None:
+    if spending is None:
+        return None
+
+    def spender(principal: Principal, context: Context) -> Spender:
+        return spending.spender(principal.id, session=context.session, task=context.task)
+
+    return ActionCosts(spending.keeper, spender)
 
 
 def read_budgets(config: Config) -> Budgets:

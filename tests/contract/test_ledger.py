@@ -156,6 +156,14 @@ def test_a_reservation_that_nobody_settles_is_booked_at_its_amount(ledger: Both)
     assert not ledger.reserve(wish("lost", usd(400))).admitted
 
 
+def test_what_expires_is_told_where_the_next_one_is_refused_too(ledger: Both) -> None:
+    ledger.reserve(wish("lost", usd(400)))
+    hold = ledger.reserve(wish("next", usd(601), at=START + LEASE))
+    assert (hold.admitted, hold.rises) == (False, (Rise("m", 1_000, 0, 400),))
+    assert hold.refused == ledger.levels([usd(0)])[0]
+    assert used(ledger) == (400, 0)
+
+
 @pytest.mark.parametrize(("cost", "spent"), [(100, 100), (700, 700)])
 def test_a_bill_that_comes_after_the_end_corrects_what_was_booked(
     ledger: Both, cost: int, spent: int

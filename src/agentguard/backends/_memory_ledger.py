@@ -59,16 +59,16 @@ class MemoryLedger:
                 first, entry = known
                 same = entry.state is AttemptState.OPEN and first.amounts == reservation.amounts
                 return Hold(admitted=same, state=entry.state)
+            rises = self._expire(reservation.at)
             taken: list[Claim] = []
             for claim in reservation.claims:
                 level = self._level(claim)
                 if level.used + claim.amount > claim.limit:
                     for each in taken:
                         self._cell(each).reserved -= each.amount
-                    return Hold(admitted=False, refused=level)
+                    return Hold(admitted=False, refused=self._level(claim), rises=rises)
                 self._cell(claim).reserved += claim.amount
                 taken.append(claim)
-            rises = self._expire(reservation.at)
             self._last += 1
             self._open[reservation.attempt] = reservation
             self._known[reservation.attempt] = (reservation, _entry(self._last, reservation))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -38,8 +39,7 @@ class SqliteFile:
         self.lock = threading.RLock()
         with self.told("open"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Made here, so that nobody else can read it for a moment.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            _make(path)
             self.base = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._set_up(schema, version)
 
@@ -88,3 +88,16 @@ class SqliteFile:
         if found < version:
             self.base.executescript(schema)
             self.base.execute(f"PRAGMA user_version = {version}")
+
+
+def _make(path: Path) -> None:
+    """Make the file for its owner alone, unless it is there.
+
+    INVARIANT: a file that is there is never opened here. To close it again would drop the locks of every SQLite
+    connection that this process has to it.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise OSError("it is no plain file") from None

@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS cells (
     PRIMARY KEY (meter, bucket)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     attempt TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL,
     at INTEGER NOT NULL,
@@ -62,7 +62,6 @@ CREATE TABLE IF NOT EXISTS attempts (
     prompt TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS attempts_open ON attempts (expires) WHERE state = 'open';
-CREATE INDEX IF NOT EXISTS attempts_by_time ON attempts (at);
 """
 _KNOWN = "SELECT state, claims, reserved FROM attempts WHERE attempt = ?"
 _OPEN = (
@@ -80,7 +79,8 @@ RETURNING reserved
 """
 # The bound keeps a sum inside 64 bits, whatever providers report; it is above every limit.
 _MOVE = (
-    "UPDATE cells SET spent = min(spent + ?, 1 << 62), reserved = reserved - ? WHERE meter = ? AND bucket = ?"
+    "UPDATE cells SET spent = min(spent + ?, 1 << 62), reserved = reserved - ?"
+    " WHERE meter = ? AND bucket = ? RETURNING spent"
 )
 _LEVEL = (
     "SELECT coalesce(sum(spent), 0), coalesce(sum(reserved), 0) FROM cells WHERE meter = ? AND bucket >= ?"
@@ -115,20 +115,19 @@ class SqliteLedger:
     def reserve(self, reservation: Reservation) -> Hold:
         """Reserve on all meters, or on none; see `Ledger.reserve`."""
         claims, amounts = msgspec.json.encode(reservation.claims), _amounts(reservation.amounts)
-        with self._file.told("write to"):
-            try:
-                with self._file.transaction() as base:
-                    known = base.execute(_KNOWN, (reservation.attempt,)).fetchone()
-                    if known is not None:
-                        same = known[0] == "open" and known[2] == amounts
-                        return Hold(admitted=same, state=AttemptState(known[0]))
-                    rises = _expire(base, _micros(reservation.at))
-                    for claim in reservation.claims:
-                        _take(base, claim)
-                    base.execute(_OPEN, _row(reservation, claims, amounts))
-                    return Hold(admitted=True, rises=rises)
-            except _NoRoomError as refusal:
-                return Hold(admitted=False, refused=refusal.level)
+        with self._file.told("write to"), self._file.transaction() as base:
+            known = base.execute(_KNOWN, (reservation.attempt,)).fetchone()
+            if known is not None:
+                same = known[0] == "open" and known[2] == amounts
+                return Hold(admitted=same, state=AttemptState(known[0]))
+            rises = _expire(base, _micros(reservation.at))
+            base.execute("SAVEPOINT claims")
+            for claim in reservation.claims:
+                if not _take(base, claim):
+                    base.execute("ROLLBACK TO claims")
+                    return Hold(admitted=False, refused=_level(base, claim), rises=rises)
+            base.execute(_OPEN, _row(reservation, claims, amounts))
+            return Hold(admitted=True, rises=rises)
 
     def settle(self, attempt: str, bill: Bill, *, at: datetime) -> Booking:  # noqa: ARG002 - the port's
         """Book what an attempt cost; see `Ledger.settle`."""
@@ -181,21 +180,12 @@ class SqliteLedger:
         self._file.close()
 
 
-class _NoRoomError(Exception):
-    """Rolls the transaction back; never leaves this module."""
-
-    def __init__(self, level: Level) -> None:
-        super().__init__()
-        self.level = level
-
-
-def _take(base: sqlite3.Connection, claim: Claim) -> None:
+def _take(base: sqlite3.Connection, claim: Claim) -> bool:
     if not 0 <= claim.amount <= MOST_AMOUNT:
         raise SpendError("an amount is negative or too large", code="spend_invalid")
     values = (claim.meter, claim.bucket, claim.amount, claim.since, claim.limit)
     # An UPSERT with RETURNING that is not read to its end does not finish.
-    if not base.execute(_RESERVE, values).fetchall():
-        raise _NoRoomError(_level(base, claim))
+    return bool(base.execute(_RESERVE, values).fetchall())
 
 
 def _level(base: sqlite3.Connection, claim: Claim) -> Level:
@@ -219,9 +209,10 @@ def _move(
         reserved = claim.amount if state is AttemptState.OPEN else 0
         counted = claim.amount if state is AttemptState.EXPIRED else 0
         more = (claim.amount if actual is None else actual.get(claim.unit, 0)) - counted
-        base.execute(_MOVE, (more, reserved, claim.meter, claim.bucket))
-        if more > 0:
-            spent = _level(base, claim).spent
+        moved = base.execute(_MOVE, (more, reserved, claim.meter, claim.bucket)).fetchall()
+        if more > 0 and moved:
+            # A window of one bucket is known already.
+            spent = moved[0][0] if claim.since == claim.bucket else _level(base, claim).spent
             rises.append(Rise(claim.meter, claim.limit, spent - more, spent))
     return tuple(rises)
 

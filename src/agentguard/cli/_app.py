@@ -30,6 +30,7 @@ COMMANDS = {
     "actions": ("actions", "Show the declared actions; verify their files."),
     "audit": ("audit", "Show, follow, export and verify the audit log."),
     "events": ("events", "Show and follow what the kernel and other layers saw."),
+    "spend": ("spend", "Show what was spent, how far budgets are used, what models cost."),
     "token": ("token", "Issue, verify and revoke tokens; rotate keys."),
     "flow": ("flow", "Endorse, declassify and vouch for what an agent has seen."),
     "ticket": ("ticket", "Look at and revoke execution tickets; export their keys."),

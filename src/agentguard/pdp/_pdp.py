@@ -50,7 +50,9 @@ if TYPE_CHECKING:
 
     from agentguard.core import AuditLog, Ticket
     from agentguard.enforcement import TicketIssuer
+    from agentguard.pdp._cost import ActionCosts
     from agentguard.registry import CompiledAction
+    from agentguard.spend import Admission
 
 log = logging.getLogger("agentguard.pdp")
 
@@ -74,7 +76,7 @@ class PolicyDecisionPoint:
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
     secret value into what may stand in the log. `history` is what rules about more than one request look back
     on, `flow` where values come from; without them they begin empty. `tickets` issues execution tickets to who
-    asks for one; without it, asking for one is a deny.
+    asks for one; without it, asking for one is a deny. `costs` holds actions that cost to their budgets.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class PolicyDecisionPoint:
         history: History | None = None,
         flow: FlowStore | None = None,
         tickets: TicketIssuer | None = None,
+        costs: ActionCosts | None = None,
     ) -> None:
         self.world = world
         self.history = History() if history is None else history
@@ -95,6 +98,7 @@ class PolicyDecisionPoint:
         self._commit = commit
         self._clock = clock or SystemClock()
         self._tickets = tickets
+        self._costs = costs
         self._closed = False
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
@@ -108,6 +112,7 @@ class PolicyDecisionPoint:
         asked: tuple[CompiledAction, dict[str, Any]] | None = None
         principal, context, moment = _NOBODY, _NO_CONTEXT, None
         ticket: Ticket | None = None
+        held: Admission | None = None
         try:
             principal, context, now, moment = self._who_and_when(request)
             action, resource_id, params = _what(world, request)
@@ -143,6 +148,8 @@ class PolicyDecisionPoint:
                     conceal=bool(action.secret_paths),
                 )
                 _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
+            if self._costs is not None and history is self.history:
+                decision, held = self._costs.hold(decision, principal, context)
             if request.ticket_for:
                 decision, ticket = draft_ticket(self._tickets, decision, principal, request.ticket_for)
         except AgentGuardError as error:
@@ -159,6 +166,8 @@ class PolicyDecisionPoint:
             decision = self._ticketed(decision, ticket)
         if verdict is not None and verdict.reservation is not None:
             history.settle(verdict.reservation, decision.effect)
+        if held is not None and self._costs is not None:
+            self._costs.finish(held, decision.effect)
         return decision
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:

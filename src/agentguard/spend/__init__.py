@@ -6,9 +6,11 @@ points for models (`BudgetKeeper`), the command line, assembly. It must never co
 than a provider reported, or ask the network.
 """
 
-from agentguard.spend._account import amount_text, usd_text
-from agentguard.spend._budget import Budget, Budgets, load_budgets
+from agentguard.spend._account import Account, accounts_of, amount_text, usd_text
+from agentguard.spend._advice import Advice, advise
+from agentguard.spend._budget import Budget, Budgets, budget_of_meter, load_budgets
 from agentguard.spend._call import Admission, Call
+from agentguard.spend._check import BudgetFinding, check_budgets
 from agentguard.spend._keeper import BudgetKeeper, Settlement, SpendLimits
 from agentguard.spend._price_check import PriceCheck, PriceDifference, check_prices
 from agentguard.spend._price_import import Imported, encode_prices, import_prices
@@ -21,12 +23,28 @@ from agentguard.spend._prices import (
     decode_prices,
     load_prices,
 )
+from agentguard.spend._report import (
+    DIMENSIONS,
+    FOCUS_COLUMNS,
+    SpendLine,
+    add_up,
+    focus_rows,
+    history,
+    known_accounts,
+    write_csv,
+)
 from agentguard.spend._usage import Api, Report, StreamUsage, read_report
+from agentguard.spend._window import Window
 
 __all__ = [
+    "DIMENSIONS",
+    "FOCUS_COLUMNS",
+    "Account",
     "Admission",
+    "Advice",
     "Api",
     "Budget",
+    "BudgetFinding",
     "BudgetKeeper",
     "Budgets",
     "Call",
@@ -40,15 +58,26 @@ __all__ = [
     "Report",
     "Settlement",
     "SpendLimits",
+    "SpendLine",
     "StreamUsage",
+    "Window",
+    "accounts_of",
+    "add_up",
+    "advise",
     "amount_text",
+    "budget_of_meter",
+    "check_budgets",
     "check_prices",
     "cost_of",
     "decode_prices",
     "encode_prices",
+    "focus_rows",
+    "history",
     "import_prices",
+    "known_accounts",
     "load_budgets",
     "load_prices",
     "read_report",
     "usd_text",
+    "write_csv",
 ]

@@ -94,6 +94,10 @@ class Budgets(msgspec.Struct, frozen=True):
         name = action.partition("@")[0]
         return next((usd for glob, usd in self.tools if glob.matches(name) or glob.matches(action)), 0)
 
+    def model(self, provider: str, name: str) -> str:
+        """Return the model that a name stands for at a provider: itself, unless the file says otherwise."""
+        return self.aliases.get((provider.lower(), name.lower()), name)
+
     def budget(self, budget_id: str) -> Budget | None:
         """Return a budget by its id."""
         return next((each for each in self.budgets if each.id == budget_id), None)

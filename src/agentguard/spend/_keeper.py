@@ -161,9 +161,10 @@ class BudgetKeeper:
         for _ in range(_TRIES):
             quoted = self._quote(asking.call, asking.now)
             accounts = accounts_of(self._budgets, asking.spender, quoted.name, _OF_MODELS)
-            levels = self._levels(accounts, asking.now)
             if quoted.prices is None and any(each.budget.unit is Unit.USD for each in accounts):
                 return asking.unpriced()
+            # What nobody looks at is not asked for: most calls need one question to the ledger.
+            levels = self._levels(accounts, asking.now) if _needs_levels(quoted, accounts) else []
             written = self._written(quoted, accounts, levels)
             output = written if written is not None else asking.call.max_output_tokens
             amounts = quoted.amounts(quoted.most_output if output is None else max(output, LEAST_OUTPUT))
@@ -180,11 +181,8 @@ class BudgetKeeper:
         return asking.refusal("other calls took what was left", "budget_exceeded")
 
     def _quote(self, call: Call, now: datetime) -> Quote:
-        model = self._model(call.provider, call.model)
+        model = self._budgets.model(call.provider, call.model)
         return quote(call, self._prices, model, now, most_output=self._limits.max_output_tokens)
-
-    def _model(self, provider: str, name: str) -> str:
-        return self._budgets.aliases.get((provider.lower(), name.lower()), name)
 
     def _levels(self, accounts: list[Account], now: datetime) -> list[Level]:
         return self._ledger.levels([account.claim(now, {}) for account in accounts]) if accounts else []
@@ -195,7 +193,7 @@ class BudgetKeeper:
             return None
         room = [
             quoted.affordable(account.budget.unit, level.left)
-            for account, level in zip(accounts, levels, strict=True)
+            for account, level in zip(accounts, levels, strict=False)
             if account.budget.unit in _OF_OUTPUT
         ]
         return min(quoted.most_output, *room) if room else None
@@ -211,7 +209,7 @@ class BudgetKeeper:
         """Return the question for a person, the same call for a cheaper model, or None to go on."""
         met = [
             (account, level, step)
-            for account, level in zip(accounts, levels, strict=True)
+            for account, level in zip(accounts, levels, strict=False)
             for step in account.met(level, amounts[account.budget.unit])
         ]
         if not asking.because:
@@ -261,7 +259,9 @@ class BudgetKeeper:
         call, now = admission.call, self._clock.now()
         tier = report.tier or call.tier
         for name in (report.model, admission.model):
-            model = self._prices.find(call.provider, self._model(call.provider, name)) if name else None
+            model = (
+                self._prices.find(call.provider, self._budgets.model(call.provider, name)) if name else None
+            )
             prices = prices_for(model, tier, now)
             if prices is not None:
                 return cost_of(report.usage, prices)
@@ -337,6 +337,13 @@ class _Asking(msgspec.Struct, frozen=True):
     def used_before(self, hold: Hold) -> Admission:
         reason = f"the attempt was used before: it is {hold.state.value}"
         return self.refusal(reason, "attempt_used")
+
+
+def _needs_levels(quoted: Quote, accounts: list[Account]) -> bool:
+    """Tell whether a threshold does more than to notify, or an output limit has to be worked out."""
+    if quoted.call.max_output_tokens is None and quoted.call.has_output:
+        return True
+    return any(step.do != "notify" for account in accounts for step in account.budget.steps)
 
 
 def _spender(spender: Spender) -> Spender:

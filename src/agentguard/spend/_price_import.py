@@ -5,8 +5,9 @@ Run at build time, or by `agentguard spend prices update`; nothing here asks the
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -22,9 +23,6 @@ from agentguard.spend._prices import (
     ProviderPrices,
     dearest,
 )
-
-if TYPE_CHECKING:
-    from datetime import date
 
 # Their name of a price, ours, and how many units it is for.
 _KEYS = {
@@ -152,17 +150,19 @@ def _model(provider: str, model: Any, most: dict[str, int], left_out: list[str])
 
 
 def _dated(conditional: list[tuple[Any, Any]]) -> list[DatedPrices]:
-    """Return prices by their first day; of prices by the hour of the day, the dearest."""
-    by_day: dict[date | None, list[Prices]] = {}
-    always: list[Prices] = []
+    """Return prices by their first day. Of prices by the hour of the day, the dearest counts all day."""
+    found: list[DatedPrices] = []
     for constraint, prices in conditional:
         since = getattr(constraint, "start_date", None)
-        if since is None:
-            always.append(_prices(prices))
+        theirs = _prices(prices)
+        if constraint is None or since is not None:
+            found.append(DatedPrices(theirs, since))
         else:
-            by_day.setdefault(since, []).append(_prices(prices))
-    found = [DatedPrices(_dearest(always))] if always else []
-    return found + [DatedPrices(_dearest(by_day[day]), day) for day in sorted(d for d in by_day if d)]
+            # Later ones go before earlier ones, in their hours.
+            found = [DatedPrices(_dearest([each.prices, theirs]), each.since) for each in found] or [
+                DatedPrices(theirs)
+            ]
+    return sorted(found, key=lambda each: each.since or date.min)
 
 
 def _dearest(several: list[Prices]) -> Prices:

@@ -103,9 +103,20 @@ class PriceTable:
 
     def __init__(self, listed: PriceFile, own: dict[str, list[ModelPrice]] | None = None) -> None:
         self.listed = listed
+        self.own = own or {}
         self._providers = {name: _Names(provider.models) for name, provider in listed.providers.items()}
-        self._own = {name: _Names(models) for name, models in (own or {}).items()}
+        self._own = {name: _Names(models) for name, models in self.own.items()}
         self._cached: Callable[[str, str], ModelPrice | None] = lru_cache(_CACHED_MODELS)(self._find)
+
+    @property
+    def providers(self) -> list[str]:
+        """The providers of whom something is known."""
+        return sorted({*self._providers, *self._own})
+
+    def models(self, provider: str) -> list[ModelPrice]:
+        """Return the models of one provider, those of the project first."""
+        listed = self.listed.providers.get(provider)
+        return [*self.own.get(provider, []), *(listed.models if listed is not None else [])]
 
     def find(self, provider: str, model: str) -> ModelPrice | None:
         """Return the model that `provider` has under this name; None if nobody knows it."""

@@ -205,14 +205,10 @@ def _text(value: Any) -> str:
 
 
 def _text_bytes(event: Mapping[str, Any]) -> int:
-    """Return how many bytes of answer an event carries: every text below `delta` and `choices`."""
-    kind = event.get("type")
-    parts = (
-        [event.get("delta")]
-        if isinstance(kind, str)
-        else [choice.get("delta") for choice in event.get("choices") or [] if isinstance(choice, Mapping)]
-    )
-    return sum(_bytes_of(part) for part in parts)
+    """Return how many bytes of answer an event carries: every text below `delta`, its own or its choices'."""
+    choices = event.get("choices")
+    parts = choices if isinstance(choices, list) else [event]
+    return sum(_bytes_of(part.get("delta")) for part in parts if isinstance(part, Mapping))
 
 
 def _bytes_of(value: Any, depth: int = 0) -> int:
