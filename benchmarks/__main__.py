@@ -29,6 +29,7 @@ NAMES = (
     "tickets",
     "spend",
     "server",
+    "gateway",
 )
 
 

@@ -78,7 +78,11 @@ class GatewayWorld:
         from openai import OpenAI
 
         values = agent_variables(self.url, TOKEN)
-        given = {"base_url": values["OPENAI_BASE_URL"], "api_key": values["OPENAI_API_KEY"], "max_retries": 0}
+        given: dict[str, Any] = {
+            "base_url": values["OPENAI_BASE_URL"],
+            "api_key": values["OPENAI_API_KEY"],
+            "max_retries": 0,
+        }
         return OpenAI(**(given | more))
 
     def azure(self) -> openai.AzureOpenAI:
@@ -96,7 +100,7 @@ class GatewayWorld:
         from anthropic import Anthropic
 
         values = agent_variables(self.url, TOKEN)
-        given = {
+        given: dict[str, Any] = {
             "base_url": values["ANTHROPIC_BASE_URL"],
             "api_key": values["ANTHROPIC_API_KEY"],
             "max_retries": 0,

@@ -20,8 +20,13 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _fresh(upstream: Upstream) -> None:
+    upstream.calls.clear()
+    upstream._script.clear()
+
+
 @pytest.fixture
 def world(tmp_path: Path, upstream: Upstream) -> Iterator[GatewayWorld]:
-    upstream.calls.clear()
     with gateway_world.running(tmp_path, upstream) as running:
         yield running

@@ -40,7 +40,7 @@ def test_safe_failures_are_sent_again_and_cost_nothing(world: GatewayWorld, upst
 def test_last_error_of_the_provider_passes_unchanged(world: GatewayWorld, upstream: Upstream) -> None:
     import openai
 
-    upstream.script(*[Reply(status=429, error="rate_limit_exceeded", headers={"retry-after": "60"})] * 3)
+    upstream.script(Reply(status=429, error="rate_limit_exceeded", headers={"retry-after": "60"}))
     with pytest.raises(openai.RateLimitError) as limited:
         world.openai().chat.completions.create(model="gpt-5.4", messages=HELLO)
     body: Any = limited.value.body
@@ -183,14 +183,14 @@ def test_answer_that_is_no_json_is_not_passed_on(world: GatewayWorld, upstream: 
 
 def test_redirect_is_not_followed(tmp_path: Path, upstream: Upstream) -> None:
     class Elsewhere(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             self.send_response(307)
             self.send_header("location", f"{upstream.url}/v1/chat/completions")
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:  # type: ignore[override]  # says nothing
+        def log_message(self, *_: object) -> None:
             pass
 
     upstream.calls.clear()
@@ -259,7 +259,7 @@ def test_agent_that_hangs_up_ends_the_call_upstream_and_it_is_booked(
     gate = threading.Event()
     upstream.script(Reply(hold_after=(gate, 3)) if stream else Reply(hold=gate))
     client = world.openai(timeout=0.5)
-    with pytest.raises(Exception, match="(?i)timed out"):
+    with pytest.raises(Exception, match=r"(?i)timed out"):
         list(client.chat.completions.create(model="gpt-5.4", messages=HELLO, stream=stream, max_tokens=50))
     sidecar.wait_for(lambda: len(world.decider.outcomes) == 1)
     assert outcomes(world)[0][1].startswith("the agent hung up; ")
@@ -313,8 +313,7 @@ def test_hundred_calls_at_once_are_all_booked_once(world: GatewayWorld) -> None:
     statuses: list[int] = []
 
     def call() -> None:
-        for _ in range(10):
-            statuses.append(world.ask(CHAT, BODY).status)
+        statuses.extend(world.ask(CHAT, BODY).status for _ in range(10))
 
     threads = [threading.Thread(target=call) for _ in range(10)]
     for each in threads:

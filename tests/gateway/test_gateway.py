@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gateway_world
 import sidecar
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gateway_world import GatewayWorld
     from llm_upstream import Upstream
 
-HELLO = [{"role": "user", "content": "Hello"}]
+HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 
 def test_openai_chat_is_decided_sent_with_the_providers_key_and_booked(
@@ -92,7 +92,7 @@ def test_azure_deployments_pass_with_their_api_version(world: GatewayWorld, upst
 
 def test_anthropic_messages_pass_whole_and_as_a_stream(world: GatewayWorld, upstream: Upstream) -> None:
     client = world.anthropic()
-    given = {"model": "claude-test", "max_tokens": 100, "messages": HELLO}
+    given: Any = {"model": "claude-test", "max_tokens": 100, "messages": HELLO}
     answer = client.messages.create(**given)
     assert answer.content[0].text == "Hello there, how can I help?"
     with client.messages.stream(**given) as stream:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gateway_world import GatewayWorld
 
-HELLO = [{"role": "user", "content": "Hello"}]
+HELLO: Any = [{"role": "user", "content": "Hello"}]
 MAIL = ToolUse("send_mail", {"to": "x@example.com"})
 FILE = ToolUse("read_file", {"path": "a"})
 PROPOSED = Reply(text="On it.", tools=(MAIL, FILE))
@@ -36,10 +36,10 @@ def chat(world: GatewayWorld, *, stream: bool) -> tuple[str, list[str], str | No
     """Return the text, the tools and the finish reason that an agent sees."""
     client = world.openai()
     if not stream:
-        choice = client.chat.completions.create(model="gpt-5.4", messages=HELLO).choices[0]  # type: ignore[arg-type]  # a plain dict
+        choice = client.chat.completions.create(model="gpt-5.4", messages=HELLO).choices[0]
         calls: Any = choice.message.tool_calls or []
         return choice.message.content or "", [call.function.name for call in calls], choice.finish_reason
-    with client.chat.completions.stream(model="gpt-5.4", messages=HELLO) as events:  # type: ignore[arg-type]  # as above
+    with client.chat.completions.stream(model="gpt-5.4", messages=HELLO) as events:
         final = events.get_final_completion().choices[0]
     calls = final.message.tool_calls or []
     return final.message.content or "", [call.function.name for call in calls], final.finish_reason
@@ -99,7 +99,7 @@ def test_streamed_text_passes_while_a_tool_call_is_incomplete(
     gate = threading.Event()
     # The ninth event is in the middle of the arguments of the first call.
     upstream.script(Reply(text="On it.", tools=(MAIL,), hold_after=(gate, 6)))
-    with world.openai().chat.completions.create(model="gpt-5.4", messages=HELLO, stream=True) as stream:  # type: ignore[arg-type]  # a plain dict
+    with world.openai().chat.completions.create(model="gpt-5.4", messages=HELLO, stream=True) as stream:
         first = [next(iter(stream)) for _ in range(3)]
         assert "".join(each.choices[0].delta.content or "" for each in first) == "On it."
         assert len(world.decider.requests) == 1
@@ -117,7 +117,7 @@ def test_rewritten_tool_call_reaches_the_agent_rewritten(world: GatewayWorld, up
 
     upstream.script(Reply(tools=(MAIL,)))
     world.decider.answer = instead
-    answer = world.openai().chat.completions.create(model="gpt-5.4", messages=HELLO)  # type: ignore[arg-type]  # a plain dict
+    answer = world.openai().chat.completions.create(model="gpt-5.4", messages=HELLO)
     calls: Any = answer.choices[0].message.tool_calls
     assert calls[0].function.arguments == '{"to":"team@example.com"}'
 
