@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import anthropic
     import openai
+    from openai.lib.azure import AzureOpenAI
 
     from agentguard.core import AttemptState, SpendEntry
 
@@ -85,8 +86,8 @@ class GatewayWorld:
         }
         return OpenAI(**(given | more))
 
-    def azure(self) -> openai.AzureOpenAI:
-        from openai import AzureOpenAI
+    def azure(self) -> AzureOpenAI:
+        from openai.lib.azure import AzureOpenAI
 
         values = agent_variables(self.url, TOKEN)
         return AzureOpenAI(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from agentguard.core import Decision, Request
     from gateway_world import GatewayWorld
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
@@ -189,6 +191,10 @@ def test_model_that_nobody_serves_is_not_found(tmp_path: Path, upstream: Upstrea
         assert world.decider.requests == []
 
 
+def _on_model(model: str, request: Request) -> Decision:
+    return decided(request, effect=Effect.TRANSFORM, params={**request.params, "model": model})
+
+
 def test_decision_on_another_model_is_sent_or_refused_by_who_serves_it(
     tmp_path: Path, upstream: Upstream
 ) -> None:
@@ -196,9 +202,7 @@ def test_decision_on_another_model_is_sent_or_refused_by_who_serves_it(
     only = {"main": {"kind": "openai", "models": ("gpt-*",)}}
     with gateway_world.running(tmp_path, upstream, upstream_settings=only) as world:
         for model, status in (("gpt-5.4-mini", 200), ("o9", 403)):
-            world.decider.answer = lambda request, model=model: decided(
-                request, effect=Effect.TRANSFORM, params={**request.params, "model": model}
-            )
+            world.decider.answer = partial(_on_model, model)
             assert world.ask(CHAT, BODY).status == status
         assert [call.json["model"] for call in upstream.calls] == ["gpt-5.4-mini"]
 

@@ -143,15 +143,14 @@ def _read_private(name: str, path: Path, shown: str) -> str:
         raise _key_error(
             name, f"`{shown}` cannot be read: {why}", "make the file, readable by its owner"
         ) from None
-    with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if (
-            not stat.S_ISREG(status.st_mode)
-            or status.st_mode & 0o077
-            or status.st_uid not in (0, os.geteuid())
-        ):
+    try:
+        status = os.fstat(handle)
+        own = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o077
+        if not stat.S_ISREG(status.st_mode) or not own:
             raise _key_error(name, f"`{shown}` is not its owner's alone", f"run `chmod 600 {shown}`")
-        return stream.read(_MAX_KEY_BYTES).decode("ascii", "replace")
+        return os.read(handle, _MAX_KEY_BYTES).decode("ascii", "replace")
+    finally:
+        os.close(handle)
 
 
 def _key_error(name: str, message: str, hint: str) -> ConfigError:
