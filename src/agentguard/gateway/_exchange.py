@@ -266,14 +266,12 @@ class Exchange:
     async def _failed(self, upstream: Upstream, error: DialError, *, is_last: bool) -> None:
         self._parts.health.failed(upstream.name)
         await self.close(succeeded=False, is_free=error.is_safe, detail=error.message)
+        reason, decision_id = f"upstream `{upstream.name}`: {error.message}", self.decision.audit_id
+        if error.is_slow:
+            raise RefusalError(504, "upstream_slow", reason, decision_id=decision_id)
         if is_last or not error.is_safe:
-            code = "upstream_slow" if error.is_slow else "upstream_unreachable"
             raise RefusalError(
-                504 if error.is_slow else 502,
-                code,
-                f"upstream `{upstream.name}`: {error.message}",
-                decision_id=self.decision.audit_id,
-                retry=error.is_safe,
+                502, "upstream_unreachable", reason, decision_id=decision_id, retry=error.is_safe
             )
 
     def _is_retried(self, upstream: Upstream, response: aiohttp.ClientResponse) -> bool:
