@@ -93,6 +93,11 @@ class Upstream:
         """Answer the next calls with these, in order."""
         self._script.extend(replies)
 
+    def reset(self) -> None:
+        """Forget the calls and the script."""
+        self.calls.clear()
+        self._script.clear()
+
     def __enter__(self) -> Self:
         started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)))

@@ -56,9 +56,10 @@ class _Tap:
         return error_of(self.refusal(error), self._sent.request, self._exchanges.sdk)
 
     def end(self, failure: str = "") -> None:
-        """Take in that the stream is over, however that came."""
+        """Take in that the stream is over, however that came; once its last event was there, it has not failed."""
         if not self._is_over:
             self._is_over = True
+            failure = "" if self.stream.is_complete else failure
             self._exchanges.stream_ended(self._sent, self.stream.texts(), failure=failure)
 
 
@@ -177,7 +178,7 @@ class _Stream:
     guarded: Any
 
     def _over(self) -> None:
-        self.tap.end("" if self.tap.stream.is_complete else "the caller closed the stream")
+        self.tap.end("the caller closed the stream")
         self.guarded.elapsed = self.response.elapsed
 
 
