@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE]`; without a name, all of them."""
+"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD]`; without a name, all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks import report
 from benchmarks.measure import machine
@@ -30,6 +31,8 @@ NAMES = (
     "spend",
     "server",
     "gateway",
+    "toolimport",
+    "intent",
 )
 
 
@@ -46,11 +49,22 @@ class _Both(io.StringIO):
         return super().write(text)
 
 
+def _figures(cell: Any) -> Any:
+    return cell.figures()
+
+
 def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE too")
+    parser.add_argument(
+        "--world",
+        metavar="WORLD",
+        action="append",
+        default=[],
+        help="of `intent`, only this world; may be repeated",
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:
@@ -64,14 +78,15 @@ def main() -> None:
         report.tables.clear()
         output = _Both()
         with contextlib.redirect_stdout(output):
-            importlib.import_module(f"benchmarks.{name}").main()
+            module = importlib.import_module(f"benchmarks.{name}")
+            module.main(options.world) if name == "intent" else module.main()
         print(f"  ({time.perf_counter() - start:.0f} s)", flush=True)
         # Those that print tables of their own have nothing but their text.
         results[name] = {"tables": list(report.tables), "text": output.getvalue().splitlines()}
     print(f"\nload at the end: {machine()['load']}")
     if options.json is not None:
         content = {"machine": about, "load_at_the_end": machine()["load"], "results": results}
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(content, indent=1, default=_figures) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

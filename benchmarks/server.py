@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agentguard.core import Observation, Outcome, Regrade, Vouched
+    from agentguard.core import Observation, OpenedSession, Outcome, Regrade, SessionOpening, Vouched
 
 ONE_CALLS = 5_000
 MANY_CALLS = 60_000
@@ -90,6 +90,9 @@ class _Constant:
 
     def vouch(self, words: Vouched) -> None: ...
 
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        raise NotImplementedError
+
     def close(self) -> None: ...
 
 
@@ -104,6 +107,7 @@ def _serve(listener: socket.socket) -> None:
     services = Services(
         decider=_Constant(),
         labels=_Constant(),
+        sessions=_Constant(),
         audit=log,
         rejections=Rejections(log),
         verify_token=_verify,

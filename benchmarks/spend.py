@@ -131,7 +131,7 @@ def race() -> None:
         )
         if not more and (found["breaches"] or found["meters_that_differ_from_history"]):
             raise SystemExit(f"over-admission: {found}")
-    columns = ("", "asked", "killed", "breaches", "most over, sum µUSD", "s")
+    columns = ("", "asked", "killed", "breaches", "over, µUSD in all", "s")
     table(f"{PROCESSES} processes on one ledger", columns, rows)
 
 

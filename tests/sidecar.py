@@ -23,13 +23,16 @@ from agentguard.core import (
     Effect,
     IdentityError,
     Observation,
+    OpenedSession,
     Outcome,
     Principal,
     PrincipalKind,
+    RegistryError,
     Regrade,
     Request,
     RequestError,
     Risk,
+    SessionOpening,
     Vouched,
 )
 from agentguard.identity import LoginCodes, VerifiedToken
@@ -107,6 +110,7 @@ class TableDecider:
     entered: threading.Event = field(default_factory=threading.Event)
     closed: int = 0
     requests: list[Request] = field(default_factory=list)
+    observed: list[Observation] = field(default_factory=list)
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         del trace
@@ -147,6 +151,7 @@ class TableDecider:
         return [self.decide(request) for request in requests]
 
     def observe(self, observation: Observation) -> None:
+        self.observed.append(observation)
         self.log.append(
             {"kind": "observed", "principal": observation.principal.id, "action": observation.action}
         )
@@ -156,6 +161,22 @@ class TableDecider:
 
     def close(self) -> None:
         self.closed += 1
+
+
+@dataclass
+class TableSessions:
+    """Opens sessions for whoever asks, except `taken`, and remembers with what."""
+
+    opened: list[SessionOpening] = field(default_factory=list)
+
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        if opening.session == "taken":
+            raise RequestError("there is a session of this name already", code="session_taken")
+        if not opening.tools:
+            raise RegistryError("there are no tools")
+        self.opened.append(opening)
+        name = opening.session or "s-9"
+        return OpenedSession(name, opening.principal.id, {"send_email": "send-email"}, "sha256:1", "sha256:2")
 
 
 @dataclass
@@ -230,12 +251,14 @@ class World:
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
         self.labels = TableLabels(self.decider)
+        self.sessions = TableSessions()
         self.rejected = Rejected(self.log)
 
     def services(self) -> Services:
         return Services(
             decider=self.decider,
             labels=self.labels,
+            sessions=self.sessions,
             audit=self.log,
             rejections=self.rejected,
             verify_token=verify_token,

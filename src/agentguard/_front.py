@@ -28,12 +28,15 @@ class Guard(EnforcementPoint):
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | Path | None = None,
         *,
-        principal: str | Principal,
+        principal: str | Principal = "agent",
         sandboxes: Mapping[str, Sandbox] | None = None,
     ) -> Self:
         """Return a guard that decides in this process, by the project in the folder `path`.
+
+        Without a folder it is a project of its own in the state folder (`~/.local/state/agentguard/default`), which has
+        no rules: `session(intent=…, tools=…)` works in it, and its audit log is in `project/audit` there.
 
         The host program vouches for `principal` (an id of the inventory, or a `Principal`); a check may name
         another. Policy files are followed while the guard is open; decisions are recorded in the project's log.
@@ -44,9 +47,9 @@ class Guard(EnforcementPoint):
             AuditError: its audit log cannot be opened.
         """
         # Who asks a sidecar needs none of what decides, and the other way round: each loads its own half.
-        from agentguard.assembly import Engine, load_project
+        from agentguard.assembly import Engine, default_project, load_project
 
-        project = load_project(path)
+        project = default_project() if path is None else load_project(path)
         engine = Engine(project)
         guard = cls(engine.pdp, principal=principal, find_principal=project.principal, sandboxes=sandboxes)
         guard._engine = engine

@@ -7,6 +7,7 @@ its own: it reads, builds and wires.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -117,6 +118,38 @@ def load_project(folder: Path | str, environ: Mapping[str, str] | None = None) -
         shipped=shipped_rules(without=config.policy.without) if config.policy.shipped else (),
     )
     return Project(config, registry, inventory, policies, _facts(config))
+
+
+DEFAULT_PROJECT = "default"
+_DEFAULT_FILES = {
+    "inventory.yaml": "resources: []\nprincipals: []\n",
+    FILE_NAME: f"project: {{id: {DEFAULT_PROJECT}, name: default}}\n",
+}
+
+
+def default_project(environ: Mapping[str, str] | None = None) -> Project:
+    """Return the project of whoever named none: `project` in the state folder `default`, made if it is not there.
+
+    It has no rules of its own, so only sessions with an intent allow anything. Its audit log is in its `audit`.
+
+    Raises:
+        ConfigError: it cannot be made, or something in it cannot be used.
+    """
+    state = StateFolder.open(DEFAULT_PROJECT, os.environ if environ is None else environ)
+    folder = state.path / "project"
+    try:
+        (folder / "policies").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, text in _DEFAULT_FILES.items():
+            with contextlib.suppress(FileExistsError), (folder / name).open("x", encoding="utf-8") as stream:
+                stream.write(text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"the default project cannot be made: {reason}",
+            code="state_unavailable",
+            location=Location(str(folder)),
+        ) from None
+    return load_project(folder, environ)
 
 
 def _facts(config: Config) -> FactExtractor:

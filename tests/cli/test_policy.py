@@ -120,11 +120,11 @@ def _templates(agentguard: Command) -> list[str]:
 
 
 def test_templates_are_listed_with_a_summary(agentguard: Command) -> None:
-    assert _templates(agentguard) == ["kill-switch", "read-only-agent", "staging-deployer"]
+    assert _templates(agentguard) == ["intent", "kill-switch", "read-only-agent", "staging-deployer"]
     assert "kill-switch" in agentguard("policy", "template", "list").out
 
 
-@pytest.mark.parametrize("name", ["kill-switch", "read-only-agent", "staging-deployer"])
+@pytest.mark.parametrize("name", ["intent", "kill-switch", "read-only-agent", "staging-deployer"])
 def test_each_template_alone_has_nothing_to_report(agentguard: Command, name: str) -> None:
     (agentguard.folder / "policies/deploy.yaml").unlink()
     assert agentguard("policy", "template", "apply", name).code == 0
@@ -134,7 +134,7 @@ def test_each_template_alone_has_nothing_to_report(agentguard: Command, name: st
 
 
 def test_every_template_that_ships_is_tested(agentguard: Command) -> None:
-    assert set(_templates(agentguard)) == {"kill-switch", "read-only-agent", "staging-deployer"}
+    assert set(_templates(agentguard)) == {"intent", "kill-switch", "read-only-agent", "staging-deployer"}
 
 
 def test_the_kill_switch_stops_what_was_allowed(agentguard: Command) -> None:
@@ -159,7 +159,7 @@ def test_a_template_is_applied_once_unless_forced(agentguard: Command) -> None:
 def test_an_unknown_template_names_the_known_ones(agentguard: Command) -> None:
     ran = agentguard("policy", "template", "apply", "../../etc/passwd")
     assert ran.code == 3
-    assert "take kill-switch, read-only-agent, staging-deployer" in ran.err
+    assert "take intent, kill-switch, read-only-agent, staging-deployer" in ran.err
 
 
 def test_a_template_that_cannot_be_written_says_so(agentguard: Command) -> None:

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentguard.core import (
+    Access,
     Action,
+    Argument,
     Context,
     Decision,
     Effect,
@@ -32,6 +34,7 @@ from agentguard.core import (
     Resource,
     Risk,
     RiskScore,
+    Role,
     Sensitivity,
     Severity,
     Sink,
@@ -49,6 +52,7 @@ STRUCTS: list[msgspec.Struct] = [
     Action(
         "a.b", 2, "d", Risk.HIGH, {"type": "object"}, ("x",), ("p",), ("q",), True, "c@1", "d@1",
         Flow(Label(), Sink.EXTERNAL, Sensitivity.INTERNAL), ("t",),
+        Access.WRITE, {"/to/*": Argument(Role.TARGET, "recipient")},
     ),
     Context("s", "c", TIME, "task", "ticket", {"a": "web"}, {"change_window": True, "n": 1.5, "none": None}),
     Request(PRINCIPAL, "a.b", "x/y", {"n": [1, {"m": None}]}, Context(time=TIME)),

@@ -18,4 +18,4 @@ def test_a_template_compiles_and_says_what_it_is_for(template: object) -> None:
 def test_a_template_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(PolicyError) as caught:
         find_template("nothing")
-    assert caught.value.hint == "take kill-switch, read-only-agent, staging-deployer"
+    assert caught.value.hint == "take intent, kill-switch, read-only-agent, staging-deployer"

@@ -24,6 +24,8 @@ TYPES = {
         "PlanReply",
         "ObserveCall",
         "RegradeCall",
+        "SessionCall",
+        "OpenedSession",
         "VouchCall",
         "Outcome",
         "Ticket",

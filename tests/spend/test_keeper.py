@@ -293,3 +293,54 @@ def test_an_action_that_costs_is_held_to_its_budget(tmp_path: Path) -> None:
 def test_embeddings_have_no_output(day: Desk, api: Api) -> None:
     admission = day.keeper.reserve(Call("openai", "gpt-4o", 3_000, api), BOB, attempt="one")
     assert (admission.max_output_tokens is None) is (api is Api.EMBEDDINGS)
+
+
+# Claude Opus 4.5: 5 in, 25 out, 6.25 and 10 for filling the cache; gpt-audio: 2.50 and 32 in, 10 and 64 out.
+@pytest.mark.parametrize(
+    ("call", "usd"),
+    [
+        (Call("anthropic", "claude-opus-4-5", 3_000, Api.MESSAGES, 100), 5_000 + 2_500),
+        (Call("anthropic", "claude-opus-4-5", 3_000, Api.MESSAGES, 100, writes_cache=True), 10_000 + 2_500),
+        (Call("anthropic", "claude-opus-4-5", 3_000, Api.MESSAGES, 100, tier="batch"), 2_500 + 1_250),
+        (Call("openai", "gpt-audio", 3_000, Api.CHAT, 100), 2_500 + 1_000),
+        (Call("openai", "gpt-audio", 3_000, Api.CHAT, 100, has_audio=True), 32_000 + 6_400),
+        (Call("openai", "gpt-4o", 3_000, Api.CHAT, 100, choices=3), 2_500 + 3_000),
+        (Call("openai", "gpt-4o", 3_000, Api.CHAT, 100, extra_input_tokens=1_000), 5_000 + 1_000),
+        (Call("openai", "gpt-4o", 3_000, Api.CHAT, 1), 2_500 + 10),
+        (Call("openai", "text-embedding-3-small", 3_000, Api.EMBEDDINGS), 20),
+    ],
+)
+def test_the_dearest_rate_that_can_apply_is_reserved(tmp_path: Path, call: Call, usd: int) -> None:
+    wide = desk(tmp_path, "budgets:\n  - {id: w, scope: agent, window: total, unit: usd, limit: 100}\n")
+    assert wide.keeper.reserve(call, BOB, attempt="one").reserved[Unit.USD] == usd
+
+
+def test_an_input_that_nobody_sees_of_a_model_without_a_known_context_has_no_price(tmp_path: Path) -> None:
+    own = desk(tmp_path, DAY + "prices:\n  - {provider: openai, model: mine, input: 1, batch_percent: 50}\n")
+    assert own.keeper.reserve(chat("mine", unseen_input=True), BOB, attempt="one").code == "price_unknown"
+    assert own.keeper.reserve(chat("mine", tier="batch"), BOB, attempt="two").reserved[Unit.USD] == 500
+
+
+def test_what_was_reserved_for_the_answer_is_told(day: Desk) -> None:
+    assert day.keeper.reserve(chat(most=5, choices=3), BOB, attempt="one").output_tokens == 15
+    assert day.keeper.reserve(chat(most=None), ANN, attempt="two").output_tokens == 2_750
+    embedding = Call("openai", "text-embedding-3-small", 3_000, Api.EMBEDDINGS)
+    assert day.keeper.reserve(embedding, BOB, attempt="three").output_tokens == 0
+
+
+def test_an_action_without_a_price_is_settled_without_a_ledger(day: Desk) -> None:
+    free = day.keeper.reserve_tool("file.read", BOB, attempt="one")
+    day.ledger.close()
+    assert day.keeper.settle_tool(free).cost == 0
+    assert day.keeper.release(free).state is AttemptState.RELEASED
+
+
+@pytest.mark.parametrize("most", [0, -1, -(10**30)])
+def test_an_output_limit_that_is_none_makes_no_call_cheaper(day: Desk, most: int) -> None:
+    admission = day.keeper.reserve(chat(most=most), BOB, attempt="one")
+    assert (admission.effect, admission.max_output_tokens) == (Effect.TRANSFORM, 2_750)
+
+
+@pytest.mark.parametrize("more", [{"most": 10**30}, {"choices": 10**30}, {"tokens": 10**30}])
+def test_a_call_of_absurd_size_is_denied(day: Desk, more: dict[str, int]) -> None:
+    assert day.keeper.reserve(chat(**more), BOB, attempt="one").code == "budget_exceeded"  # type: ignore[arg-type]  # by name

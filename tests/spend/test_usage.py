@@ -213,3 +213,19 @@ def test_no_event_stops_the_count_and_none_makes_it_negative(events: list[Any], 
         stream.feed(event)
     usage = stream.so_far(input_tokens=3).usage
     assert min(usage.input_tokens, usage.output_tokens, stream.output_bytes) >= 0
+
+
+@pytest.mark.parametrize(("given", "beyond"), [(160, False), (161, True)])
+def test_a_stream_that_goes_on_is_beyond_its_reservation_whatever_it_reports(
+    given: int, *, beyond: bool
+) -> None:
+    stream = StreamUsage(Api.CHAT)
+    stream.feed({"choices": [{"delta": {"content": "x" * given}}]})
+    assert stream.exceeds(10) is beyond
+
+
+def test_a_stream_is_beyond_its_reservation_when_it_says_so() -> None:
+    stream = StreamUsage(Api.CHAT)
+    stream.feed({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 11}})
+    assert stream.exceeds(10)
+    assert not stream.exceeds(11)

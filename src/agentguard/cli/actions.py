@@ -1,4 +1,4 @@
-"""`agentguard actions`: list, show, sign, verify."""
+"""`agentguard actions`: list, show, import, sign, verify."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentguard.cli._actions_import import command as import_command
 from agentguard.cli._exit import ExitCode
 from agentguard.cli._options import environ, nearest_action, output_options, project_option
 from agentguard.cli._output import Output, plain, table, to_json
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
     from agentguard.core import Action
 
 
-@click.group("actions", short_help="Show the declared actions; verify their files.")
+@click.group("actions", short_help="Show, import and verify the declared actions.")
 def command() -> None:
-    """Show the declared actions; verify their files."""
+    """Show the declared actions; import tools as actions; verify the files."""
+
+
+command.add_command(import_command)
 
 
 @command.command("list")
@@ -68,6 +72,7 @@ def _show(action: Action) -> None:
     click.echo(f"{click.style(action.reference, bold=True)}  {plain(action.description)}")
     facts = {
         "risk": action.risk.value,
+        "access": action.access.value if action.access else "",
         "resource types": ", ".join(action.resource_types) or "any",
         "reversible": f"yes, by {action.compensating_action}"
         if action.compensating_action
@@ -82,6 +87,11 @@ def _show(action: Action) -> None:
     for name, value in facts.items():
         if value:
             click.echo(f"  {name}: {plain(value)}")
+    if action.arguments:
+        click.echo("  arguments:")
+        for pointer, argument in action.arguments.items():
+            kind = f", {argument.kind}" if argument.kind else ""
+            click.echo(f"    {plain(pointer)}: {argument.role.value}{kind}")
     click.echo("  params:")
     click.echo(to_json(action.params))
 

@@ -117,6 +117,7 @@ def _services(
     return Services(
         decider=engine.pdp,
         labels=engine.pdp,
+        sessions=engine.pdp,
         audit=engine.audit,
         rejections=Rejections(engine.audit),
         verify_token=tokens.verifier.verify,

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING
 from agentguard.clients._point import AsyncDecider, EnforcementPoint
 from agentguard.clients._sandbox import Sandbox
 from agentguard.clients._session import Session
+from agentguard.clients._tool_session import ToolSession
 
 if TYPE_CHECKING:
     from agentguard.clients._remote import RemoteDecider
     from agentguard.clients._tickets import SidecarTickets
 
-__all__ = ["AsyncDecider", "EnforcementPoint", "RemoteDecider", "Sandbox", "Session", "SidecarTickets"]
+__all__ = [
+    "AsyncDecider",
+    "EnforcementPoint",
+    "RemoteDecider",
+    "Sandbox",
+    "Session",
+    "SidecarTickets",
+    "ToolSession",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, runtime_checkable
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload, runtime_checkable
 
 from agentguard.clients._asking import (
     Asked,
@@ -18,6 +18,7 @@ from agentguard.clients._asking import (
 )
 from agentguard.clients._guarded import guard_with
 from agentguard.clients._session import MAX_RESULT_BYTES, Session, bounded
+from agentguard.clients._tool_session import ToolSession
 from agentguard.core import (
     TOKEN_PRINCIPAL,
     Context,
@@ -29,11 +30,14 @@ from agentguard.core import (
     PlanStep,
     Principal,
     RequestError,
+    SessionOpener,
+    SessionOpening,
+    snapshot,
 )
 from agentguard.enforcement import log_decision, require_known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Literal, Self
 
@@ -175,9 +179,50 @@ class EnforcementPoint:
             name = type(error).__name__
             _LOGGER.error("an outcome is not recorded: %s", name)  # noqa: TRY400 - a traceback may quote parameters
 
-    def session(self, session_id: str | None = None, *, principal: Principal | str | None = None) -> Session:
-        """Return a session: checks that belong together, and reports of what the agent saw in between."""
-        return Session(self, session_id, principal if principal is not None else self._principal)
+    @overload
+    def session(
+        self, session_id: str | None = None, *, principal: Principal | str | None = None
+    ) -> Session: ...
+
+    @overload
+    def session(
+        self,
+        session_id: str | None = None,
+        *,
+        principal: Principal | str | None = None,
+        intent: str,
+        tools: Any,
+        subject: str | Sequence[str] = (),
+    ) -> ToolSession: ...
+
+    def session(
+        self,
+        session_id: str | None = None,
+        *,
+        principal: Principal | str | None = None,
+        intent: str | None = None,
+        tools: Any = None,
+        subject: str | Sequence[str] = (),
+    ) -> Session | ToolSession:
+        """Return a session: checks that belong together, and reports of what the agent saw in between.
+
+        With `intent`, the user's words, and `tools`, their schemas as any framework writes them, calls of these tools
+        are decided by where their targets come from, and nothing need be configured. `subject` are names of the user:
+        an id, an address.
+
+        Raises:
+            AgentGuardError: a session with an intent cannot be opened; says why.
+        """
+        if intent is None:
+            if tools is not None or subject:
+                raise RequestError("`tools` and `subject` go with `intent`", code="session_invalid")
+            return Session(self, session_id, principal if principal is not None else self._principal)
+        if not isinstance(self._decider, SessionOpener):
+            raise RequestError("this decider opens no sessions with an intent", code="session_invalid")
+        who = self.principal(principal)
+        names = (subject,) if isinstance(subject, str) else tuple(subject)
+        opened = self._decider.open_session(SessionOpening(who, intent, tools, session_id or "", names))
+        return ToolSession(self, opened, who)
 
     def observe(
         self,
@@ -192,11 +237,32 @@ class EnforcementPoint:
         Raises:
             AgentGuardError: it could not be reported, so nobody knows what the agent has seen.
         """
-        text = "" if error is None else str(error) or type(error).__name__
         principal = self._find_principal(call.principal) if call.principal else TOKEN_PRINCIPAL
+        self.observe_call(
+            call.action, result, error, resource=call.resource, session=session, principal=principal
+        )
+
+    def observe_call(
+        self,
+        action: str,
+        result: Any = None,
+        error: BaseException | str | None = None,
+        *,
+        resource: str,
+        session: str,
+        principal: Principal,
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        """Report what came back of a call that need not have been decided here; `params` are its parameters.
+
+        Raises:
+            AgentGuardError: as `observe`.
+        """
+        text = "" if error is None else str(error) or type(error).__name__
+        copies = None if params is None else snapshot(params)
         self._decider.observe(
             Observation(
-                principal, call.action, call.resource, session, bounded(result), text[:MAX_RESULT_BYTES]
+                principal, action, resource, session, bounded(result), text[:MAX_RESULT_BYTES], copies
             )
         )
 

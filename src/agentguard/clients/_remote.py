@@ -25,6 +25,7 @@ from agentguard.clients._reply import (
     read_nothing,
     read_plan,
     read_regrade,
+    read_session,
 )
 from agentguard.core import (
     AuditError,
@@ -36,6 +37,7 @@ from agentguard.core import (
     PlanStep,
     RegradeCall,
     RequestError,
+    SessionCall,
     TicketError,
     VouchCall,
     snapshot,
@@ -45,7 +47,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from agentguard.clients._channel import Answer
-    from agentguard.core import Decision, Observation, Outcome, Regrade, Request, Ticket, TicketCall, Vouched
+    from agentguard.core import (
+        Decision,
+        Observation,
+        OpenedSession,
+        Outcome,
+        Regrade,
+        Request,
+        SessionOpening,
+        Ticket,
+        TicketCall,
+        Vouched,
+    )
 
 T = TypeVar("T")
 
@@ -176,6 +189,17 @@ class RemoteDecider:
             raise found
         return found
 
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        """Have the sidecar open a session with the user's words.
+
+        Raises:
+            RequestError: it did not say that it has; `code` is its own, or `session_lost`.
+        """
+        answer = self._wait(self._open(opening), _Failure)
+        if isinstance(answer, _Failure):
+            raise answer.error("the session is not opened", code="session_lost")
+        return answer
+
     def close(self) -> None:
         """Close the connections; a later `decide` denies. Idempotent."""
         self._finalizer()
@@ -230,7 +254,13 @@ class RemoteDecider:
     async def _observe(self, seen: Observation) -> str:
         try:
             call = ObserveCall(
-                seen.action, seen.resource, seen.session, seen.result, seen.error, seen.principal.id or None
+                seen.action,
+                seen.resource,
+                seen.session,
+                seen.result,
+                seen.error,
+                seen.principal.id or None,
+                seen.params,
             )
             await self._ask("/v1/observe", call, read_nothing)
         except Exception as error:  # noqa: BLE001 - becomes the RequestError that the port promises
@@ -271,6 +301,23 @@ class RemoteDecider:
             return error.error
         except Exception as error:  # noqa: BLE001 - becomes the TicketError that the method promises
             return _no_ticket(_reason(error))
+
+    async def _open(self, opening: SessionOpening) -> OpenedSession | _Failure:
+        try:
+            call = SessionCall(
+                intent=opening.intent,
+                tools=opening.tools,
+                session=opening.session,
+                subject=opening.subject,
+                principal=opening.principal.id or None,
+                by=opening.by.id if opening.by is not None else None,
+            )
+            return await self._ask("/v1/sessions", call, lambda answer: read_session(call, answer))
+        except TypeError:
+            hint = "tools for a sidecar are JSON"
+            return _Failure(f"the tools are no JSON; {hint}", "session_invalid")
+        except Exception as error:  # noqa: BLE001 - as above
+            return _Failure.of(error)
 
     async def _ask(self, path: str, call: msgspec.Struct, read: Callable[[Answer], T]) -> T:
         """Return what `read` makes of the answer, telling the breaker how it went."""

@@ -12,6 +12,7 @@ from agentguard.core import (
     Decision,
     Effect,
     ErrorBody,
+    OpenedSession,
     PlanReply,
     PlanStep,
     RequestError,
@@ -22,7 +23,7 @@ from agentguard.core import (
 
 if TYPE_CHECKING:
     from agentguard.clients._channel import Answer
-    from agentguard.core import CheckCall, PlanCall, RegradeCall, TicketCall
+    from agentguard.core import CheckCall, PlanCall, RegradeCall, SessionCall, TicketCall
 
 T = TypeVar("T")
 
@@ -119,6 +120,20 @@ def read_consumed(call: TicketCall, digest: str, answer: Answer) -> Ticket:
     if call.principal is not None and ticket.principal != call.principal:
         raise ReplyError("sidecar answered with a ticket for another principal")
     return ticket
+
+
+def read_session(call: SessionCall, answer: Answer) -> OpenedSession:
+    """Return the session that the answer says is open.
+
+    Raises:
+        ReplyError: it says something else, or it is another one's.
+    """
+    opened = _decode(answer, OpenedSession)
+    if (call.session and opened.session != call.session) or (
+        call.principal is not None and opened.principal != call.principal
+    ):
+        raise ReplyError(f"{_NO_DECISION}: it is about another session")
+    return opened
 
 
 def read_nothing(answer: Answer) -> None:

@@ -5,7 +5,7 @@ Enters: nothing. Leaves: immutable structs (`Principal`, `Action`, `Resource`, `
 files, no clock, no randomness, no network, and no library but msgspec.
 """
 
-from agentguard.core.action import Action, Flow, Sink
+from agentguard.core.action import ARGUMENT_KINDS, Access, Action, Argument, Flow, Role, Sink
 from agentguard.core.canonical_json import canonical_hash, canonical_json, read_json_object
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
 from agentguard.core.effect import Effect
@@ -39,6 +39,7 @@ from agentguard.core.fact import (
     FactSpec,
 )
 from agentguard.core.glob import Glob
+from agentguard.core.intent import ArgumentOrigin, Asked, CallOrigins, OriginKind, Reach
 from agentguard.core.label import Integrity, Label
 from agentguard.core.names import (
     action_reference,
@@ -47,6 +48,7 @@ from agentguard.core.names import (
     resource_type_of,
 )
 from agentguard.core.observation import Observation
+from agentguard.core.opening import OpenedSession, SessionOpening
 from agentguard.core.ports import (
     AuditLog,
     Clock,
@@ -55,6 +57,7 @@ from agentguard.core.ports import (
     EventStore,
     LabelKeeper,
     Ledger,
+    SessionOpener,
     Signer,
     SpendHistory,
     Subscription,
@@ -66,6 +69,7 @@ from agentguard.core.regrade import DECLASSIFY, ENDORSE, REGRADES, Regrade, Vouc
 from agentguard.core.request import Context, Request
 from agentguard.core.resource import Resource, Risk, Sensitivity
 from agentguard.core.snapshot import snapshot
+from agentguard.core.spelling import fold_spelling
 from agentguard.core.spend import (
     MOST_AMOUNT,
     AttemptState,
@@ -95,6 +99,7 @@ from agentguard.core.wire import (
     PlanStep,
     RegradeCall,
     RequestId,
+    SessionCall,
     TicketCall,
     TicketRevocation,
     TicketRevocationReply,
@@ -102,6 +107,7 @@ from agentguard.core.wire import (
 )
 
 __all__ = [
+    "ARGUMENT_KINDS",
     "DECLASSIFY",
     "ENDORSE",
     "FACTS",
@@ -111,16 +117,21 @@ __all__ = [
     "REGRADES",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
+    "Access",
     "Action",
     "ActionDenied",
     "AgentGuardError",
     "ApprovalRequired",
+    "Argument",
     "ArgumentFacts",
+    "ArgumentOrigin",
+    "Asked",
     "AttemptState",
     "AuditError",
     "AuditLog",
     "Bill",
     "Booking",
+    "CallOrigins",
     "CheckCall",
     "CheckReply",
     "Claim",
@@ -160,6 +171,8 @@ __all__ = [
     "Obligation",
     "Observation",
     "ObserveCall",
+    "OpenedSession",
+    "OriginKind",
     "Outcome",
     "PlanCall",
     "PlanReply",
@@ -168,6 +181,7 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Provenance",
+    "Reach",
     "RegistryError",
     "Regrade",
     "RegradeCall",
@@ -179,7 +193,11 @@ __all__ = [
     "Rise",
     "Risk",
     "RiskScore",
+    "Role",
     "Sensitivity",
+    "SessionCall",
+    "SessionOpener",
+    "SessionOpening",
     "Severity",
     "Signer",
     "Sink",
@@ -203,6 +221,7 @@ __all__ = [
     "action_reference",
     "canonical_hash",
     "canonical_json",
+    "fold_spelling",
     "normalise_action",
     "normalise_resource_id",
     "read_json_object",

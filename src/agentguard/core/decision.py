@@ -8,6 +8,7 @@ from typing import Any, Literal, NoReturn
 import msgspec
 
 from agentguard.core.effect import Effect
+from agentguard.core.intent import ArgumentOrigin
 
 
 class Severity(enum.Enum):
@@ -62,7 +63,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enforcement point executes these and never the caller's own objects. `rule` is None when no rule decided
     (default deny, or a malformed request). `policy_version` is the content hash of the policy set.
     `audit_id` is the `event_id` of the record, empty where nothing is recorded. `ticket` is the execution ticket,
-    where one was asked for and the action is let through.
+    where one was asked for and the action is let through. `origins` says in a session with an intent where the
+    arguments come from.
     """
 
     effect: Effect
@@ -84,6 +86,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_id: str = ""
     ticket: str = ""
     latency_us: float = 0.0
+    origins: tuple[ArgumentOrigin, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.reason:

@@ -13,7 +13,8 @@ class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an action gave back: `result` is JSON and hostile; `error` is its error's text, as the agent sees it.
 
     `action` names what was done (`name` or `name@version`), `resource` what it was done to, and `session` in
-    which session of the principal. Neither text is kept: only fingerprints and labels are.
+    which session of the principal. Neither text is kept: only fingerprints and labels are. `params` are the parameters of
+    the call, where a session with an intent is to know what it was about.
     """
 
     principal: Principal
@@ -22,3 +23,4 @@ class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session: str = ""
     result: Any = None
     error: str = ""
+    params: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from agentguard.core.decision import Decision, Outcome
     from agentguard.core.event import Event, EventFilter, StoredEvent
     from agentguard.core.observation import Observation
+    from agentguard.core.opening import OpenedSession, SessionOpening
     from agentguard.core.regrade import Regrade, Vouched
     from agentguard.core.request import Request
     from agentguard.core.spend import Bill, Booking, Claim, Hold, Level, Reservation, SpendEntry, SpendFilter
@@ -75,6 +76,18 @@ class LabelKeeper(Protocol):
 
         Raises:
             AgentGuardError: it is not recorded, or not for this one to say; it does not count then.
+        """
+
+
+@runtime_checkable
+class SessionOpener(Protocol):
+    """Opens sessions with an intent; a decision point is one. Safe to call from many threads."""
+
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        """Open a session, once that is in the log.
+
+        Raises:
+            AgentGuardError: its words or tools cannot be used, or it is not for this one to say; there is none then.
         """
 
 

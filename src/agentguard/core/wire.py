@@ -84,6 +84,7 @@ class ObserveCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     result: Any = None
     error: str = ""
     principal: str | None = None
+    params: dict[str, Any] | None = None
 
 
 class RegradeCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -142,6 +143,21 @@ class TicketRevocationReply(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     """`in_time` says that the ticket is not used and never will be; otherwise it was used before."""
 
     in_time: bool
+
+
+class SessionCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Opens a session with the user's words, as a `SessionOpening` does; answered by an `OpenedSession`.
+
+    `tools` are the schemas of the tools, as their framework writes them. `principal` is whose session it is: left
+    out, the token's; `by` is as in a `RegradeCall`.
+    """
+
+    intent: str
+    tools: Any
+    session: str = ""
+    subject: tuple[str, ...] = ()
+    principal: str | None = None
+    by: str | None = None
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

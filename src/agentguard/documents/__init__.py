@@ -5,6 +5,13 @@ Enters: a path, or a text with a name. Leaves: a `Document`, whose `convert` giv
 (registry, policy, config). It must never guess: what two readers could read in two ways is refused.
 """
 
-from agentguard.documents._document import Document, find_documents, parse, read
+from agentguard.documents._document import (
+    Document,
+    find_documents,
+    parse,
+    parse_foreign,
+    read,
+    read_text,
+)
 
-__all__ = ["Document", "find_documents", "parse", "read"]
+__all__ = ["Document", "find_documents", "parse", "parse_foreign", "read", "read_text"]

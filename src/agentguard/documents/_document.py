@@ -10,8 +10,8 @@ import msgspec
 
 from agentguard.core import DocumentError, Location
 from agentguard.documents._expected import expected_values
-from agentguard.documents._json import parse_json
-from agentguard.documents._yaml import parse_yaml
+from agentguard.documents._json import load_json, parse_json
+from agentguard.documents._yaml import load_yaml, parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,11 +91,30 @@ def parse(text: str, *, file: str) -> Document:
     return Document(file=file, value=value, lines=lines)
 
 
+def parse_foreign(text: str, *, file: str) -> Any:
+    """Return the value in a text that another program wrote: JSON or YAML, whichever it is, without lines.
+
+    Raises:
+        DocumentError: the text is neither, or has a duplicate key.
+    """
+    return load_json(text, file) if text.lstrip()[:1] in ("{", "[") else load_yaml(text, file)
+
+
 def read(path: Path, *, name: str | None = None) -> Document:
     """Return the document in the file at `path`, called `name` in errors.
 
     Raises:
         DocumentError: there is no such file, or it cannot be read (over 16 MiB, not UTF-8, not strict YAML).
+    """
+    name = name or str(path)
+    return parse(read_text(path, name=name), file=name)
+
+
+def read_text(path: Path, *, name: str | None = None) -> str:
+    """Return the text of the file at `path`, called `name` in errors.
+
+    Raises:
+        DocumentError: there is no such file, or it cannot be read (over 16 MiB, not UTF-8).
     """
     name = name or str(path)
     try:
@@ -107,11 +126,10 @@ def read(path: Path, *, name: str | None = None) -> Document:
     if len(data) > MAX_BYTES:
         raise DocumentError("is larger than 16 MiB", location=Location(name), hint="split it")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DocumentError("is not UTF-8", location=Location(name, line)) from None
-    return parse(text, file=name)
 
 
 def find_documents(folder: Path) -> list[Path]:

@@ -23,6 +23,19 @@ def parse_json(text: str, file: str) -> tuple[Any, Mapping[Field, int]]:
     """Return the value of a JSON text and, as far as known, the line of each part of it.
 
     Raises:
+        DocumentError: as `load_json`.
+    """
+    value = load_json(text, file)
+    try:
+        return value, parse_yaml(text, file)[1]
+    except DocumentError:
+        return value, {}
+
+
+def load_json(text: str, file: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
         DocumentError: the text is no JSON, or has a duplicate key, a number that is not finite or beyond
             64 bits, half a surrogate pair, or more than 64 levels.
     """
@@ -59,10 +72,7 @@ def parse_json(text: str, file: str) -> tuple[Any, Mapping[Field, int]]:
     except (RecursionError, ValueError) as error:
         raise DocumentError(f"is no JSON: {type(error).__name__}", location=Location(file)) from None
     _check(value, (), file)
-    try:
-        return value, parse_yaml(text, file)[1]
-    except DocumentError:
-        return value, {}
+    return value
 
 
 def _check(value: Any, field: Field, file: str) -> None:

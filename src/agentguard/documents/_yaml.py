@@ -63,6 +63,16 @@ def compose(text: str, file: str) -> yaml.Node | None:
     return node
 
 
+def load_yaml(text: str, file: str) -> Any:
+    """Return the value of YAML that another program wrote: keys are texts, and what is read in two ways is text.
+
+    Raises:
+        DocumentError: the text is no YAML, has an alias or a duplicate key, or is too deep.
+    """
+    root = compose(text, file)
+    return None if root is None else _Lenient(file).value(root, ())
+
+
 class _Reader:
     """Turns nodes into values; one pass, each node at most once."""
 
@@ -94,7 +104,7 @@ class _Reader:
                 raise self._refuse(key_node, field, "a key is no text", None)
             if key_node.tag == _PREFIX + "merge":
                 raise self._refuse(key_node, field, "uses a merge key", "write the keys out")
-            key = self._scalar(key_node, field)
+            key = self._key(key_node, field)
             if not isinstance(key, str):
                 raise self._refuse(key_node, field, f"key `{key_node.value}` is no text", "quote it")
             if key in result:
@@ -106,6 +116,9 @@ class _Reader:
             # A problem with a key's value is best shown at the key.
             self.lines[(*field, key)] = key_node.start_mark.line + 1
         return result
+
+    def _key(self, node: yaml.ScalarNode, field: Field) -> Any:
+        return self._scalar(node, field)
 
     def _scalar(self, node: yaml.ScalarNode, field: Field) -> Any:
         text = node.value
@@ -147,3 +160,17 @@ class _Reader:
         name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in field).lstrip(".")
         location = Location(self.file, node.start_mark.line + 1, name or None)
         return DocumentError(message, location=location, hint=hint)
+
+
+class _Lenient(_Reader):
+    """Reads what nobody here wrote: `200:` is a key, and `22:00` a text."""
+
+    def _key(self, node: yaml.ScalarNode, field: Field) -> Any:
+        del field
+        return node.value
+
+    def _scalar(self, node: yaml.ScalarNode, field: Field) -> Any:
+        try:
+            return super()._scalar(node, field)
+        except DocumentError:
+            return node.value

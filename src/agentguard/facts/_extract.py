@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentguard.core import Action, Resource
 
 CACHED_TEXTS = 1024
+_ONE_EACH = frozenset(("path", "url", "host"))
 CACHED_BYTES = 8192
 _KNOWN_IDS = 4096
 _MAX_VALUES = 200
@@ -166,7 +167,10 @@ class FactExtractor:
                 if kind == "path":
                     kind = f"path:{plan.access}"
                 if kind is not None and kind != "language":
-                    yield self._facts_of(kind, value)
+                    # Of one each: a list of paths, URLs or hosts states what its entries state.
+                    one_by_one = type(value) is list and kind.partition(":")[0] in _ONE_EACH
+                    for each in value if one_by_one else (value,):
+                        yield self._facts_of(kind, each)
 
     def _facts_of(self, source: str, value: Any) -> Mapping[str, Any]:
         if type(value) is list:

@@ -23,6 +23,7 @@ __all__ = [
     "flow_violation",
     "is_private",
     "load",
+    "may_violate",
     "restore",
     "save",
     "snapshot",

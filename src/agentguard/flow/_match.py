@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from agentguard.core import fold_spelling
 from agentguard.flow._decode import MAX_DECODED, MAX_DEPTH, MAX_PIECE, decoded
 from agentguard.flow._prints import GRAM, MIN_ATOM, SHINGLE
-from agentguard.flow._text import atom_spans, normalise, squash, word_spans
+from agentguard.flow._text import atom_spans, squash, word_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ class Coverage:
 
     def __init__(self, raw: str) -> None:
         self.raw = raw[:MAX_PIECE]
-        self.normal = normalise(self.raw)
+        self.normal = fold_spelling(self.raw)
         self.spans = word_spans(self.normal)
         self.covered = bytearray(len(self.spans))
         self.origins: set[Origin] = set()

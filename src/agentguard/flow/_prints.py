@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.core import fold_spelling
 from agentguard.flow._decode import MAX_DECODED, MAX_DEPTH, decoded
-from agentguard.flow._text import atoms, normalise, squash, squashed, words
+from agentguard.flow._text import atoms, squash, squashed, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,7 +108,7 @@ class Printer:
         known = self._shorts.get(seen)
         if known is not None:
             return known
-        normal = normalise(raw)
+        normal = fold_spelling(raw)
         parts = words(normal)
         joined = "".join(parts)
         made = Short(self.keyed(joined), len(joined), tuple(self.keyed(each) ^ ALONE for each in parts[:3]))
@@ -156,13 +157,13 @@ class Printer:
             found |= self.text(piece)
         if isinstance(value, str):
             leaves = _leaves_of_text(value)
-        found.update(self.numbers(squashed([normalise(leaf) for leaf in leaves])))
+        found.update(self.numbers(squashed([fold_spelling(leaf) for leaf in leaves])))
         found.discard(self.keyed(""))
         return Prints(found, partial or len(text) > BUDGET)
 
     def phrases(self, raw: str) -> set[int]:
         """Return the fingerprints of all that trusted words can be meant to say: phrases of up to four words."""
-        normal = normalise(raw[:HEAD])
+        normal = fold_spelling(raw[:HEAD])
         parts = words(normal)
         found = {self.keyed(squash(each)) for each in atoms(normal)}
         for count in range(1, 5):
@@ -172,7 +173,7 @@ class Printer:
         return found
 
     def _text(self, raw: str, found: set[int], depth: int, budget: list[int]) -> None:
-        normal = normalise(raw)
+        normal = fold_spelling(raw)
         numbers = self.numbers(words(normal))
         found.update(self.shingles(numbers))
         found.update([number ^ ALONE for number in set(numbers)])
@@ -186,7 +187,7 @@ class Printer:
                 budget[0] -= len(inner.text)
                 if budget[0] < 0:
                     return
-                whole_inner = squash(normalise(inner.text))
+                whole_inner = squash(fold_spelling(inner.text))
                 if len(whole_inner) >= MIN_ATOM:
                     found.add(self.keyed(whole_inner))
                 self._text(inner.text, found, depth - 1, budget)

@@ -11,18 +11,25 @@ from agentguard.pdp._evaluate import World
 from agentguard.pdp._keeper import Keeper
 from agentguard.pdp._known import concerns_of, facts_of, lint_policies
 from agentguard.pdp._pdp import PolicyDecisionPoint
+from agentguard.pdp._replay import ReplayedArgument, ReplayedCall, ReplayedSession, replay
 from agentguard.pdp._risk import RiskPolicy, Thresholds
+from agentguard.pdp._trace import read_trace
 
 __all__ = [
     "ActionCosts",
     "CaseResult",
     "Keeper",
     "PolicyDecisionPoint",
+    "ReplayedArgument",
+    "ReplayedCall",
+    "ReplayedSession",
     "RiskPolicy",
     "Thresholds",
     "World",
     "concerns_of",
     "facts_of",
     "lint_policies",
+    "read_trace",
+    "replay",
     "run_cases",
 ]

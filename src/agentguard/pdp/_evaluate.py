@@ -8,7 +8,7 @@ request would use up. Each stage can only make the effect stricter; rewriting
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,10 +16,12 @@ from agentguard.core import (
     NO_FACTS,
     REGRADES,
     ArgumentFacts,
+    CallOrigins,
     Context,
     Effect,
     Finding,
     Obligation,
+    OriginKind,
     Principal,
     RequestError,
     Resource,
@@ -29,11 +31,17 @@ from agentguard.core import (
 )
 from agentguard.enforcement import obligation_problem, unmet_obligation
 from agentguard.facts import FactExtractor
-from agentguard.flow import NOTHING_SEEN, FlowStore, can_violate, flow_violation, trifecta
+from agentguard.flow import NOTHING_SEEN, FlowStore, Key, can_violate, flow_violation, trifecta
+from agentguard.intent import IntentSession
 from agentguard.pdp._regrade import regrade_problem
 from agentguard.pdp._risk import RiskPolicy, risk_reason
 from agentguard.policy import Facts, History, PolicySet, Reservation, Rewrite, Ruling
 from agentguard.registry import ActionRegistry, CompiledAction, Inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agentguard.core import Provenance
 
 
 class World(msgspec.Struct, frozen=True):
@@ -57,12 +65,26 @@ class World(msgspec.Struct, frozen=True):
 class Past(msgspec.Struct, frozen=True):
     """What happened before a request: `history` of decisions, `flow` of values; `moment` is the guard's own time.
 
+    `session` is there where the session was opened with the user's words.
     The history counts by `moment`: who asks must not wait out a window by saying that it is tomorrow.
     """
 
     history: History
     flow: FlowStore
     moment: datetime
+    session: IntentSession | None = None
+
+    def provenance(self, key: Key, params: dict[str, Any], action: str) -> Mapping[str, Provenance]:
+        """Return where the arguments of a call come from."""
+        return self.flow.trace(key, params, action)
+
+    def origins(
+        self, action: CompiledAction, params: dict[str, Any], provenance: Mapping[str, Provenance]
+    ) -> CallOrigins | None:
+        """Return where the targets of a call come from, if its session was opened with an intent."""
+        if self.session is None:
+            return None
+        return self.session.judge(action.action.name, params, provenance)
 
 
 class Verdict(msgspec.Struct):
@@ -78,6 +100,7 @@ class Verdict(msgspec.Struct):
     obligations: tuple[Obligation, ...] = ()
     findings: tuple[Finding, ...] = ()
     reservation: Reservation | None = None
+    origins: CallOrigins | None = None
 
 
 def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords cost
@@ -102,10 +125,12 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
         if problem is not None:
             return Verdict(Effect.DENY, "flow", problem, action, params)
     inside = world.facts_about(action, params, resource)
-    origins = past.flow.trace((principal.id, context.session), params, action.action.name)
-    facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
+    origins = past.provenance((principal.id, context.session), params, action.action.name)
+    called = past.origins(action, params, origins)
+    facts = Facts(principal, action.action, resource, params, context, now, inside, origins, called)
     ruling = world.policies.evaluate(facts)
     verdict = _from_ruling(ruling, action, facts)
+    verdict.origins = called
     if verdict.effect is Effect.DENY:
         return verdict
     if ruling.rewrites:
@@ -194,8 +219,10 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
         return _denied(first, f"the rewritten request is invalid: {problem}")
     inside = world.facts_about(action, params, resource)
     who, context = facts.principal, facts.context
-    origins = past.flow.trace((who.id, context.session), params, action.action.name)
-    again = Facts(who, action.action, resource, params, context, facts.now, inside, origins)
+    origins = past.provenance((who.id, context.session), params, action.action.name)
+    called = past.origins(action, params, origins)
+    first.origins = called
+    again = Facts(who, action.action, resource, params, context, facts.now, inside, origins, called)
     ruling = world.policies.evaluate(again)
     second = _from_ruling(ruling, action, again)
     if second.effect is Effect.DENY:
@@ -236,10 +263,37 @@ def _add_flow(verdict: Verdict, facts: Facts, past: Past) -> None:
     problem = flow_violation(action, facts.provenance) if can_violate(flow, label) else None
     effect = Effect.DENY
     if problem is None:
-        problem = trifecta(label, flow)
+        problem = None if _is_chosen(facts.origins) else trifecta(label, flow)
         effect = Effect.REQUIRE_APPROVAL
     if problem is not None and effect.rank > verdict.effect.rank:
         verdict.effect, verdict.stage, verdict.reason = effect, "flow", problem
+
+
+# The user is the source of these: nobody who wrote into what was read has picked the recipient.
+_CHOSEN = frozenset(
+    (
+        OriginKind.USER,
+        OriginKind.INVENTORY,
+        OriginKind.SUBJECT,
+        OriginKind.DERIVED,
+        OriginKind.SELECTED,
+        OriginKind.DELEGATED,
+    )
+)
+_GOOD = _CHOSEN | {
+    OriginKind.NONE,
+    OriginKind.OWNED,
+    OriginKind.CREATED,
+    OriginKind.LISTED,
+    OriginKind.COMPOSED,
+}
+
+
+def _is_chosen(origins: CallOrigins | None) -> bool:
+    """Tell whether the user chose where a call sends things, or nothing that was read can go along with it."""
+    if origins is None:
+        return False
+    return origins.targets in _CHOSEN or (not origins.carries and origins.targets in _GOOD)
 
 
 def _add_history(world: World, verdict: Verdict, facts: Facts, past: Past) -> Verdict:

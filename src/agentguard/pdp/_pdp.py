@@ -21,11 +21,13 @@ from agentguard.core import (
     Integrity,
     Label,
     Observation,
+    OpenedSession,
     Outcome,
     Principal,
     Regrade,
     Request,
     RequestError,
+    SessionOpening,
     SystemClock,
     Vouched,
     normalise_action,
@@ -42,6 +44,7 @@ from agentguard.pdp._regrade import (
     vouch_problem,
     vouch_record,
 )
+from agentguard.pdp._sessions import Sessions, opening_record
 from agentguard.pdp._ticket import draft_ticket, sign_ticket
 from agentguard.policy import Facts, History, near_misses
 
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import AuditLog, Ticket
     from agentguard.enforcement import TicketIssuer
+    from agentguard.intent import IntentSession
     from agentguard.pdp._cost import ActionCosts
     from agentguard.registry import CompiledAction
     from agentguard.spend import Admission
@@ -62,6 +66,8 @@ _NOBODY = Principal("")
 _NO_CONTEXT: Context = Request(_NOBODY, "", "").context
 _NOTHING: dict[str, Any] = {}
 _UNCOUNTED = frozenset(("breaker", "error"))
+# Of a longer prompt the rest is not vouched for; it still counts in its own session.
+MAX_VOUCHED_TEXT = 24_576
 _ENOUGH = 200  # characters of a hostile name that are worth repeating
 
 
@@ -100,6 +106,7 @@ class PolicyDecisionPoint:
         self._tickets = tickets
         self._costs = costs
         self._closed = False
+        self._sessions = Sessions()
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         """Return the decision on `request`; never raises."""
@@ -113,11 +120,14 @@ class PolicyDecisionPoint:
         principal, context, moment = _NOBODY, _NO_CONTEXT, None
         ticket: Ticket | None = None
         held: Admission | None = None
+        session: IntentSession | None = None
         try:
             principal, context, now, moment = self._who_and_when(request)
+            if context.session:
+                session, world = self._sessions.find((principal.id, context.session), world, moment)
             action, resource_id, params = _what(world, request)
             resource = world.inventory.resolve(resource_id)
-            past = Past(history, self.flow, moment)
+            past = Past(history, self.flow, moment, session)
             verdict = evaluate(world, principal, action, resource, params, context, now, past)
             asked = (action, params)
             decision = Decision(
@@ -137,10 +147,14 @@ class PolicyDecisionPoint:
                 required_privileges=verdict.action.action.required_privileges,
                 correlation_id=context.correlation_id,
             )
+            if verdict.origins is not None:
+                _set(decision, "origins", verdict.origins.arguments)
             if trace:
                 inside = world.facts_about(action, params, resource)
                 origins = self.flow.trace((principal.id, context.session), params, action.action.name)
-                facts = Facts(principal, action.action, resource, params, context, now, inside, origins)
+                facts = Facts(
+                    principal, action.action, resource, params, context, now, inside, origins, verdict.origins
+                )
                 misses = near_misses(
                     world.policies,
                     facts,
@@ -168,6 +182,8 @@ class PolicyDecisionPoint:
             history.settle(verdict.reservation, decision.effect)
         if held is not None and self._costs is not None:
             self._costs.finish(held, decision.effect)
+        if session is not None and verdict is not None and verdict.origins is not None and asked is not None:
+            session.decided(asked[0].action.name, asked[1], verdict.origins, decision.effect)
         return decision
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
@@ -195,11 +211,36 @@ class PolicyDecisionPoint:
         """
         if self._closed:
             raise RequestError("the decision point is closed", code="closed")
-        name, label = _label_of(self.world, observation)
         key, moment = (observation.principal.id, observation.session), self._clock.now().timestamp()
+        opened = self._sessions.store.find(key, moment) if observation.session else None
+        name, label = _label_of(opened.world if opened is not None else self.world, observation)
+        if opened is not None:
+            params = observation.params if observation.params is not None else {}
+            opened.intent.observe(name, params, observation.result, observation.error)
         for value in (observation.result, observation.error or None):
             if value is not None:
                 self.flow.observe(key, value, label, f"tool:{name}", moment)
+
+    def open_session(self, opening: SessionOpening) -> OpenedSession:
+        """Open a session with the user's words, once that is in the log.
+
+        Raises:
+            RequestError: the decision point is closed, or the session cannot be opened.
+            RegistryError: a tool cannot be read.
+            AuditError: the log could not take it; there is no session then.
+        """
+        if self._closed:
+            raise RequestError("the decision point is closed", code="closed")
+        now = self._clock.now().timestamp()
+        opened = self._sessions.open(
+            opening, self.world, now, lambda made: self._append(opening_record(opening, made, self._commit))
+        )
+        self.flow.vouch((opened.principal, opened.session), opening.intent[:MAX_VOUCHED_TEXT], "user", now)
+        return opened
+
+    def _append(self, record: dict[str, Any]) -> None:
+        if self._audit is not None:
+            self._audit.append(record)
 
     def regrade(self, regrade: Regrade) -> Decision:
         """Decide on a change of a label, and carry it out if it is allowed.

@@ -60,6 +60,12 @@ def decision_record(
             {"detector": each.detector, "score": each.score, "severity": each.severity.value}
             for each in decision.findings
         ]
+    if decision.origins:
+        # Neither the value nor the words that led to it: both can be private.
+        record["origins"] = [
+            {"argument": each.argument, "role": each.role, "kind": each.kind.value, "source": each.source}
+            for each in decision.origins
+        ]
     return record
 
 

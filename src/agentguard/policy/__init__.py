@@ -20,6 +20,7 @@ from agentguard.policy._found import shown_facts
 from agentguard.policy._lint import LintFinding, LintKind, lint
 from agentguard.policy._load import compile_policies, load_policies, parse_policies, policy_files
 from agentguard.policy._rule import (
+    OriginCondition,
     ParamCondition,
     PrincipalSelector,
     ProvenanceCondition,
@@ -46,6 +47,7 @@ from agentguard.policy._sequence_rule import (
     Step,
 )
 from agentguard.policy._sequence_set import SequenceSet
+from agentguard.policy._session_rules import session_policies
 from agentguard.policy._set import PolicySet, Ruling
 from agentguard.policy._shipped import shipped_rules
 from agentguard.policy._store import PolicyStore, PolicyWatcher
@@ -65,6 +67,7 @@ __all__ = [
     "Limit",
     "LintFinding",
     "LintKind",
+    "OriginCondition",
     "ParamCondition",
     "PolicyCounts",
     "PolicyDescription",
@@ -105,6 +108,7 @@ __all__ = [
     "near_misses",
     "parse_policies",
     "policy_files",
+    "session_policies",
     "shipped_rules",
     "shown_facts",
     "span",

@@ -12,6 +12,7 @@ import msgspec
 from agentguard.core import Effect, Location, Obligation, PolicyError
 from agentguard.policy._conditions import Predicate, Test, compile_when, expiry
 from agentguard.policy._fact_conditions import compile_facts
+from agentguard.policy._origin_conditions import compile_origin
 from agentguard.policy._rule import ParamCondition, Rule, Tier, Unless, When
 from agentguard.policy._selectors import (
     ANYONE,
@@ -191,7 +192,12 @@ def _exemption(unless: Unless | None, *, forbids: bool) -> tuple[Predicate, ...]
 
 
 def _predicates(part: When | Unless, *, unknown: bool) -> tuple[Predicate, ...]:
-    return (*compile_when(part, unknown=unknown), *compile_facts(part, unknown=unknown))
+    return (
+        # First, since nearly every rule on origins fails there.
+        *compile_origin(part),
+        *compile_when(part, unknown=unknown),
+        *compile_facts(part, unknown=unknown),
+    )
 
 
 def _unless_heads(unless: Unless, *, unknown: bool) -> Iterator[Predicate]:

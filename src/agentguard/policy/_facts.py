@@ -8,14 +8,24 @@ from typing import Any
 
 import msgspec
 
-from agentguard.core import NO_FACTS, Action, ArgumentFacts, Context, Principal, Provenance, Resource
+from agentguard.core import (
+    NO_FACTS,
+    Action,
+    ArgumentFacts,
+    CallOrigins,
+    Context,
+    Principal,
+    Provenance,
+    Resource,
+)
 
 
 class Facts(msgspec.Struct):
     """One request with its names resolved; `now` is aware and UTC.
 
     `facts` are about what is inside arguments. `provenance` says by JSON pointer where the arguments came
-    from, under `""` for all that are not named; None where nobody knows.
+    from, under `""` for all that are not named; None where nobody knows. `origins` is what a session with an intent
+    knows of the call; None elsewhere.
     """
 
     principal: Principal
@@ -26,3 +36,4 @@ class Facts(msgspec.Struct):
     now: datetime
     facts: ArgumentFacts = NO_FACTS
     provenance: Mapping[str, Provenance] | None = None
+    origins: CallOrigins | None = None

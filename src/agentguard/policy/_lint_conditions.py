@@ -13,7 +13,7 @@ from agentguard.policy._conditions import as_condition, value_tests
 from agentguard.policy._facts import Facts
 from agentguard.policy._pointer import pointer
 from agentguard.policy._provenance import levels_of
-from agentguard.policy._rule import ParamCondition, ProvenanceCondition, Unless, When
+from agentguard.policy._rule import OriginCondition, ParamCondition, ProvenanceCondition, Unless, When
 from agentguard.policy._witness import NO_CONTEXT, SOME_TIME
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def follows(narrow: When | None, wide: When | None, *, forbids: bool) -> bool:
         return False
     if wide.time not in (None, narrow.time) or wide.action_risk not in (None, narrow.action_risk):
         return False
+    if not _session_follows(narrow.origin, wide.origin):
+        return False
     sides = ((narrow.params, wide.params), (narrow.facts, wide.facts))
     return (
         all(name in narrow.context and narrow.context[name] == each for name, each in wide.context.items())
@@ -98,6 +100,23 @@ def follows(narrow: When | None, wide: When | None, *, forbids: bool) -> bool:
             for name, each in wide.provenance.items()
         )
     )
+
+
+def _session_follows(narrow: OriginCondition | None, wide: OriginCondition | None) -> bool:
+    """Tell the same of conditions on sessions with an intent, which ask for one of several values by key."""
+    if wide is None:
+        return True
+
+    def wanted(condition: OriginCondition, key: str) -> tuple[Any, ...] | None:
+        value = getattr(condition, key)
+        return value if value is None or isinstance(value, tuple) else (value,)
+
+    for key in OriginCondition.__struct_fields__:
+        theirs = wanted(wide, key)
+        mine = None if narrow is None else wanted(narrow, key)
+        if theirs is not None and (mine is None or not set(mine) <= set(theirs)):
+            return False
+    return True
 
 
 def _value_follows(narrow: ParamCondition, wide: ParamCondition, *, forbids: bool) -> bool:

@@ -65,7 +65,16 @@ def parse_policies(text: str, *, file: str = "policy.yaml") -> PolicySet:
     Raises:
         ConfigError: as `load_policies`.
     """
-    return PolicySet(_rules(parse(text, file=file)))
+    return PolicySet(parse_rules(text, file=file))
+
+
+def parse_rules(text: str, *, file: str) -> tuple[CompiledRule | Entry, ...]:
+    """Return the rules in one text, of all kinds.
+
+    Raises:
+        ConfigError: as `load_policies`.
+    """
+    return tuple(_rules(parse(text, file=file)))
 
 
 def compile_policies(

@@ -7,7 +7,18 @@ from typing import Any
 
 import msgspec
 
-from agentguard.core import Effect, Integrity, PrincipalKind, Risk, Sensitivity, Severity
+from agentguard.core import (
+    Access,
+    Asked,
+    Effect,
+    Integrity,
+    OriginKind,
+    PrincipalKind,
+    Reach,
+    Risk,
+    Sensitivity,
+    Severity,
+)
 
 Scalar = str | int | float | bool | None
 
@@ -90,6 +101,22 @@ class ProvenanceCondition(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     source: str | tuple[str, ...] | None = None
 
 
+class OriginCondition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a session with an intent knows of a call; all keys that are given must hold, a list means any of it.
+
+    `carries`: a text among the arguments could take along what was
+    read. `targets`, `amounts` and `secrets` are the worst origin among the call's arguments of that role.
+    """
+
+    access: Access | None = None
+    asked: Asked | tuple[Asked, ...] | None = None
+    reach: Reach | None = None
+    carries: bool | None = None
+    targets: OriginKind | tuple[OriginKind, ...] | None = None
+    amounts: OriginKind | tuple[OriginKind, ...] | None = None
+    secrets: OriginKind | tuple[OriginKind, ...] | None = None
+
+
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Conditions that must all hold.
 
@@ -103,6 +130,7 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     context: dict[str, Scalar | tuple[Scalar, ...]] = {}
     facts: dict[str, ParamCondition | Scalar | tuple[Scalar, ...]] = {}
     provenance: dict[str, ProvenanceCondition] = {}
+    origin: OriginCondition | None = None
 
 
 class Unless(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -117,6 +145,7 @@ class Unless(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     context: dict[str, Scalar | tuple[Scalar, ...]] = {}
     facts: dict[str, ParamCondition | Scalar | tuple[Scalar, ...]] = {}
     provenance: dict[str, ProvenanceCondition] = {}
+    origin: OriginCondition | None = None
 
 
 class TransformOp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.core import Action, Location, RegistryError, RequestError, action_reference, normalise_action
+from agentguard.registry._arguments import check_arguments
 from agentguard.registry._fault import Fault
 from agentguard.registry._reasons import explain
 from agentguard.registry._schema import check_schema, complete, validator
@@ -122,6 +123,22 @@ def assemble(declared: Iterable[Declared]) -> ActionRegistry:
     Raises:
         RegistryError: an action is declared wrongly or twice, or refers to one that is not declared.
     """
+    compiled = compile_each(declared)
+    for action, each in compiled.values():
+        try:
+            if not each.trusted:
+                _check_references(action.action, compiled)
+        except Fault as fault:
+            raise fault.located(each.locate) from None
+    return ActionRegistry(action for action, _ in compiled.values())
+
+
+def compile_each(declared: Iterable[Declared]) -> dict[str, tuple[CompiledAction, Declared]]:
+    """Return what was declared by `name@version`; what it refers to may be declared elsewhere.
+
+    Raises:
+        RegistryError: an action is declared wrongly or twice.
+    """
     compiled: dict[str, tuple[CompiledAction, Declared]] = {}
     for each in declared:
         try:
@@ -131,13 +148,7 @@ def assemble(declared: Iterable[Declared]) -> ActionRegistry:
             compiled[reference] = (_compile(each), each)
         except Fault as fault:
             raise fault.located(each.locate) from None
-    for action, each in compiled.values():
-        try:
-            if not each.trusted:
-                _check_references(action.action, compiled)
-        except Fault as fault:
-            raise fault.located(each.locate) from None
-    return ActionRegistry(action for action, _ in compiled.values())
+    return compiled
 
 
 def _compile(declared: Declared) -> CompiledAction:
@@ -152,6 +163,7 @@ def _compile(declared: Declared) -> CompiledAction:
         _check_examples(compiled)
     except Fault as fault:
         raise Fault(fault.message, "params", *fault.field, hint=fault.hint) from None
+    check_arguments(compiled.action)
     return compiled
 
 

@@ -50,7 +50,7 @@ def load_actions(paths: Iterable[Path], *, catalogue: bool = True) -> ActionRegi
         [Declared(action, _in_catalogue, trusted=True) for action in read_catalogue()] if catalogue else []
     )
     for path in _files(paths):
-        declared += _declared_in(read(path))
+        declared += declared_in(read(path))
     return assemble(declared)
 
 
@@ -91,7 +91,12 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _declared_in(document: Document) -> list[Declared]:
+def declared_in(document: Document) -> list[Declared]:
+    """Return the actions that one file declares.
+
+    Raises:
+        DocumentError: the file has another shape.
+    """
     value: Any = document.value
     if isinstance(value, dict) and "actions" not in value and "name" in value:
         return [Declared(document.convert(Action), _in_document(document, ()))]

@@ -39,7 +39,7 @@ ONE = frozenset(
 )
 MANY = frozenset(("prefixItems", "allOf", "anyOf", "oneOf"))
 NAMED = frozenset(("properties", "patternProperties", "$defs", "dependentSchemas"))
-_PLAIN = frozenset(
+PLAIN = frozenset(
     [
         "$schema",
         "$ref",
@@ -78,7 +78,7 @@ _PLAIN = frozenset(
         "facts",
     ]
 )
-_KEYWORDS = ONE | MANY | NAMED | _PLAIN
+_KEYWORDS = ONE | MANY | NAMED | PLAIN
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _LOOK_AROUND = re.compile(r"\(\?<?[=!]|\\[1-9]|\\k<")
 _LINEAR = jsonschema_rs.RegexOptions()

@@ -82,6 +82,7 @@ class App:
             "/v1/vouch": labels.vouch,
             "/v1/tickets/consume": tickets.consume,
             "/v1/tickets/revoke": tickets.revoke,
+            "/v1/sessions": labels.open_session,
         }
         routes = [*api_routes(services, self._metrics, admin, tickets), *pages.routes()]
         self._known = frozenset(route.path for route in routes)

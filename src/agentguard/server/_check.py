@@ -121,6 +121,7 @@ class CheckRoutes:
             call.session,
             call.result,
             call.error,
+            call.params,
         )
         await self.in_thread(lambda: self._decider.observe(seen))
         return b""

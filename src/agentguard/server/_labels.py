@@ -1,4 +1,4 @@
-"""`/v1/regrade` and `/v1/vouch`: people's word on values, by the admin token, a person's own or one with `act_as`."""
+"""`/v1/regrade`, `/v1/vouch`, `/v1/sessions`: people's word on values and wishes, by the admin token, a person's own or one with `act_as`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from agentguard.core import (
     CheckReply,
     Principal,
     PrincipalKind,
+    RegistryError,
     Regrade,
     RegradeCall,
     RequestError,
+    SessionCall,
+    SessionOpening,
     VouchCall,
     Vouched,
 )
@@ -34,8 +37,15 @@ ADMIN = Principal("admin", kind=PrincipalKind.HUMAN)
 
 _regrade_decoder = msgspec.json.Decoder(RegradeCall)
 _vouch_decoder = msgspec.json.Decoder(VouchCall)
+_session_decoder = msgspec.json.Decoder(SessionCall)
 _encoder = msgspec.json.Encoder()
-_STATUS = {"flow_limit": 409, "vouch_refused": 403, "closed": 503}
+_STATUS = {
+    "flow_limit": 409,
+    "vouch_refused": 403,
+    "session_refused": 403,
+    "session_taken": 409,
+    "closed": 503,
+}
 _UNKNOWN = frozenset(("session_unknown", "source_unknown", "action_undeclared"))
 _NOT_VOUCHED = "use a person's token, one issued with `--act-as`, or the admin token"
 
@@ -72,6 +82,17 @@ class LabelRoutes:
         await self._carry_out(lambda: self._labels.vouch(words))
         return b""
 
+    async def open_session(self, headers: Headers, body: bytes) -> bytes:
+        """Open a session with the user's words."""
+        asks = self._who(headers)
+        call = parse_json(body, _session_decoder)
+        whose = asks.own if call.principal is None else asks.find(call.principal)
+        opening = SessionOpening(
+            whose, call.intent, call.tools, call.session, call.subject, asks.voucher(call.by, whose.id)
+        )
+        opened = await self._carry_out(lambda: self._services.sessions.open_session(opening))
+        return _encoder.encode(opened)
+
     def _who(self, headers: Headers) -> _Asking:
         if self._services.admin_matches(bearer(headers)):
             own = self._services.principal_named(ADMIN.id) or ADMIN
@@ -90,7 +111,7 @@ class LabelRoutes:
             return await self._check.in_thread(call)
         except AuditError as error:
             raise HttpError(503, error.code, error.message, hint=error.hint) from None
-        except RequestError as error:
+        except (RequestError, RegistryError) as error:
             status = 404 if error.code in _UNKNOWN else _STATUS.get(error.code, 400)
             raise HttpError(status, error.code, error.message, hint=error.hint) from None
 
@@ -100,12 +121,12 @@ class _Asking:
 
     def __init__(self, own: Principal, find: Callable[[str], Principal], *, act_as: bool = False) -> None:
         self.own = own
-        self._find = find
+        self.find = find
         self._act_as = act_as
 
     def named(self, name: str | None, whose: str) -> Principal:
         """Return who is to be asked as, about a session of `whose`; an agent goes on to be denied, on record."""
-        by = self.own if name is None else self._find(name)
+        by = self.own if name is None else self.find(name)
         is_service = by.kind is PrincipalKind.SERVICE
         if (is_service and not self._act_as) or (by is not self.own and self._is_own(whose)):
             raise HttpError(
@@ -118,7 +139,7 @@ class _Asking:
 
     def voucher(self, name: str | None, whose: str) -> Principal:
         """Return who vouches for words in a session of `whose`."""
-        by = self.own if name is None else self._find(name)
+        by = self.own if name is None else self.find(name)
         is_own = self._is_own(whose) or (by.kind is PrincipalKind.AGENT and by.id == whose)
         if is_own or not (self._act_as or by.kind is PrincipalKind.HUMAN):
             raise HttpError(

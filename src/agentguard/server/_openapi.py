@@ -12,10 +12,12 @@ from agentguard.core import (
     CheckReply,
     ErrorBody,
     ObserveCall,
+    OpenedSession,
     Outcome,
     PlanCall,
     PlanReply,
     RegradeCall,
+    SessionCall,
     Ticket,
     TicketCall,
     TicketRevocation,
@@ -140,7 +142,7 @@ _ERRORS = {
     "403": "The token is valid and may not do this",
     "404": "There is no such session, source or action",
     "408": "The request arrived too slowly",
-    "409": "The session has too many changed labels",
+    "409": "The session has too many changed labels, or its name is taken",
     "413": "The body is too large",
     "421": "The `Host` is not this server's",
     "503": "The audit log takes no records",
@@ -160,6 +162,8 @@ def openapi() -> dict[str, Any]:
         Outcome,
         RegradeCall,
         VouchCall,
+        SessionCall,
+        OpenedSession,
         TicketCall,
         Ticket,
         TicketRevocation,
@@ -248,10 +252,24 @@ def _label_paths() -> dict[str, Any]:
     words = {**session, "text": "send the plan to bob@corp.example"}
     change = _post("Change a label of a session", "RegradeCall", regrade, "CheckReply", reply)
     vouch = _post("Vouch for the user's words", "VouchCall", words, None, None)
-    for path in (change, vouch):
+    tool = {
+        "name": "send_email",
+        "description": "Send an email",
+        "inputSchema": {"type": "object", "properties": {"to": {"type": "string"}}},
+    }
+    opening = {"intent": "Send the plan to Bob", "tools": {"tools": [tool]}, "principal": "helper"}
+    opened = {
+        "session": "s-1",
+        "principal": "helper",
+        "actions": {"send_email": "send-email"},
+        "tools": "sha256:51a0",
+        "policy_version": "sha256:9f2c",
+    }
+    begin = _post("Open a session with the user's words", "SessionCall", opening, "OpenedSession", opened)
+    for path in (change, vouch, begin):
         path["post"]["security"] = [{"person": []}, {"admin": []}]
         path["post"]["responses"] |= _errors("404", "409", "503")
-    return {"/v1/regrade": change, "/v1/vouch": vouch}
+    return {"/v1/regrade": change, "/v1/vouch": vouch, "/v1/sessions": begin}
 
 
 def _ticket_paths() -> dict[str, Any]:

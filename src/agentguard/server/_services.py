@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.audit import LogState, Rejections
-    from agentguard.core import Action, Decider, LabelKeeper, Principal
+    from agentguard.core import Action, Decider, LabelKeeper, Principal, SessionOpener
     from agentguard.enforcement import TicketStore
     from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
@@ -41,6 +41,7 @@ class Services:
 
     decider: Decider
     labels: LabelKeeper
+    sessions: SessionOpener
     audit: ServedLog
     rejections: Rejections
     verify_token: Callable[[str], VerifiedToken]

@@ -53,7 +53,8 @@ class Admission(msgspec.Struct, frozen=True):
 
     `allow`: send it as it is. `transform`: send it to `model`, with `max_output_tokens` written into it where
     that is not None. `require_approval`: a person is to be asked. `deny`: `reason` says why, `code` says it to
-    programs, and where time helps, `retry_at` says when. Nothing is reserved unless `is_admitted`; an admitted
+    programs, and where time helps, `retry_at` says when. `output_tokens` is what was reserved for the answer, all choices together:
+    a stream that goes beyond it is to be cut. Nothing is reserved unless `is_admitted`; an admitted
     call is settled or released once.
     """
 
@@ -64,6 +65,7 @@ class Admission(msgspec.Struct, frozen=True):
     model: str
     max_output_tokens: int | None = None
     reserved: dict[Unit, int] = {}
+    output_tokens: int = 0
     reason: str = ""
     code: str = ""
     budget: str = ""

@@ -93,8 +93,14 @@ class BudgetKeeper:
         `attempt` names one attempt at a provider: a retry that is sent again has a name of its own. Never
         raises: where the ledger cannot be asked, the call is denied.
         """
+        # What is no limit counts as none: a negative one would make a call cheaper.
+        most = call.max_output_tokens if (call.max_output_tokens or 0) > 0 else None
         call = msgspec.structs.replace(
-            call, provider=_text(call.provider), model=_text(call.model), choices=max(call.choices, 1)
+            call,
+            provider=_text(call.provider),
+            model=_text(call.model),
+            choices=max(call.choices, 1),
+            max_output_tokens=most,
         )
         asking = _Asking(_text(attempt), call, _spender(spender), self._clock.now())
         try:
@@ -167,14 +173,17 @@ class BudgetKeeper:
             levels = self._levels(accounts, asking.now) if _needs_levels(quoted, accounts) else []
             written = self._written(quoted, accounts, levels)
             output = written if written is not None else asking.call.max_output_tokens
-            amounts = quoted.amounts(quoted.most_output if output is None else max(output, LEAST_OUTPUT))
+            reserved = quoted.most_output if output is None else output
+            if written is not None:
+                reserved = max(written, LEAST_OUTPUT)
+            amounts = quoted.amounts(reserved)
             turned = self._at_thresholds(asking, quoted, accounts, levels, amounts)
             if isinstance(turned, Admission):
                 return turned
             if turned is not None:
                 asking = turned
                 continue
-            asking = asking.limited(written)
+            asking = asking.limited(written, reserved)
             admission, raced = self._hold(asking, accounts, amounts)
             if admission.is_admitted or not raced:
                 return admission
@@ -284,11 +293,14 @@ class _Asking(msgspec.Struct, frozen=True):
     spender: Spender
     now: datetime
     output: int | None = None
+    reserved_output: int = 0
     because: str = ""
     budget: str = ""
 
-    def limited(self, output: int | None) -> _Asking:
-        return msgspec.structs.replace(self, output=output if output is None else max(output, LEAST_OUTPUT))
+    def limited(self, output: int | None, reserved: int) -> _Asking:
+        output = output if output is None else max(output, LEAST_OUTPUT)
+        reserved *= self.call.choices if self.call.has_output else 0
+        return msgspec.structs.replace(self, output=output, reserved_output=reserved)
 
     def downgraded(self, model: str, account: Account, level: Level) -> _Asking:
         because = f"{account.reached(level)}: `{model}` in place of `{self.call.model}`"
@@ -307,6 +319,7 @@ class _Asking(msgspec.Struct, frozen=True):
             self.call.model,
             self.output,
             amounts,
+            self.reserved_output,
             "; ".join(reasons),
             budget=self.budget,
         )

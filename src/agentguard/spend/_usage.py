@@ -16,6 +16,8 @@ from agentguard.core import Usage
 
 _MOST = 2**40
 _BYTES_A_TOKEN = 3
+# Text of more than so many bytes a token is in no language.
+_MOST_BYTES_A_TOKEN = 16
 _STANDARD = frozenset(("", "auto", "default", "standard"))
 
 
@@ -79,6 +81,11 @@ class StreamUsage:
     def report(self) -> Report | None:
         """What the provider reported, None until it did."""
         return self._complete
+
+    def exceeds(self, output_tokens: int) -> bool:
+        """Tell whether the answer has surely more tokens than were reserved for it, whatever is reported."""
+        reported = self._complete.usage.output_tokens if self._complete is not None else 0
+        return reported > output_tokens or self.output_bytes > output_tokens * _MOST_BYTES_A_TOKEN
 
     def so_far(self, input_tokens: int) -> Report:
         """Return what a stream used that was cut: what was reported, and an estimate of the rest.

@@ -1,0 +1,110 @@
+"""A session with the user's words: calls of tools, decided by where their targets come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Unpack
+
+from agentguard.clients._deny import refuse
+from agentguard.core import AgentGuardError, Decision, RequestError
+
+if TYPE_CHECKING:
+    from agentguard.clients._asking import About
+    from agentguard.clients._point import EnforcementPoint
+    from agentguard.core import OpenedSession, Principal
+
+_LOST = "what this session has seen could not be reported"
+_ENOUGH = 200
+
+
+class ToolSession:
+    """A session that was opened with the user's words and the tools. Safe to use from many threads.
+
+    `id` names it in records, `actions` says by each tool's name what it is called in rules, `opened` the rest.
+    """
+
+    def __init__(self, point: EnforcementPoint, opened: OpenedSession, principal: Principal) -> None:
+        self.id = opened.session
+        self.opened = opened
+        self.actions = opened.actions
+        self._point = point
+        self._principal = principal
+        self._is_lost = False
+
+    def check(self, tool: str, args: dict[str, Any] | None = None, **about: Unpack[About]) -> Decision:
+        """Return the decision on a call of `tool`, recorded; never raises.
+
+        Run the tool with `decision.params` if the effect is allow or transform, and report what it gives back with
+        `observe`. `decision.origins` says where each target comes from.
+        """
+        problem = self._problem(tool)
+        if problem is not None:
+            return problem
+        action = self.actions[tool]
+        about["params"], about["principal"] = args, self._principal
+        return self._point.check(action, resource=f"tool:{action}", session=self.id, **about)
+
+    async def acheck(self, tool: str, args: dict[str, Any] | None = None, **about: Unpack[About]) -> Decision:
+        """Return the same as `check` without blocking the event loop."""
+        problem = self._problem(tool)
+        if problem is not None:
+            return problem
+        action = self.actions[tool]
+        about["params"], about["principal"] = args, self._principal
+        return await self._point.acheck(action, resource=f"tool:{action}", session=self.id, **about)
+
+    def observe(
+        self,
+        call: Decision | Mapping[str, Any],
+        result: Any = None,
+        error: BaseException | str | None = None,
+    ) -> None:
+        """Report what the agent saw of a call: its result (JSON, or shown as text), or its error.
+
+        `call` is the decision of `check`, or a mapping with the tool's name (`tool` or `name`) and its arguments
+        (`args` or `arguments`). Never raises; what cannot be reported makes the session deny from then on.
+        """
+        try:
+            action, params = self._call(call)
+            self._point.observe_call(
+                action,
+                result,
+                error,
+                resource=f"tool:{action}",
+                session=self.id,
+                principal=self._principal,
+                params=params,
+            )
+        except AgentGuardError:
+            self._is_lost = True
+
+    async def aobserve(
+        self,
+        call: Decision | Mapping[str, Any],
+        result: Any = None,
+        error: BaseException | str | None = None,
+    ) -> None:
+        """Do the same as `observe` without blocking the event loop."""
+        import asyncio  # loads slowly, and who awaits has it loaded
+
+        await asyncio.to_thread(self.observe, call, result, error)
+
+    def _problem(self, tool: object) -> Decision | None:
+        shown = tool[:_ENOUGH] if type(tool) is str else ""
+        if self._is_lost:
+            return refuse(_LOST, action=shown, resource="")
+        if type(tool) is not str or tool not in self.actions:
+            return refuse(f"`{shown}` is none of the tools of this session", action=shown, resource="")
+        return None
+
+    def _call(self, call: object) -> tuple[str, dict[str, Any]]:
+        if isinstance(call, Decision):
+            # A call that was refused before it was decided names the tool and no action.
+            return self.actions.get(call.action, call.action.partition("@")[0]), call.params
+        if not isinstance(call, Mapping):
+            raise RequestError("a call is a decision, or a mapping with `tool` and `args`")
+        tool = call.get("tool", call.get("name"))
+        params = call.get("args", call.get("arguments"))
+        if type(tool) is not str or type(params) not in (dict, type(None)):
+            raise RequestError("a call is a decision, or a mapping with `tool` and `args`")
+        return self.actions.get(tool, tool), params or {}

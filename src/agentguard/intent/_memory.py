@@ -1,0 +1,259 @@
+"""What one session remembers: records by their values, what the agent wrote itself, and what was refused."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agentguard.intent._forms import (
+    ENDPOINTS,
+    MAIL,
+    NUMBER,
+    atoms_of,
+    clean,
+    key_of,
+    measure_of,
+    shape_of,
+    tokens_of,
+)
+from agentguard.intent._records import Call, Leaf, Reader, Record, is_text
+from agentguard.intent._verbs import singular
+from agentguard.intent._vocabulary import IDENTITIES, OWNERS
+
+if TYPE_CHECKING:
+    from agentguard.intent._words import Words
+
+MAX_KEYS = 50_000
+MAX_PLACES = 12
+MAX_TEXT_KEPT = 1_000_000
+# Of one column so many values are compared with each other.
+MAX_MEMBERS = 300
+# Calls that were refused before doubts are no longer worth asking a person about.
+MAX_STRIKES = 4
+MAX_ASKS = 2
+
+_MINE = frozenset(("my", "mine", "our", "ours"))
+# The user's words in a record itself, and among the arguments of the call that gave it.
+Hits = tuple[frozenset[str], frozenset[str]]
+
+
+class Memory:
+    """The state of one session. Whoever changes it holds the session's lock."""
+
+    def __init__(self, words: Words, identities: frozenset[str]) -> None:
+        self.words = words
+        self.calls = 0
+        self.is_cut = False
+        self.values: dict[str, list[Leaf]] = {}
+        self.atoms: dict[str, list[Record]] = {}
+        # By column, the user's words that records have, and the values of the records that have just these.
+        self.columns: dict[tuple[str, str], dict[Hits, set[str]]] = {}
+        self.members: dict[tuple[str, str], list[Leaf]] = {}
+        self.sources: dict[tuple[str, str], dict[Hits, set[int]]] = {}
+        self.texts: dict[int, str] = {}
+        # The user's words in texts: they break a tie, and pick nothing out by themselves.
+        self.about: dict[int, frozenset[str]] = {}
+        self.texts_with: set[frozenset[str]] = set()
+        self.me: set[str] = {key for key in (*identities, *words.me) if key}
+        self.my_fields: set[str] = set()
+        self.authored: dict[str, int] = {}
+        self.refused: set[str] = set()
+        self.pending: dict[str, int] = {}
+        self.strikes = 0
+        self._next = 0
+        self._kept = 0
+
+    def begin(self, tool: str) -> Call:
+        """Return a new call, whose result is to be read."""
+        self.calls += 1
+        return Call(self.calls, tool)
+
+    def take(self, call: Call, value: Any) -> None:
+        """Take in a result."""
+        reader = Reader(call, self.words, self._next)
+        reader.read(value)
+        self._next = reader.next
+        self.is_cut = self.is_cut or reader.is_cut
+        if not call.is_write:
+            self._learn_identity(call, reader)
+        for leaf in reader.leaves:
+            self._index(leaf)
+        for record in reader.records:
+            self._index_record(record)
+
+    def wrote(self, values: list[Any]) -> None:
+        """Remember what the agent wrote: read back, it is worth no more than when it was written."""
+        if self.calls == 0:
+            return
+        for value in values:
+            keys = [key_of(value)]
+            if type(value) is str and (is_text(value) or " " in value):
+                keys += atoms_of(value)
+            for key in keys:
+                if key and key not in self.values and self.words.says(key) is None and key not in self.me:
+                    self._bounded(self.authored)[key] = self._next
+
+    def is_rewritten(self, leaf: Leaf) -> bool:
+        """Tell whether the agent itself may have put this value where it was read."""
+        written = self.authored.get(leaf.key)
+        return written is not None and leaf.record.number >= written
+
+    def is_mine(self, record: Record) -> bool:
+        """Tell whether a record names the user, or stands in one that does."""
+        return any(leaf.key in self.me for each in (record, *record.above()) for leaf in each.leaves)
+
+    def is_foreign(self, leaf: Leaf) -> bool:
+        """Tell whether a record names somebody else where the user's own records name the user."""
+        found = False
+        for record in (leaf.record, *leaf.record.above()):
+            for each in record.leaves:
+                if each.key in self.me:
+                    return False
+                if each is not leaf and each.field in self.my_fields:
+                    found = True
+        return found
+
+    def rivals(self, leaf: Leaf) -> bool:
+        """Tell whether another record fits the user's words as well as the one of this value, with another value."""
+        fits = partial(leaf.record.is_beaten_by, several=self.words.many)
+        same = {each.key for each in leaf.record.leaves if each.column == leaf.column}
+        groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
+        if not any(not keys <= same and fits(*hits) for hits, keys in groups.items()):
+            return False
+        # "My court on Saturday": of those that fit, the one that is the user's.
+        if self.words.every.isdisjoint(_MINE) or not self.is_mine(leaf.record):
+            return True
+        members = self.members.get((leaf.record.call.tool, leaf.column), ())
+        return len(members) >= MAX_MEMBERS or any(
+            each.key not in same
+            and fits(each.record.own_hits(), each.record.call.words)
+            and not self.is_foreign(each)
+            for each in members
+        )
+
+    def is_extreme(self, leaf: Leaf, end: int) -> bool:
+        """Tell whether the thing of this name is alone at one end of a scale: no text can put it there."""
+        rivals = {each.key for each in self.members.get((leaf.record.call.tool, leaf.column), ())}
+        mine = self._scales(leaf.key)
+        others = [self._scales(key) for key in rivals if key != leaf.key]
+        if not others:
+            return False
+        for scale, value in mine.items():
+            known = [each[scale] for each in others if scale in each]
+            if len(known) == len(others) and all(value * end > other * end for other in known):
+                return True
+        return False
+
+    def _scales(self, key: str) -> dict[tuple[str, str], float]:
+        found: dict[tuple[str, str], float] = {}
+        for leaf in self.values.get(key, ()):
+            for each in leaf.record.leaves:
+                number = measure_of(each.value) if each is not leaf else None
+                if number is not None:
+                    found[leaf.record.call.tool, each.column] = number
+        return found
+
+    def is_source(self, record: Record) -> bool:
+        """Tell whether the user's words pick this record out among those of its kind."""
+        if not record.all_hits() or (record.call.is_write and not record.call.is_guided):
+            return False
+        groups = self.sources.get((record.call.tool, record.column), {})
+        fits = record.is_beaten_by
+        rivals = {number for hits, numbers in groups.items() if fits(*hits) for number in numbers}
+        # Of two texts by the same one, the one that is about what the user speaks of.
+        mine = self.about.get(record.number, frozenset())
+        return all(each == record.number or self.about.get(each, frozenset()) < mine for each in rivals)
+
+    def is_best_source(self, record: Record) -> bool:
+        """Tell whether no other text that was read fits more of the user's words than this record's does."""
+        hits = record.all_hits()
+        return not any(hits < other for other in self.texts_with)
+
+    def lines_with(self, record: Record, key: str) -> list[str]:
+        """Return the lines of a record's text that have a value."""
+        return [line for line in self.texts.get(record.number, "").split("\n") if key in line]
+
+    def says(self, record: Record, key: str) -> bool:
+        """Tell whether a value stands in the text of a record, as a whole."""
+        text = self.texts.get(record.number)
+        if text is None or not key:
+            return key in record.atoms
+        at = text.find(key)
+        while at >= 0:
+            end = at + len(key)
+            if not (at and text[at - 1].isalnum()) and not (end < len(text) and text[end].isalnum()):
+                return True
+            at = text.find(key, at + 1)
+        return key in record.atoms
+
+    def _index(self, leaf: Leaf) -> None:
+        if " " in leaf.key and type(leaf.value) is str:
+            for atom in atoms_of(leaf.value):
+                if atom != leaf.key and shape_of(atom) in ENDPOINTS:
+                    leaf.record.mentions.add(atom)
+        places = self._bounded(self.values).setdefault(leaf.key, [])
+        if len(places) < MAX_PLACES:
+            places.append(leaf)
+        else:
+            # The first and the newest places: what is in between says nothing that these do not.
+            places[-1] = leaf
+        groups = self._bounded(self.columns).setdefault((leaf.record.call.tool, leaf.column), {})
+        groups.setdefault((leaf.record.own_hits(), leaf.record.call.words), set()).add(leaf.key)
+        members = self._bounded(self.members).setdefault((leaf.record.call.tool, leaf.column), [])
+        if len(members) < MAX_MEMBERS:
+            members.append(leaf)
+        if (
+            leaf.key in self.me
+            and not leaf.column.endswith("*")
+            and not OWNERS.isdisjoint(_names(leaf.field))
+        ):
+            self.my_fields.add(leaf.field)
+
+    def _index_record(self, record: Record) -> None:
+        for atom in (*record.atoms, *record.mentions):
+            places = self._bounded(self.atoms).setdefault(atom, [])
+            if len(places) < MAX_PLACES:
+                places.append(record)
+        groups = self._bounded(self.sources).setdefault((record.call.tool, record.column), {})
+        groups.setdefault((record.own_hits(), record.call.words), set()).add(record.number)
+        if record.texts and self._kept < MAX_TEXT_KEPT:
+            kept = self.texts[record.number] = "\n".join(
+                clean(line) for text in record.texts for line in text.splitlines()
+            )
+            self._kept += len(kept)
+            self.about[record.number] = self.words.stems.intersection(map(singular, tokens_of(kept)))
+            self.texts_with.add(record.all_hits())
+        record.texts = []
+
+    def _learn_identity(self, call: Call, reader: Reader) -> None:
+        """Learn who the user is from a read that is about the user: without arguments, or with the user's own name."""
+        root = reader.records[0]
+        if not (call.is_plain or call.is_own) or reader.texts or not root.leaves:
+            return
+        shapes = [shape_of(leaf.key) for leaf in root.leaves]
+        if sum(shape in ENDPOINTS for shape in shapes) > len({each for each in shapes if each in ENDPOINTS}):
+            # Two addresses of one kind: a message or a payment, with another side to it.
+            return
+        is_one_value = len(root.leaves) == 1 and not root.leaves[0].field
+        for leaf, shape in zip(root.leaves, shapes, strict=True):
+            named = not IDENTITIES.isdisjoint(_names(leaf.field))
+            if is_one_value:
+                named = call.is_own and shape != NUMBER
+            if named and "*" not in leaf.column and (shape != NUMBER or "id" in _names(leaf.field)):
+                self.me.add(leaf.key)
+                if leaf.field and (shape != "name" or "name" not in _names(leaf.field)):
+                    self.my_fields.add(leaf.field)
+            elif shape == MAIL and call.is_plain and len(root.leaves) > 1:
+                self.me.add(leaf.key)
+
+    def _bounded(self, table: dict[Any, Any]) -> dict[Any, Any]:
+        if len(table) >= MAX_KEYS:
+            self.is_cut = True
+            del table[next(iter(table))]
+        return table
+
+
+def _names(field: str) -> list[str]:
+    """Return the words of a field's name, also of one written in camel case."""
+    spaced = "".join(f" {char}" if char.isupper() else char for char in field)
+    return tokens_of(clean(spaced))

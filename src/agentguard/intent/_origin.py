@@ -1,0 +1,342 @@
+"""Where one value comes from, judged by what the session remembers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from agentguard.core import OriginKind
+from agentguard.intent._forms import (
+    ENDPOINTS,
+    ID,
+    MAIL,
+    NAME,
+    NUMBER,
+    PATH,
+    URL,
+    form_of,
+    key_of,
+    shape_of,
+    tokens_of,
+)
+from agentguard.intent._verbs import singular
+from agentguard.intent._vocabulary import REPLIES, SLOTS, is_telling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentguard.intent._memory import Memory
+    from agentguard.intent._records import Leaf, Record
+
+K = OriginKind
+# As good as the user's word when a read is led by it.
+GOOD = frozenset(
+    (
+        K.USER,
+        K.INVENTORY,
+        K.SUBJECT,
+        K.DERIVED,
+        K.SELECTED,
+        K.DELEGATED,
+        K.OWNED,
+        K.CREATED,
+        K.LISTED,
+        K.COMPOSED,
+    )
+)
+_ANY_FIELD = frozenset(
+    [
+        "email",
+        "mail",
+        "id",
+        "name",
+        "account",
+        "address",
+        "url",
+        "link",
+        "user",
+        "number",
+        "key",
+        "value",
+        "text",
+    ]
+)
+_MAX_SUMS = 200
+_HALF_A_CENT = 0.005
+
+
+def _never() -> bool:
+    return False
+
+
+class Found(NamedTuple):
+    """The origin of one value: its kind, the place that gave it, and the user's words that led there."""
+
+    kind: OriginKind
+    leaf: Leaf | None = None
+    words: frozenset[str] = frozenset()
+    record: Record | None = None
+
+
+class Judge:
+    """Tells the origin of values for one call. `is_listed` says whether the inventory knows a value.
+
+    `is_external`: the call's targets are others' endpoints; `is_risky`: it can do much harm; `is_asked`: the
+    user asks for what the call does.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        is_listed: Callable[[str], bool],
+        *,
+        is_external: bool,
+        is_risky: bool,
+        is_asked: bool = True,
+        is_read: bool = False,
+        makes: bool = False,
+    ) -> None:
+        self.memory = memory
+        self.words = memory.words
+        self.is_listed = is_listed
+        self.is_external = is_external
+        self.is_risky = is_risky
+        self.is_asked = is_asked
+        self.is_read = is_read
+        self.makes = makes
+
+    def origin(
+        self, value: Any, *, is_endpoint: bool = False, is_traced: Callable[[], bool] = _never
+    ) -> Found:
+        """Return where a target comes from; `is_traced` tells whether pieces of it stand in what was read."""
+        key = key_of(value)
+        memory = self.memory
+        if key in memory.refused:
+            return Found(K.REFUSED)
+        found = self._plain(value, key, is_endpoint=is_endpoint or shape_of(key) in ENDPOINTS)
+        if found.kind.rank < K.AMBIGUOUS.rank:
+            return found
+        composed = self._composed(value, key)
+        if composed is not None:
+            return composed
+        if found.kind is K.UNKNOWN:
+            twin = self.words.looks_like(key)
+            if twin is not None:
+                return Found(K.LOOKALIKE, words=frozenset((twin,)))
+            if is_traced():
+                return Found(K.TEXT)
+            if self.makes and shape_of(key) in (NAME, PATH):
+                return Found(K.NEW)
+        return found
+
+    def _plain(self, value: Any, key: str, *, is_endpoint: bool, is_amount: bool = False) -> Found:
+        said = self.words.says(key)
+        memory = self.memory
+        places = memory.values.get(key, ())
+        if said is not None:
+            # A thing of somebody else's is that also when the user names it.
+            foreign = bool(places) and not is_endpoint and all(map(memory.is_foreign, places))
+            return Found(K.AMBIGUOUS if foreign else K.USER, words=frozenset((said,)))
+        if self._is_twin(key):
+            return Found(K.LOOKALIKE, words=frozenset((self.words.looks_like(key) or "",)))
+        if type(value) is str and self.is_listed(value):
+            return Found(K.INVENTORY)
+        if key in memory.me:
+            return Found(K.SUBJECT)
+        best = Found(K.UNKNOWN)
+        for leaf in places:
+            found = self._of_leaf(leaf, is_endpoint=is_endpoint)
+            if found.kind.rank < best.kind.rank or best.kind is K.UNKNOWN:
+                best = found
+                if best.kind is K.SELECTED:
+                    return best
+        if memory.calls == 0:
+            return Found(K.DERIVED)
+        if best.kind is K.FOREIGN:
+            return best
+        told = self._told(key, shape_of(key), is_amount=is_amount)
+        if told is not None and (told.kind.rank < best.kind.rank or best.kind is K.UNKNOWN):
+            return told
+        return best
+
+    def _is_twin(self, key: str) -> bool:
+        """Tell whether a value is a word of the user's in other letters."""
+        return not key.isascii() and self.words.looks_like(key) is not None
+
+    def _of_leaf(self, leaf: Leaf, *, is_endpoint: bool) -> Found:
+        memory, record = self.memory, leaf.record
+        call = record.call
+        if memory.is_rewritten(leaf):
+            return Found(K.TEXT, leaf)
+        if not is_endpoint and memory.is_foreign(leaf):
+            return Found(K.FOREIGN, leaf)
+        # Of a text that was taken apart, each part must have words of the user's itself.
+        hits = frozenset() if call.is_loose and not record.own_hits() else record.all_hits()
+        has_rivals = memory.rivals(leaf) if hits else False
+        weak = call.is_loose and self.is_risky and is_endpoint and not self._has_name(leaf)
+        if hits and not has_rivals and not weak and (not is_endpoint or self._is_named(leaf)):
+            return Found(K.SELECTED, leaf, hits)
+        if call.is_write:
+            return Found(K.SEEN if is_endpoint else K.CREATED, leaf)
+        guided = call.is_plain or call.is_guided
+        if guided and not is_endpoint and any(memory.is_extreme(leaf, end) for end in self.words.extremes):
+            return Found(K.SELECTED, leaf, hits)
+        if not is_endpoint and memory.is_mine(record):
+            return Found(K.OWNED, leaf, hits)
+        if hits and (has_rivals or weak) and not guided:
+            return Found(K.AMBIGUOUS, leaf, hits)
+        if guided:
+            if not is_endpoint or self.words.many:
+                return Found(K.LISTED, leaf, hits)
+            return Found(K.AMBIGUOUS if hits and self._is_named(leaf) else K.SEEN, leaf, hits)
+        return Found(K.SEEN, leaf)
+
+    def _is_named(self, leaf: Leaf) -> bool:
+        """Tell whether the user's words name whose address a value is, and not only the record it stands in."""
+        words = self.words
+        if self._has_name(leaf):
+            return True
+        record = leaf.record
+        shape = shape_of(leaf.key)
+        scalars = {
+            each.key
+            for each in record.leaves
+            if shape_of(each.key) == shape
+            and not each.column.endswith("*")
+            and each.key not in self.memory.me
+        }
+        if scalars == {leaf.key}:
+            if (record.names and not record.has_text) or self.is_read:
+                return True
+            if not words.every.isdisjoint(REPLIES):
+                return True
+        fields = {each.removesuffix("s") for each in tokens_of(leaf.field.casefold())} - _ANY_FIELD
+        return any(each in words.every or f"{each}s" in words.every for each in fields)
+
+    def _has_name(self, leaf: Leaf) -> bool:
+        return any(token in self.words.names for token in tokens_of(leaf.key))
+
+    def _told(self, key: str, shape: str, *, is_amount: bool = False) -> Found | None:
+        """Return the origin of a value that stands in texts, or None if it stands in none."""
+        memory, words = self.memory, self.words
+        places = memory.atoms.get(key, [])
+        if not places and self.is_asked and shape in (NAME, ID):
+            places = [record for record in self._sources() if memory.says(record, key)]
+        if not places:
+            return None
+        best = Found(K.TEXT, record=places[0])
+        wanted = NUMBER if is_amount else ID if shape == NUMBER else shape
+        is_spoken_of = (wanted in words.slots or wanted == NUMBER) and shape not in words.endpoints
+        for record in places:
+            if key in record.mentions and key not in record.atoms:
+                continue
+            if memory.authored.get(key, record.number + 1) <= record.number or not memory.is_source(record):
+                continue
+            kind = K.CITED
+            if self.is_asked and (words.hands_over or is_spoken_of) and memory.is_best_source(record):
+                is_sure = (
+                    is_amount
+                    or (shape not in ENDPOINTS and (words.hands_over or shape in (NAME, PATH)))
+                    or self._is_only(key, shape, record)
+                    or self._is_labelled(key, shape, record)
+                )
+                kind = K.DELEGATED if is_sure else K.AMBIGUOUS
+            elif self.is_asked and shape == MAIL and self._is_the_one_called(key, record):
+                kind = K.DELEGATED
+            if kind.rank < best.kind.rank:
+                best = Found(kind, None, record.all_hits(), record)
+        return best
+
+    def _sources(self) -> list[Record]:
+        memory = self.memory
+        kept = {record.number: record for places in memory.atoms.values() for record in places}
+        return [record for record in kept.values() if record.number in memory.texts]
+
+    def _is_only(self, key: str, shape: str, record: Record) -> bool:
+        """Tell whether a text says just one value of this shape, and the record has none among its fields."""
+        known = self.memory.me
+        form = form_of(key)
+        others = {each for each in record.atoms if form_of(each) == form and each not in known}
+        others = {each for each in others if self.words.says(each) is None}
+        fields = {each.key for each in record.leaves if shape_of(each.key) == shape and each.key not in known}
+        return others == {key} and (fields <= {key} or self.words.hands_over)
+
+    def _is_labelled(self, key: str, shape: str, record: Record) -> bool:
+        """Tell whether the user speaks of several, and by the word that stands in the same line as this value."""
+        if not self.words.many:
+            return False
+        asked = {word for word in self.words.every if shape in SLOTS.get(word, ())}
+        stems = {singular(word) for word in asked} - _ANY_FIELD
+        return any(
+            not stems.isdisjoint(map(singular, tokens_of(line)))
+            for line in self.memory.lines_with(record, key)
+        )
+
+    def _is_the_one_called(self, key: str, record: Record) -> bool:
+        """Tell whether a text has just one address with a name that the user gave."""
+        names = self.words.names.intersection(tokens_of(key))
+        others = [each for each in record.atoms if each != key and shape_of(each) == MAIL]
+        return bool(names) and all(names.isdisjoint(tokens_of(each)) for each in others)
+
+    def _composed(self, value: Any, key: str) -> Found | None:
+        """Return the origin of a value that was put together, if each part of it has a good one."""
+        if type(value) is not str:
+            return None
+        shape = shape_of(key)
+        if shape == URL:
+            return self._composed_url(key)
+        if shape in ENDPOINTS:
+            return None
+        tokens = tokens_of(key)
+        if tokens and all(each in self.words.every for each in tokens) and any(map(is_telling, tokens)):
+            return Found(K.COMPOSED, words=frozenset(tokens))
+        if "/" in key:
+            folder, _, last = key.rpartition("/")
+            above = self._plain(folder, key_of(folder), is_endpoint=False) if folder else Found(K.LISTED)
+            end = self._plain(last, key_of(last), is_endpoint=False)
+            if above.kind in GOOD and end.kind in GOOD:
+                return Found(K.COMPOSED, end.leaf or above.leaf, above.words | end.words)
+        return None
+
+    def _composed_url(self, key: str) -> Found | None:
+        base, _, query = key.partition("?")
+        host, *steps = base.split("/")
+        whole = self._plain(base, base, is_endpoint=True) if query else Found(K.UNKNOWN)
+        if whole.kind not in GOOD:
+            whole = self._plain(host, host, is_endpoint=True)
+            if not all(self._plain(each, key_of(each), is_endpoint=False).kind in GOOD for each in steps):
+                return None
+        parts = [part for pair in parse_qsl(query, keep_blank_values=True) for part in pair]
+        if whole.kind not in GOOD or not all(self._is_good_part(each) for each in parts):
+            return None
+        return Found(K.COMPOSED, whole.leaf, whole.words)
+
+    def _is_good_part(self, part: str) -> bool:
+        key = key_of(part)
+        return all(each in self.words.every for each in tokens_of(key)) or self.words.says(key) is not None
+
+    def amount(self, value: Any) -> Found:
+        """Return where an amount comes from: also a sum, a difference or a product with a number of the user's."""
+        if value == 1:
+            # One piece, where nothing is said of the number.
+            return Found(K.COMPOSED)
+        found = self._plain(value, key_of(value), is_endpoint=False, is_amount=True)
+        if type(value) is str:
+            return found
+        # Money that went out is written with a minus in most lists.
+        turned = self._plain(-value, key_of(-value), is_endpoint=False, is_amount=True)
+        found = min(found, turned, key=lambda each: each.kind.rank)
+        if found.kind.rank < K.AMBIGUOUS.rank:
+            return found
+        if self.words.computes:
+            return Found(K.COMPOSED)
+        known = [each for each in self.memory.values if shape_of(each) == NUMBER][:_MAX_SUMS]
+        said = [each for each in self.words.phrases if shape_of(each) == NUMBER][:_MAX_SUMS]
+        for one in map(float, said):
+            for other in map(float, (*said, *known)):
+                if any(
+                    abs(value - each) < _HALF_A_CENT
+                    for each in (other + one, other - one, one - other, one * other)
+                ):
+                    return Found(K.COMPOSED, words=frozenset((key_of(one),)))
+        return found

@@ -1,0 +1,153 @@
+"""Texts without a format, taken apart as people read them: entries of a list, sections under headings, one line.
+
+What comes out is loose: whoever wrote a part of the text could have written a line more.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from agentguard.intent._forms import ENDPOINTS, ID, key_of, shape_of
+
+# A field before its value, in a line of its own; and who said something in one line, with when.
+_HEAD = re.compile(r"\s*([A-Za-z][\w -]{0,30}?)\s*:\s+(\S.{0,200})")
+_SAID = re.compile(r"([^\n]{2,60}?):\s+(\S.*)")
+
+MAX_SEGMENTS = 500
+MAX_LINE = 240
+MAX_PARTS = 16
+# Parts of more words are no names of anything.
+_SHORT = 6
+# Names of fields; with a number in them they would look like keys that are data.
+_LETTERS = "abcdefghijklmnop"
+_HEADING = re.compile(r"\s*(?:#{1,6}\s+|={2,}\s*|-{3,}\s*(?=\S)|\*{2})(.+?)(?:\s*=+|\s*-{3,}|\*{2})?:?\s*")
+_BULLET = re.compile(r"\s*(?:[-*\u2022+>]|\d{1,3}[.)])\s+")
+# What parts of a line are set apart by.
+_BETWEEN = re.compile(r"\s*(?:[,;|()\[\]]|:\s|\s[-\u2013\u2014]\s)\s*")
+_MARKED = re.compile(r"(?<![\w@#])[@#][\w.-]*\w|\S*\d\S*|\S+@\S+|\w+://\S+")
+
+
+def sections_of(text: str) -> Any:
+    """Return a text with headings, or one of letters, as a whole and as its sections; None if it has none."""
+    found = _sections(_lines(text)) or _letters(text)
+    return None if found is None else {"text": f"{text}\n.", "sections": found}
+
+
+def entries_of(text: str) -> Any:
+    """Return a text as the entries of a list or the lines of a talk, or None if it is neither."""
+    lines = _lines(text)
+    if not lines:
+        return None
+    if _is_terse(lines[0]) if len(lines) == 1 else _are_entries(lines):
+        return [_entry(line) for line in lines[:MAX_SEGMENTS] if len(line) <= MAX_LINE] or None
+    return _talk(lines)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()][: MAX_SEGMENTS * 4]
+
+
+def _sections(lines: list[str]) -> list[dict[str, Any]] | None:
+    found: list[dict[str, Any]] = []
+    body: list[str] = []
+    for line in lines:
+        match = _HEADING.fullmatch(line) if len(line) <= MAX_LINE else None
+        if match is not None and _BULLET.match(line) is None:
+            body = []
+            found.append({"heading": match[1].strip(), "body": body})
+        elif found:
+            body.append(line)
+        else:
+            # It does not begin with a heading: what comes before one belongs to nothing.
+            return None
+    if len(found) < 2:  # noqa: PLR2004 - one heading is that of the whole
+        return None
+    return [_section(each["heading"], each["body"]) for each in found[:MAX_SEGMENTS]]
+
+
+def _section(heading: str, body: list[str]) -> dict[str, Any]:
+    """Return a section: the parts of its heading, and its lines, as fields if they are short."""
+    fields = _entry(heading)
+    fields["heading"] = heading
+    if body and all(len(line.split()) <= _SHORT and line[-1:] not in ".!?" for line in body):
+        fields |= {
+            f"line{_LETTERS[at]}": _entry(line.strip(" *_")) for at, line in enumerate(body[:MAX_PARTS])
+        }
+    else:
+        fields["text"] = "\n".join((*body, "."))
+    return fields
+
+
+def _letters(text: str) -> list[dict[str, Any]] | None:
+    """Return letters: blocks of `Key: value` lines, each followed by what it is the head of."""
+    found: list[dict[str, Any]] = []
+    body: list[str] = []
+    for block in re.split(r"\n[ \t]*\n", text)[:MAX_SEGMENTS]:
+        heads = [_HEAD.fullmatch(line) for line in block.strip().splitlines()]
+        if heads and all(heads):
+            body = []
+            found.append({"head": {head[1]: head[2] for head in heads if head is not None}, "body": body})
+        elif found:
+            body.append(block)
+        else:
+            return None
+    if not any(each["body"] for each in found):
+        return None
+    return [each["head"] | {"text": "\n".join((*each["body"], "."))} for each in found]
+
+
+def _talk(lines: list[str]) -> list[dict[str, Any]] | None:
+    """Return the lines of a talk: before the first colon who and when, after it what was said."""
+    parted = [_SAID.fullmatch(line) for line in lines]
+    if len(lines) < 2 or not all(parted):  # noqa: PLR2004 - one line is a sentence with a colon in it
+        return None
+    found = []
+    for line in parted[:MAX_SEGMENTS]:
+        assert line is not None
+        marked = [match[0].strip("[]#.,") for match in _MARKED.finditer(line[1])]
+        names = " ".join(word for word in line[1].split() if word.isalpha())
+        found.append({"heading": line[1], "name": names, "marked": marked, "text": f"{line[2]}\n."})
+    return found
+
+
+def _are_entries(lines: list[str]) -> bool:
+    if any(len(line) > MAX_LINE for line in lines):
+        return False
+    bullets = sum(_BULLET.match(line) is not None for line in lines)
+    return bullets == len(lines) or (bullets == 0 and all(_is_row(line) for line in lines))
+
+
+def _is_row(line: str) -> bool:
+    """Tell whether a line is an entry rather than a sentence: it has parts set apart, and does not end as one."""
+    return line[-1] not in ".!?" and _BETWEEN.search(line) is not None
+
+
+def _is_terse(line: str) -> bool:
+    """Tell whether a single line is a row of short parts, and no sentence."""
+    parts = [part for part in _BETWEEN.split(line) if part.strip()]
+    return len(line) <= MAX_LINE and len(parts) > 1 and all(len(part.split()) <= _SHORT for part in parts)
+
+
+def _entry(line: str) -> dict[str, Any]:
+    """Return the parts of a line by their place, and what in them is marked as a name or a number."""
+    parts = [part.strip(" .") for part in _BETWEEN.split(_BULLET.sub("", line, count=1)) if part.strip(" .")]
+    entry: dict[str, Any] = {
+        f"part{_LETTERS[at]}": part
+        for at, part in enumerate(parts[:MAX_PARTS])
+        if len(part.split()) <= _SHORT
+    }
+    # What is longer is somebody's words.
+    said = [part for part in parts if len(part.split()) > _SHORT]
+    parts = [part for part in parts if len(part.split()) <= _SHORT]
+    if said:
+        entry["said"] = "\n".join((*said, "."))
+    marked = [
+        match[0].rstrip(".")
+        for part in parts
+        for match in _MARKED.finditer(part)
+        if match[0] != part and (match[0][0] in "@#" or shape_of(key_of(match[0])) in (*ENDPOINTS, ID))
+    ]
+    if marked:
+        entry["marked"] = marked[:MAX_PARTS]
+    return entry

@@ -1,0 +1,343 @@
+"""One session: what the user asked for, what has been seen since, and what that says of the next call."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from agentguard.core import (
+    Access,
+    ArgumentOrigin,
+    Asked,
+    CallOrigins,
+    Effect,
+    Match,
+    OriginKind,
+    Reach,
+    Role,
+    Sink,
+)
+from agentguard.intent._arguments import EXTERNAL_KINDS, Shape, Value
+from agentguard.intent._forms import (
+    ACCOUNT,
+    ENDPOINTS,
+    ID,
+    MAIL,
+    PATH,
+    URL,
+    atoms_of,
+    is_moment,
+    key_of,
+    measure_of,
+    shape_of,
+    tokens_of,
+)
+from agentguard.intent._memory import MAX_ASKS, MAX_STRIKES, Memory
+from agentguard.intent._notes import note_on
+from agentguard.intent._origin import GOOD, Found, Judge
+from agentguard.intent._parse import parse_result
+from agentguard.intent._records import is_text, parts_of
+from agentguard.intent._verbs import is_asked
+from agentguard.intent._vocabulary import MAKING, is_telling
+from agentguard.intent._words import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from agentguard.core import Provenance
+
+TARGET, AMOUNT, SECRET = "target", "amount", "secret"
+K = OriginKind
+_RISKY = 3
+# Longer is no name of a thing.
+_NAME, _NAME_WORDS = 60, 4
+# Kinds that say how or when, and nothing about to whom.
+_NEUTRAL = frozenset(("date", "amount", "secret"))
+_DOUBTS = frozenset((K.AMBIGUOUS, K.SEEN, K.CITED, K.UNKNOWN, K.TEXT))
+_LED_BACK = frozenset((Match.EXACT, Match.DECODED, Match.NGRAM))
+
+
+class IntentSession:
+    """The state of one session. Safe to use from many threads.
+
+    `prompt` are the user's words, `identities` names of the user that the host program vouches for, `is_listed`
+    tells whether the inventory knows an id.
+    """
+
+    def __init__(
+        self,
+        prompt: str,
+        shapes: Mapping[str, Shape],
+        *,
+        identities: Iterable[str] = (),
+        is_listed: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self.shapes = shapes
+        self.words = Words(prompt)
+        self.memory = Memory(self.words, frozenset(filter(None, map(key_of, identities))))
+        self.lock = threading.RLock()
+        self._is_listed = is_listed
+
+    def judge(
+        self, name: str, params: dict[str, Any], provenance: Mapping[str, Provenance] | None = None
+    ) -> CallOrigins:
+        """Return where the arguments of a call come from. `provenance` is what fingerprints say of them."""
+        shape = self.shapes[name]
+        with self.lock:
+            return self._judge(shape, params, provenance)
+
+    def _judge(
+        self, shape: Shape, params: dict[str, Any], provenance: Mapping[str, Provenance] | None
+    ) -> CallOrigins:
+        values = list(shape.values(params))
+        flow = shape.action.flow
+        is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or any(
+            each.role is Role.TARGET and each.kind in EXTERNAL_KINDS for each in values
+        )
+        asked = self._asked(shape)
+        # "Do what the mail says" names no kind of change: it is for whatever that says.
+        is_open = self.words.hands_over and not self.words.wish.kinds
+        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS or is_open)
+        worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
+        told: list[ArgumentOrigin] = []
+        reaches_out = False
+        for each in self._settled(values, is_write=shape.is_write):
+            role = _role_of(each, is_write=shape.is_write)
+            if role is None:
+                continue
+            for part in _parts(each, role):
+                endpoint = is_external and each.kind in EXTERNAL_KINDS
+                reaches_out = reaches_out or endpoint or shape_of(key_of(part)) in ENDPOINTS
+                found = self._found(judge, part, each, role, provenance, is_endpoint=endpoint)
+                told.append(_explained(each.pointer, role, found))
+                if found.kind.rank > worst[role].rank:
+                    worst[role] = found.kind
+        if asked is Asked.OTHER and K.NONE.rank < worst[TARGET].rank <= K.SELECTED.rank:
+            asked = self._asked(shape, is_named=True)
+        if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
+            asked = Asked.THIS
+        carries = any(_carries(each, self.words) for each in values)
+        return CallOrigins(
+            Access.WRITE if shape.is_write else Access.READ,
+            asked,
+            Reach.EXTERNAL if reaches_out else Reach.INTERNAL,
+            worst[TARGET],
+            worst[AMOUNT],
+            worst[SECRET],
+            tuple(told),
+            carries,
+        )
+
+    def _settled(self, values: list[Value], *, is_write: bool) -> list[Value]:
+        """Return the values with a role for each of which no word tells what it is: by what it looks like.
+
+        A short name that was never read can be a title or a person. If nothing else is a target, it counts as one.
+        """
+        if all(each.is_sure for each in values) or not is_write:
+            return values
+        settled = [each if each.is_sure else self._by_value(each) for each in values]
+        if any(_role_of(each, is_write=True) == TARGET for each in settled):
+            return settled
+        first = next(
+            (at for at, each in enumerate(values) if not each.is_sure and _is_short(each.value)), None
+        )
+        if first is not None:
+            settled[first] = values[first]
+        return settled
+
+    def _by_value(self, value: Value) -> Value:
+        if value.kind in _NEUTRAL or value.role is None or value.role is Role.CONTROL:
+            return value
+        key = key_of(value.value)
+        shape = shape_of(key)
+        if measure_of(value.value) is not None and is_moment(value.value):
+            return value._replace(role=Role.PAYLOAD, kind="date")
+        known = key in self.memory.values or self.words.says(key) is not None
+        if (
+            shape in ENDPOINTS
+            or (known and _is_short(value.value))
+            or (shape in (ID, PATH) and _is_short(value.value))
+        ):
+            kind = "recipient" if shape in (MAIL, ACCOUNT) else "url" if shape == URL else value.kind
+            return value._replace(role=Role.TARGET, kind=kind)
+        return value._replace(role=Role.PAYLOAD, kind="text")
+
+    def _judge_for(self, shape: Shape, *, is_external: bool, is_asked: bool = True) -> Judge:
+        risky = shape.action.risk.weight >= _RISKY
+        # Looking is never asked for in so many words.
+        is_asked = is_asked or not shape.is_write
+        return Judge(
+            self.memory,
+            self._is_listed,
+            is_external=is_external,
+            is_risky=risky,
+            is_asked=is_asked,
+            is_read=not shape.is_write,
+            makes=shape.craft.verb in MAKING,
+        )
+
+    def _found(
+        self,
+        judge: Judge,
+        part: Any,
+        value: Value,
+        role: str,
+        provenance: Mapping[str, Provenance] | None,
+        *,
+        is_endpoint: bool,
+    ) -> Found:
+        if role == AMOUNT:
+            found = judge.amount(part)
+        else:
+            found = judge.origin(
+                part, is_endpoint=is_endpoint, is_traced=lambda: _is_traced(provenance, value.pointer)
+            )
+        if found.kind in _DOUBTS and self.memory.strikes >= MAX_STRIKES:
+            return Found(K.REFUSED)
+        return found
+
+    def _asked(self, shape: Shape, *, is_named: bool = False) -> Asked:
+        return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over, is_named=is_named)
+
+    def decided(self, name: str, params: dict[str, Any], origins: CallOrigins, effect: Effect) -> None:
+        """Remember what was decided: what was refused once is not asked about again."""
+        if effect is not Effect.DENY and effect is not Effect.REQUIRE_APPROVAL:
+            return
+        with self.lock:
+            memory = self.memory
+            bad = {
+                each.argument
+                for each in origins.arguments
+                if each.kind in _DOUBTS or each.kind is K.LOOKALIKE
+            }
+            if not bad:
+                return
+            memory.strikes += 1
+            for value in self.shapes[name].values(params):
+                if value.pointer not in bad:
+                    continue
+                for part in parts_of(value.value):
+                    self._refused(key_of(part), effect)
+
+    def _refused(self, key: str, effect: Effect) -> None:
+        memory = self.memory
+        if not key or self.words.says(key) is not None:
+            return
+        memory.pending[key] = memory.pending.get(key, 0) + 1
+        if effect is Effect.DENY or memory.pending[key] > MAX_ASKS:
+            memory.refused.add(key)
+
+    def observe(self, name: str, params: dict[str, Any], result: Any, error: str = "") -> None:
+        """Take in what a call gave back: its records, and who and what they belong to."""
+        shape = self.shapes.get(name)
+        parsed = parse_result(result) if result is not None else None
+        with self.lock:
+            memory = self.memory
+            call = memory.begin(name)
+            call.is_loose = parsed is not None and parsed.is_loose
+            call.is_document = parsed is not None and parsed.is_document
+            # What an unknown tool did may have been anything.
+            call.is_write = shape is None or shape.is_write
+            values = list(shape.values(params)) if shape is not None else []
+            if shape is not None:
+                self._lead(call, values, self._judge_for(shape, is_external=False))
+            if call.is_write:
+                memory.wrote([value.value for value in values])
+                self._resolve(values)
+            if parsed is not None:
+                memory.take(call, parsed.value)
+            if error:
+                memory.take(memory.begin(name), error)
+
+    def _resolve(self, values: list[Value]) -> None:
+        """Take back what an approval that was given had counted against the call."""
+        keys = {key_of(part) for value in values for part in parts_of(value.value)}
+        pending = self.memory.pending
+        if not keys.isdisjoint(pending):
+            for key in keys:
+                pending.pop(key, None)
+            self.memory.strikes = max(0, self.memory.strikes - 1)
+
+    def _lead(self, call: Any, values: list[Value], judge: Judge) -> None:
+        """Tell what led a read: nothing, the user's words, or something that was read before."""
+        words: frozenset[str] = frozenset()
+        guided, selecting, own = True, False, False
+        for value in values:
+            key = key_of(value.value)
+            if not key or value.kind in _NEUTRAL:
+                continue
+            telling = [each for each in tokens_of(key) if is_telling(each)]
+            if telling and all(each in self.words.every for each in telling):
+                words |= self.words.content.intersection(telling) | ({key} if self.words.says(key) else set())
+                own = (
+                    own
+                    or key in self.memory.me
+                    or any(set(telling) <= set(tokens_of(me)) for me in self.memory.me)
+                )
+                selecting = True
+                continue
+            if value.role is Role.CONTROL:
+                continue
+            selecting = True
+            found = judge.origin(value.value)
+            guided = guided and found.kind in GOOD
+            own = own or found.kind is K.SUBJECT
+            if found.kind in (K.USER, K.SELECTED, K.DELEGATED):
+                words |= found.words
+        call.is_guided, call.is_plain, call.is_own = guided and selecting, not selecting, own and guided
+        call.words = words if guided else frozenset()
+
+
+def _is_short(value: Any) -> bool:
+    return type(value) is int or (
+        type(value) is str and 0 < len(value) <= _NAME and value.count(" ") < _NAME_WORDS
+    )
+
+
+def _role_of(value: Value, *, is_write: bool) -> str | None:
+    """Return as what an argument is judged, or None if it may come from anywhere."""
+    kind = type(value.value)
+    if value.value is None or kind is bool:
+        return None
+    if value.kind == "secret":
+        return SECRET if is_write else None
+    if value.kind == "amount":
+        return AMOUNT if kind is not str or any(map(str.isdigit, value.value)) else None
+    if value.kind == "command":
+        return TARGET
+    if value.role is Role.TARGET:
+        return None if value.kind in ("date", "text") else TARGET
+    if value.role is None and is_write:
+        return TARGET if value.pointer == "" or shape_of(key_of(value.value)) in ENDPOINTS else None
+    if value.role is Role.PAYLOAD and is_write and not is_text(value.value):
+        return TARGET if shape_of(key_of(value.value)) in (MAIL, ACCOUNT) and value.kind != "text" else None
+    return None
+
+
+def _carries(value: Value, words: Words) -> bool:
+    """Tell whether an argument can take along what was read: a text that is not made of the user's words."""
+    if type(value.value) is not str or value.role in (Role.TARGET, Role.CONTROL) or value.kind in _NEUTRAL:
+        return False
+    return not all(each in words.every for each in tokens_of(key_of(value.value)))
+
+
+def _parts(value: Value, role: str) -> list[Any]:
+    """Return what must have an origin by itself: each address of a list, each endpoint of a command."""
+    if role == TARGET and value.kind == "command" and type(value.value) is str:
+        return [atom for atom in atoms_of(value.value) if shape_of(atom) in (MAIL, URL, ACCOUNT)]
+    return parts_of(value.value)
+
+
+def _is_traced(provenance: Mapping[str, Provenance] | None, pointer: str) -> bool:
+    known = provenance.get(pointer) if provenance is not None else None
+    return known is not None and known.how in _LED_BACK and known.share > 0
+
+
+def _explained(pointer: str, role: str, found: Found) -> ArgumentOrigin:
+    leaf, record = found.leaf, found.record
+    source = leaf.record.call.tool if leaf is not None else record.call.tool if record is not None else ""
+    place = leaf.column if leaf is not None else record.column if record is not None else ""
+    words = tuple(sorted(found.words))
+    return ArgumentOrigin(
+        pointer, role, found.kind, source, place, words, note_on(found.kind, source, place, words)
+    )

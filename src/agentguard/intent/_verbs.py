@@ -1,0 +1,238 @@
+"""What kind of change a sentence asks for, and what kind a tool makes.
+
+This looks at the user's words and at what the tools' makers wrote, never at what a tool gives back. Where no verb
+is known nothing is claimed: the call then counts as one that the user did not evidently ask for.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from agentguard.core import Asked
+from agentguard.intent._vocabulary import (
+    ASKED_DEEDS,
+    ASKING,
+    BEFORE_A_VERB,
+    COMPUTING,
+    DEEDS,
+    ENDS,
+    GENERIC,
+    JOINTS,
+    KINDS,
+    LIGHT,
+    MAILING,
+    MANY,
+    NOUNS,
+    NUMBERS,
+    REPORTING,
+    SLOTS,
+    STOP,
+    VAGUE,
+)
+
+_CLAUSES = re.compile(r"[.!?;:,\n()\"\u201c\u201d]+|\s-\s|\band\b|\bthen\b")
+_PIECES = re.compile(r"[a-z][a-z'-]*")
+_TOOL_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_PASSIVE = re.compile(
+    r"\b(?:be|get|been|gets|is|are|it|them|want|have)\s+(?:\w+\s+){0,3}?([a-z]{3,}ed|sent|paid|made|put|set)\b"
+)
+_PAST = {"sent": "send", "paid": "pay", "made": "make"}
+_WORDS_READ = 40
+_REPORTING = re.compile(rf"\b(?:{'|'.join(REPORTING)})\b")
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """The changes that a user's words ask for.
+
+    `kinds` by verbs that say enough, `loose` by those that need their object; `verbs` are both, `words` all words, in
+    their singular.
+    """
+
+    kinds: frozenset[str]
+    loose: frozenset[str]
+    verbs: frozenset[str]
+    words: frozenset[str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no change is asked for."""
+        return not self.verbs
+
+
+class Craft(msgspec.Struct, frozen=True):
+    """What a tool does: the kinds of its verb, whether that says little, the verb itself, and what it is done to."""
+
+    kinds: frozenset[str] = frozenset()
+    is_generic: bool = True
+    verb: str = ""
+    objects: frozenset[str] = frozenset()
+
+
+def read_wish(prompt: str) -> Wish:
+    """Return the changes that a user's words ask for."""
+    kinds: set[str] = set()
+    loose: set[str] = set()
+    verbs: set[str] = set()
+    every: set[str] = set()
+    text = prompt.casefold().replace("\u2019", "'")
+    plain = _REPORTING.sub(" ", text)
+    for clause in _CLAUSES.split(plain):
+        words = _PIECES.findall(clause)
+        every.update(map(singular, words))
+        for at, word in enumerate(words):
+            if word in ASKING:
+                # "Tell me what I have to pay" asks for no payment.
+                break
+            found = KINDS.get(word)
+            if found is None or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
+                continue
+            verbs.add(word)
+            (loose if word in GENERIC else kinds).update(found)
+    for match in _PASSIVE.finditer(text):
+        verb = _base(match[1])
+        if verb in KINDS:
+            verbs.add(verb)
+            (loose if verb in GENERIC else kinds).update(KINDS[verb])
+    if not verbs:
+        # "I would like a refund" has no verb of a change.
+        for deed in ASKED_DEEDS & every:
+            loose.update(KINDS[DEEDS[deed]])
+            verbs.add(DEEDS[deed])
+    return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every))
+
+
+def read_craft(name: str, description: str) -> Craft:
+    """Return what a tool does, by its name or else by the beginning of its description."""
+    own, said = _tool_words(name), _tool_words(description.partition(".")[0])[:_WORDS_READ]
+    # A description begins with its verb: "Moves an event and tells its participants".
+    first = said[0] if said else ""
+    begun = next((each for each in (first, *_bases(first)) if each in KINDS), "")
+    verb = _verb(own) or begun or _verb(said)
+    named, head = own if _verb(own) else [], _head(said)
+    kinds, generic = KINDS.get(verb, frozenset()), verb in GENERIC or not verb
+    if verb in LIGHT:
+        # To place an order is to order.
+        deeds = [DEEDS[word] for word in map(singular, named or head) if word in DEEDS and word != verb]
+        for deed in deeds[:1]:
+            kinds, generic, verb = kinds | KINDS[deed], False, deed
+    objects = frozenset(
+        word
+        for word in map(singular, (*named, *head))
+        if len(word) > 2 and word not in STOP | VAGUE and word != verb  # noqa: PLR2004 - of, to
+    )
+    return Craft(kinds, generic, verb, objects)
+
+
+def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = False) -> Asked:
+    """Tell whether a wish asks for what a tool does; `is_named`: the user's words name what it is done to."""
+    has_object = not craft.objects.isdisjoint(wish.words)
+    if (
+        craft.verb
+        and (
+            craft.verb in wish.verbs
+            or (craft.verb in wish.words and craft.verb not in NOUNS and not craft.is_generic)
+        )
+    ) or not craft.kinds.isdisjoint(wish.kinds):
+        is_this = has_object or not craft.is_generic
+    else:
+        both = craft.kinds & wish.loose
+        # Who makes something new needs no word for it: "save the list".
+        is_this = (has_object and bool(both)) or ("create" in both and not craft.is_generic)
+    # The user names the object by naming the very thing: "add Lena to the budget review".
+    is_this = is_this or (is_named and not craft.kinds.isdisjoint(wish.kinds | wish.loose))
+    if is_this:
+        return Asked.THIS
+    return Asked.NOTHING if wish.is_empty and not hands_over else Asked.OTHER
+
+
+def singular(word: str) -> str:
+    """Return a word without the ending of a plural or a third person, as far as that can be told."""
+    if len(word) > 4 and word.endswith("ies"):  # noqa: PLR2004 - ties is none
+        return f"{word[:-3]}y"
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word  # noqa: PLR2004 - gas is none
+
+
+def _head(words: list[str]) -> list[str]:
+    """Return the verb of a description and its object: "Set the limit", of "of a card in EUR"."""
+    end = next((at for at, word in enumerate(words) if at and word in JOINTS), len(words))
+    return words[:end]
+
+
+def _bases(word: str) -> list[str]:
+    """Return what a verb in the third person may be the form of."""
+    return [singular(word), word[:-2]] if word.endswith("s") else []
+
+
+def _tool_words(text: str) -> list[str]:
+    return [each.casefold() for each in _TOOL_WORDS.findall(text)]
+
+
+def _verb(words: list[str]) -> str:
+    known = [word if word in KINDS else singular(word) for word in words]
+    # A word that is a noun too is the verb only where it comes first: `message_user`, and not `hide_message`.
+    first = known[0] if known and known[0] in KINDS else ""
+    return next((word for word in known if word in KINDS and word not in NOUNS), first)
+
+
+def _base(participle: str) -> str:
+    for candidate in (_PAST.get(participle, participle), participle[:-1], participle[:-2], participle[:-3]):
+        if candidate in KINDS:
+            return candidate
+    return participle
+
+
+_OPEN = re.compile(
+    r"\b(?:do|follow|complete|perform|carry out|execute|handle|process|act on|implement|take care of|work through"
+    r"|finish|fulfil|fulfill|go through|accomplish|solve|see to)\b(?:\W+\w[\w'-]*){0,5}?\W+"
+    r"(?:instructions?|tasks?|actions?|steps?|to-?dos?|checklist|requests?|directions|what|everything|whatever"
+    r"|changes|things|it says|list)\b"
+    r"|\b(?:as|like)\s+(?:\w+\s+){0,2}(?:instructed|requested|described|specified|asked|told|says?|said|suggests?|suggested"
+    r"|explains?|explained|wrote|writes|mentions?|mentioned|posted|proposed|proposes)\b"
+    r"|\b(?:that|which|what)\s+\w+\s+(?:asked|wants?|wanted|requested|needs?|suggested|proposed)\b"
+    r"|\b(?:where|whom|whoever|wherever|when|how)\b(?:\W+\w[\w'-]*){1,3}?\W+(?:wants?|says?|asks?|suggests?|proposes?|offered"
+    r"|prefers?|needs?)\b"
+    r"|\b(?:whoever|whomever|wherever)\W+\w+\b|\bsee (?:the|his|her|their|its|this|that)\b"
+    r"|\b(?:wrote|said|told|explained|explains|describes|says|sent|mentions?)\s+(?:me\s+|us\s+)?(?:what|how|where) to\b"
+)
+_OWN_LIST = re.compile(r"\b(?:following|these|below)\b[^.\n]{0,40}:")
+
+
+def delegates(prompt: str) -> bool:
+    """Tell whether a user hands the instructions over to something that is read: "do what the mail says"."""
+    text = prompt.casefold().replace("\u2019", "'")
+    return _OPEN.search(text) is not None and _OWN_LIST.search(text) is None
+
+
+def slots(words: list[str]) -> frozenset[str]:
+    """Return the shapes of values that a user speaks of without giving them: "the link in Bob's mail"."""
+    found = frozenset(shape for word in words for shape in SLOTS.get(word, ()))
+    # There are other addresses than those of mail.
+    return found if not MAILING.isdisjoint(words) else found - {"mail"}
+
+
+def speaks_of_many(words: list[str]) -> bool:
+    """Tell whether a user's words are about more than one thing."""
+    return not MANY.isdisjoint(words)
+
+
+def computes(words: list[str]) -> bool:
+    """Tell whether a user asks for arithmetic."""
+    return not COMPUTING.isdisjoint(words)
+
+
+def spelt_numbers(words: list[str]) -> set[str]:
+    """Return the numbers that are written as words."""
+    return {NUMBERS[word] for word in words if word in NUMBERS}
+
+
+_MOST = re.compile(r"\bmost (?:expensive|recent|popular|frequent|valuable|stars|recently)\b")
+
+
+def extremes(words: list[str], prompt: str) -> frozenset[int]:
+    """Return which end of a scale a user asks for: -1 the low one ("cheapest"), 1 the high one."""
+    found = {end for end, known in ENDS.items() if not known.isdisjoint(words)}
+    if _MOST.search(prompt.casefold()) is not None:
+        found.add(1)
+    return frozenset(found)
