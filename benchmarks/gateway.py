@@ -55,7 +55,11 @@ def _whole() -> bytes:
 
 
 def _events() -> list[bytes]:
-    choices = [[{"index": 0, "delta": {"content": "word "}, "finish_reason": None}]] * (EVENTS - 2)
+    # Not all the same: the peer takes that for a model that repeats itself.
+    choices = [
+        [{"index": 0, "delta": {"content": f"word {number} "}, "finish_reason": None}]
+        for number in range(EVENTS - 3)
+    ]
     choices.append([{"index": 0, "delta": {}, "finish_reason": "stop"}])
     bodies = [json.dumps({**_FRAME, "choices": choice}).encode() for choice in choices]
     bodies.append(json.dumps({**_FRAME, "choices": [], "usage": _USAGE}).encode())

@@ -80,8 +80,8 @@ def test_output_limit_of_the_budget_is_written_and_shown(tmp_path: Path, upstrea
         ({"Authorization": "Bearer expired"}, 401, "token_expired"),
         ({"Authorization": "Basic YTpi"}, 401, "token_missing"),
         ({"api-key": "agent-token", "x-api-key": "other"}, 401, "token_invalid"),
-        ({"api-key": "agent-token", "x-agentguard-session": "a b"}, 400, "session_invalid"),
-        ({"api-key": "agent-token", "x-agentguard-session": "s" * 129}, 400, "session_invalid"),
+        ({"api-key": "agent-token", "x-agentguard-session": "a b"}, 400, "session_id_invalid"),
+        ({"api-key": "agent-token", "x-agentguard-session": "s" * 129}, 400, "session_id_invalid"),
     ],
 )
 def test_caller_that_proves_nobody_is_refused(

@@ -125,7 +125,7 @@ def session_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     if len(found) > 1 or _SESSION.fullmatch(found[0]) is None:
         raise RefusalError(
             400,
-            "session_invalid",
+            "session_id_invalid",
             "`x-agentguard-session` is one id of at most 128 letters, digits, `.`, `_`, `:`, `@` and `-`",
         )
     return found[0]
