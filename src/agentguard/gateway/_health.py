@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FAILURES = 5
 OPEN_S = 10.0
+_MAX_KNOWN = 1_000
 
 
 class Health:
@@ -29,12 +30,23 @@ class Health:
         self._choose = choose
         self._failures = dict.fromkeys((each.name for each in self._upstreams), 0)
         self._open_until: dict[str, float] = {}
+        self._known: dict[tuple[str, str], list[Upstream]] = {}
 
     def known(self, door: Door, model: str) -> list[Upstream]:
         """Return the upstreams that serve a model at a door, whether they answer or not."""
-        return [
-            each for each in self._upstreams if each.kind in door.kinds and (not model or each.serves(model))
-        ]
+        asked = (door.kind, model)
+        known = self._known.get(asked)
+        if known is None:
+            known = [
+                each
+                for each in self._upstreams
+                if each.kind in door.kinds and (not model or each.serves(model))
+            ]
+            if len(self._known) >= _MAX_KNOWN:
+                # Agents choose the names of models.
+                self._known.clear()
+            self._known[asked] = known
+        return known
 
     def candidates(self, known: list[Upstream]) -> list[Upstream]:
         """Return those of `known` that may be asked now, the one to ask first at the front."""
