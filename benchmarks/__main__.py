@@ -33,6 +33,7 @@ NAMES = (
     "gateway",
     "toolimport",
     "intent",
+    "llm_clients",
 )
 
 

@@ -289,3 +289,24 @@ def test_a_killed_sidecar_means_deny_until_it_is_back(agentguard: Command) -> No
 def test_an_address_that_is_none_is_an_error() -> None:
     with pytest.raises(front.AgentGuardError):
         Guard.connect("127.0.0.1:8787", "token")
+
+
+@pytest.mark.parametrize("name", ["GuardedOpenAI", "GuardedAnthropic"])
+def test_without_its_sdk_a_guarded_client_says_which_extra_it_needs(name: str) -> None:
+    sdk = name.removeprefix("Guarded").lower()
+    code = (
+        f"import sys; sys.modules['{sdk}'] = None\n"
+        f"import agentguard\ntry: agentguard.{name}\n"
+        f"except agentguard.AgentGuardError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"the package `{sdk}` is not installed; install `agentguard[{sdk}]`\n"
+
+
+def test_guarding_models_loads_no_sdk_before_one_is_used() -> None:
+    code = (
+        "import sys, agentguard; agentguard.LlmGuard, agentguard.wrap, agentguard.install\n"
+        "print([name for name in ('openai', 'anthropic', 'httpx', 'httpx2') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentguard._front import Guard
-    from agentguard.clients import SidecarTickets
-    from agentguard.clients.llm import (
+    from agentguard.clients import (
         GuardedAnthropic,
         GuardedAsyncAnthropic,
         GuardedAsyncAzureOpenAI,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
         GuardedAzureOpenAI,
         GuardedOpenAI,
         LlmGuard,
+        SidecarTickets,
         ToolAction,
         install,
         uninstall,
@@ -91,9 +91,9 @@ def __getattr__(name: str) -> object:
 
         return clients.SidecarTickets
     if name in _LLM or (name.startswith("Guarded") and name in __all__):
-        from agentguard.clients import llm
+        from agentguard import clients
 
-        return getattr(llm, name)
+        return getattr(clients, name)
     if name in _ENFORCEMENT:
         from agentguard import enforcement
 

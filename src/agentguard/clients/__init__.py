@@ -16,15 +16,39 @@ from agentguard.clients._tool_session import ToolSession
 if TYPE_CHECKING:
     from agentguard.clients._remote import RemoteDecider
     from agentguard.clients._tickets import SidecarTickets
+    from agentguard.clients.llm import (
+        GuardedAnthropic,
+        GuardedAsyncAnthropic,
+        GuardedAsyncAzureOpenAI,
+        GuardedAsyncOpenAI,
+        GuardedAzureOpenAI,
+        GuardedOpenAI,
+        LlmGuard,
+        ToolAction,
+        install,
+        uninstall,
+        wrap,
+    )
 
 __all__ = [
     "AsyncDecider",
     "EnforcementPoint",
+    "GuardedAnthropic",
+    "GuardedAsyncAnthropic",
+    "GuardedAsyncAzureOpenAI",
+    "GuardedAsyncOpenAI",
+    "GuardedAzureOpenAI",
+    "GuardedOpenAI",
+    "LlmGuard",
     "RemoteDecider",
     "Sandbox",
     "Session",
     "SidecarTickets",
+    "ToolAction",
     "ToolSession",
+    "install",
+    "uninstall",
+    "wrap",
 ]
 
 
@@ -38,4 +62,9 @@ def __getattr__(name: str) -> object:
         from agentguard.clients._tickets import SidecarTickets
 
         return SidecarTickets
+    if name in __all__:
+        # The models' SDKs load slowly too.
+        from agentguard.clients import llm
+
+        return getattr(llm, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

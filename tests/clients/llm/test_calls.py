@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from agentguard.core import Effect, Obligation, Outcome, Request
-from llm_clients import ASK, SDK, TOOLS, WAYS, Way, World, deny
+from llm_clients import ASK, CUT, SDK, TOOLS, WAYS, Way, World, deny
 from llm_upstream import KEY, Reply, ToolUse
 from scripted_decider import decided
 
@@ -229,7 +229,7 @@ def test_each_attempt_is_decided(world: World) -> None:
 
 def test_a_stream_that_breaks_off_is_reported(world: World) -> None:
     world.upstream.script(Reply(cut_after=3))
-    with pytest.raises(openai.APIConnectionError):
+    with pytest.raises(CUT):
         list(world.openai().chat.completions.create(model="m", messages=ASK, stream=True))
     assert world.decider.outcomes[-1].status == "failed"
     assert world.decider.observations[-1].result[0] == "Hello"

@@ -19,7 +19,17 @@ PYTHON = ROOT / ".venv-llm-old" / "bin" / "python"
 @pytest.mark.skipif(openai.__version__.startswith("2."), reason="this is the older generation")
 @pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-llm-old: `make test` builds it")
 def test_guarded_clients_of_the_older_sdks_pass_the_same_tests() -> None:
-    command = [PYTHON, "-m", "pytest", "tests/clients/llm", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+    command = [
+        str(PYTHON),
+        "-m",
+        "pytest",
+        "tests/clients/llm",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow",
+    ]
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-2_000:]

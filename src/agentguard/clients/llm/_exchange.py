@@ -11,7 +11,6 @@ import msgspec
 from agentguard.clients._reply import is_same_action
 from agentguard.clients.llm._proposed import ToolDeniedError, judge
 from agentguard.clients.llm._refusal import (
-    BAD_GATEWAY,
     FORBIDDEN,
     Refusal,
     refuse_decision,
@@ -299,7 +298,7 @@ def is_ok(response: Any) -> bool:
 
 def unreadable(decision: Decision, reason: str = "the answer cannot be read") -> Refusal:
     """Return the refusal for an answer in which nobody can look for tool calls."""
-    return Refusal(BAD_GATEWAY, "answer_unreadable", reason, decision.audit_id)
+    return Refusal(502, code="answer_unreadable", reason=reason, decision_id=decision.audit_id)
 
 
 def rebuilt(response: Any, content: bytes) -> Any:

@@ -56,11 +56,19 @@ class Refusal(msgspec.Struct, frozen=True):
 
 def refuse_decision(decision: Decision, *, tool: str | None = None) -> Refusal:
     """Return the refusal for a decision that lets nothing pass."""
-    code = "tool_call_denied" if tool is not None else "action_denied"
+    about: dict[str, Any] = {
+        "reason": decision.reason,
+        "decision_id": decision.audit_id,
+        "rule": decision.rule,
+        "tool": tool,
+    }
     if decision.effect is Effect.REQUIRE_APPROVAL:
-        code = "approval_required"
-    status = TOO_MANY if decision.stage in _LIMITS and tool is None else FORBIDDEN
-    return Refusal(status, code, decision.reason, decision.audit_id, decision.rule, tool)
+        return Refusal(403, code="approval_required", **about)
+    if tool is not None:
+        return Refusal(403, code="tool_call_denied", **about)
+    if decision.stage in _LIMITS:
+        return Refusal(429, code="action_denied", **about)
+    return Refusal(403, code="action_denied", **about)
 
 
 def refuse_spending(admission: Admission, decision: Decision) -> Refusal:
