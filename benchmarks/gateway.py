@@ -24,7 +24,7 @@ import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentguard.server import listen
 from benchmarks.report import table
@@ -56,7 +56,7 @@ def _whole() -> bytes:
 
 def _events() -> list[bytes]:
     # Not all the same: the peer takes that for a model that repeats itself.
-    choices = [
+    choices: list[list[dict[str, Any]]] = [
         [{"index": 0, "delta": {"content": f"word {number} "}, "finish_reason": None}]
         for number in range(EVENTS - 3)
     ]
