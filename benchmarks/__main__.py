@@ -30,6 +30,7 @@ NAMES = (
     "tickets",
     "spend",
     "server",
+    "gateway",
     "toolimport",
     "intent",
     "llm_clients",

@@ -286,7 +286,7 @@ def error_codes() -> dict[str, set[str]]:
 
 
 # Called in many modules, so they are known by name: where their code stands.
-_EVERYWHERE = {"HttpError": 1, "unauthorized": 0}
+_EVERYWHERE = {"HttpError": 1, "RefusalError": 1, "unauthorized": 0}
 
 
 def code_takers(tree: ast.Module) -> dict[str, int]:
@@ -317,10 +317,14 @@ def comes_as(call: ast.Call) -> str:
     """Return `IdentityError`, or the HTTP status."""
     name = ast.unparse(call.func).rpartition(".")[2]
     statuses = [
-        each.value for each in call.args if isinstance(each, ast.Constant) and type(each.value) is int
+        each.value
+        for each in [*call.args, *(word.value for word in call.keywords if word.arg == "status")]
+        if isinstance(each, ast.Constant) and type(each.value) is int
     ]
     if name == "unauthorized":
         return "HTTP 401"
+    if name == "_refusal":  # the gateway's, about an upstream
+        return f"HTTP {statuses[0]}" if statuses else "HTTP 502"
     if statuses or name == "HttpError":
         return f"HTTP {statuses[0]}" if statuses else "HTTP 4xx"
     return f"`{name}`" if name.endswith("Error") else "`AuditError`"

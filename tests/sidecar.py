@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agentguard.core import EventStore
+    from agentguard.gateway import Gateway
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -245,6 +246,7 @@ class World:
     policy_problem: str | None = None
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
+    gateway: Gateway | None = None
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -270,6 +272,7 @@ class World:
             settings=self.settings,
             blocking=self.blocking,
             events=self.events,
+            gateway=self.gateway,
         )
 
     def ask(

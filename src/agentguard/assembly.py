@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from agentguard.backends import SqliteLedger
     from agentguard.core import EventBus, EventStore
     from agentguard.enforcement import TicketStore
+    from agentguard.gateway import Gateway
     from agentguard.spend import Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
@@ -375,6 +376,40 @@ class Spending:
     def close(self) -> None:
         """Close the ledger. Idempotent."""
         self.ledger.close()
+
+
+def open_gateway(
+    engine: Engine,
+    tokens: Tokens,
+    events: Events,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Gateway, Spending] | None:
+    """Return the project's LLM gateway and its budgets, to be closed; None if it names no upstreams.
+
+    Raises:
+        ConfigError: an upstream, its key or the budgets cannot be used.
+        SpendError: the ledger cannot be opened.
+    """
+    # aiohttp loads slowly, and a project without upstreams needs none of this.
+    from agentguard.gateway import Gateway, load_upstreams
+
+    config = engine.project.config
+    if not config.gateway.upstreams:
+        return None
+    environ = os.environ if environ is None else environ
+    upstreams = load_upstreams(config.gateway, config.folder, environ)
+    spending = Spending(config, environ=environ, bus=events.bus)
+    gateway = Gateway(
+        config.gateway,
+        upstreams,
+        decider=engine.pdp,
+        verify_token=tokens.verifier.verify,
+        budgets=spending.keeper,
+        spender=spending.spender,
+        blocking=config.audit.durability != "os",
+    )
+    return gateway, spending
 
 
 def _spending_on_actions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -44,7 +45,14 @@ def command(
     (`agentguard token admin`). Changed policy files are taken up while it runs. On Ctrl-C or SIGTERM requests
     in flight are finished and the log's head is signed. With --json one line says where it is.
     """
-    from agentguard.assembly import Engine, Events, load_project, open_ticket_store, open_tokens
+    from agentguard.assembly import (
+        Engine,
+        Events,
+        load_project,
+        open_gateway,
+        open_ticket_store,
+        open_tokens,
+    )
     from agentguard.server import serve
 
     project = load_project(folder)
@@ -59,6 +67,11 @@ def command(
         tickets = open_ticket_store(engine.state)
         open_parts.callback(tickets.close)
         services = _services(engine, tokens, events, tickets, host=host, port=port)
+        opened = open_gateway(engine, tokens, events)
+        if opened is not None:
+            gateway, spending = opened
+            open_parts.callback(spending.close)
+            services = replace(services, gateway=gateway)
         link = sys.stdout.isatty() if login_link is None else login_link
         return serve(services, on_started=_announcement(engine, services, output, link=link))
 
@@ -73,6 +86,9 @@ def _announcement(engine: Engine, services: Services, output: Output, *, link: b
             click.echo(to_json(facts, indent=None))
         elif not output.quiet:
             click.echo(f"agentguard is up at {url}")
+            if services.gateway is not None:
+                names = ", ".join(engine.project.config.gateway.upstreams)
+                click.echo(f"  models through {url}/openai/v1 and {url}/anthropic: {plain(names)}")
             click.echo(f"  policy {policies.version[:19]} with {size_of(policies)}")
             click.echo(f"  audit log in {plain(folder)}")
             how = f", once, with {login}" if login else " with what `agentguard token admin` prints"

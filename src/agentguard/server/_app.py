@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.routing import Router
 
+from agentguard.gateway import is_gateway_path
 from agentguard.server._admin import AdminRoutes
 from agentguard.server._agents import AgentsSeen
 from agentguard.server._check import CheckRoutes
 from agentguard.server._feed import Feed
+from agentguard.server._gateway import GatewayRoute
 from agentguard.server._hosts import HostGuard
 from agentguard.server._http import (
     API_HEADERS,
@@ -65,6 +67,11 @@ class App:
         admin = AdminRoutes(services, sessions, self._feed, agents)
         pages = PageRoutes(services, sessions, self._feed, admin, self.reject)
         labels = LabelRoutes(services, self._check)
+        self._gateway = (
+            GatewayRoute(services.gateway, services.settings, self._metrics, self._check.note, self.reject)
+            if services.gateway is not None
+            else None
+        )
         tickets = TicketRoutes(services, self._check.authenticate, admin.require_admin)
         self._hot: dict[str, HotRoute] = {
             "/v1/check": self._check.check,
@@ -113,6 +120,9 @@ class App:
         try:
             headers = Headers(scope["headers"])
             self._hosts.check(headers.host, scope)
+            if self._gateway is not None and is_gateway_path(path):
+                await self._gateway.answer(headers, scope, receive, send)
+                return
             hot = self._hot.get(path)
             if hot is None:
                 await self._route(path, headers, scope, receive, send)
@@ -179,6 +189,8 @@ class App:
                 self._feed.close()
                 if self._following is not None:
                     await self._following
+                if self._gateway is not None:
+                    await self._gateway.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agentguard.audit import LogState, Rejections
     from agentguard.core import Action, Decider, LabelKeeper, Principal, SessionOpener
     from agentguard.enforcement import TicketStore
+    from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
     from agentguard.policy import PolicyDescription
 
@@ -32,7 +33,8 @@ class Services:
 
     `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
-    Without `events` there are none to show. With `ticket_keys` and `ticket_store` it keeps tickets for executors
+    Without `events` there are none to show; without
+    `gateway` no models can be called. With `ticket_keys` and `ticket_store` it keeps tickets for executors
     that have no store of their own; without, those are refused. `ready` lists what is wrong; nothing wrong means
     ready.
     """
@@ -53,5 +55,6 @@ class Services:
     settings: ServerSettings = field(default_factory=ServerSettings)
     blocking: bool = False
     events: EventStore | None = None
+    gateway: Gateway | None = None
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None

@@ -1,0 +1,160 @@
+"""Asks the decision point and the budgets, on the event loop or in threads where they wait for a disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from agentguard.core import AuditError, Decision, Effect, Outcome, RequestError, SpendError
+from agentguard.enforcement import log_decision, require_known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentguard.core import Decider, Observation, Request, Spender
+    from agentguard.spend import Admission, Call, Report, Settlement
+
+T = TypeVar("T")
+
+_log = logging.getLogger("agentguard.gateway")
+# As many as may wait for the disk together.
+_THREADS = 64
+
+
+class Budgets(Protocol):
+    """Reserves before a call what it may cost, and books after it what it did; a `BudgetKeeper` is one."""
+
+    def reserve(self, call: Call, spender: Spender, *, attempt: str) -> Admission:
+        """Return whether the budgets let a call pass, with what it may cost reserved if they do. Never raises."""
+
+    def settle(self, admission: Admission, report: Report | None, *, estimated: bool = False) -> Settlement:
+        """Book what a call cost. Raises SpendError if nothing is booked."""
+
+    def release(self, admission: Admission) -> Settlement:
+        """Give back what was reserved. Raises SpendError if nothing is given back."""
+
+
+class Desk:
+    """Everyone who is asked about a call. With `blocking` they wait for the disk, so they are asked in threads."""
+
+    def __init__(
+        self,
+        decider: Decider,
+        budgets: Budgets | None,
+        *,
+        blocking: bool,
+        on_decision: Callable[[Decision], None] | None,
+    ) -> None:
+        self._decider = decider
+        self.budgets = budgets
+        self._pool = ThreadPoolExecutor(_THREADS, "agentguard-gateway") if blocking else None
+        self.on_decision = on_decision
+
+    async def decide(self, request: Request) -> Decision:
+        """Return the decision, recorded; one that cannot be carried out is a deny."""
+        decision = require_known(await self.run(lambda: self._decider.decide(request)), request.context)
+        log_decision(decision)
+        if self.on_decision is not None:
+            self.on_decision(decision)
+        return decision
+
+    async def question(self, request: Request) -> Decision:
+        """Return the decision of a request that uses nothing up: it is asked again when it is carried out."""
+        decisions = await self.run(lambda: self._decider.decide_plan([request]))
+        if len(decisions) != 1:
+            raise RequestError("the decider did not answer")
+        return require_known(decisions[0], request.context)
+
+    async def observe(self, observation: Observation) -> None:
+        """Report what an agent sees.
+
+        Raises:
+            AgentGuardError: it could not be reported, so nobody knows what the agent has seen.
+        """
+        await self.run(lambda: self._decider.observe(observation))
+
+    async def reserve(self, call: Call, spender: Spender, attempt: str) -> Admission | None:
+        """Return what the budgets say, None where there are none."""
+        budgets = self.budgets
+        if budgets is None:
+            return None
+        return await self.run(lambda: budgets.reserve(call, spender, attempt=attempt))
+
+    async def close_call(self, ended: Ended) -> None:
+        """Book what a call cost and record what came of it; what fails is logged, for what happened has happened."""
+        await self.run(lambda: self._close_call(ended))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    async def run(self, ask: Callable[[], T]) -> T:
+        """Return what is answered."""
+        if self._pool is None:
+            return ask()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
+
+    def _close_call(self, ended: Ended) -> None:
+        booked = self._book(ended)
+        decision = ended.decision
+        if not decision.audit_id or decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
+            return
+        detail = "; ".join(each for each in (ended.detail, booked) if each)
+        try:
+            self._decider.record_outcome(
+                Outcome(
+                    decision.audit_id,
+                    "succeeded" if ended.succeeded else "failed",
+                    detail,
+                    decision.principal,
+                )
+            )
+        except AuditError as error:
+            _log.error("an outcome is not recorded: %s", error.code)
+
+    def _book(self, ended: Ended) -> str:
+        admission, budgets = ended.admission, self.budgets
+        if admission is None or budgets is None:
+            return ""
+        try:
+            if ended.is_free:
+                budgets.release(admission)
+                return "not charged"
+            settled = budgets.settle(admission, ended.report, estimated=ended.is_estimated)
+        except SpendError as error:
+            _log.error("a call is not booked: %s", error.code)
+            return f"not booked: {error.code}; it counts as reserved"
+        cost = "cost unknown" if settled.cost is None else f"{settled.cost} micro-dollars"
+        return (
+            cost
+            + (" estimated" if ended.is_estimated or ended.report is None else "")
+            + (", overrun" if settled.overrun else "")
+        )
+
+
+class Ended:
+    """How a call ended. `is_free`: the provider charges nothing for it, or has never seen it."""
+
+    __slots__ = ("admission", "decision", "detail", "is_estimated", "is_free", "report", "succeeded")
+
+    def __init__(
+        self,
+        decision: Decision,
+        admission: Admission | None,
+        *,
+        succeeded: bool,
+        detail: str = "",
+        report: Report | None = None,
+        is_estimated: bool = False,
+        is_free: bool = False,
+    ) -> None:
+        self.decision = decision
+        self.admission = admission
+        self.succeeded = succeeded
+        self.detail = detail
+        self.report = report
+        self.is_estimated = is_estimated
+        self.is_free = is_free

@@ -1,0 +1,294 @@
+"""One request of an agent: decided, reserved, sent, and sent again where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agentguard.core import Context, Effect, Request, Spender
+from agentguard.gateway._asking import Desk, Ended
+from agentguard.gateway._dial import DialError, Dialler
+from agentguard.gateway._quote import is_charged, quote_call
+from agentguard.gateway._refusal import RefusalError, refuse_decision, refuse_spending
+from agentguard.llm import HOSTED_TOOL, MODELS, RewriteError, Wire, resource_of, rewrite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import aiohttp
+
+    from agentguard.core import Decision, Principal
+    from agentguard.gateway._door import Asked, Door
+    from agentguard.gateway._health import Health
+    from agentguard.gateway._upstream import Upstream
+    from agentguard.llm import LlmCall
+    from agentguard.spend import Admission, Report
+
+_RETRIED = frozenset((429, 500, 502, 503, 504, 529))
+_SERVER_ERRORS = 500
+_FIRST_WAIT_S = 0.25
+_LONGEST_WAIT_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the principal of the token, in which session, and on whose account."""
+
+    principal: Principal
+    context: Context
+    spender: Spender
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all exchanges share."""
+
+    desk: Desk
+    dialler: Dialler
+    health: Health
+    max_retries: int
+    sleep: Callable[[float], Any] = asyncio.sleep
+
+
+class Exchange:
+    """A request on its way to an upstream; after `open`, `upstream`, `decision` and `response` are the ones in use."""
+
+    upstream: Upstream
+    decision: Decision
+    response: aiohttp.ClientResponse
+
+    def __init__(
+        self, parts: Parts, caller: Caller, door: Door, asked: Asked, call: LlmCall, *, query: str
+    ) -> None:
+        self._parts = parts
+        self._caller = caller
+        self._door = door
+        self._asked = asked
+        self._call = call
+        self._query = query
+        self._is_open = False
+        self._decisions: dict[str, Decision] = {}
+        self.admission: Admission | None = None
+        self.changed: list[str] = []
+        self.adds_usage = False
+
+    @property
+    def desk(self) -> Desk:
+        """Who is asked about it."""
+        return self._parts.desk
+
+    async def open(self) -> None:
+        """Send the request to one upstream after the other until one answers.
+
+        Raises:
+            RefusalError: nobody may be asked, or nobody answered.
+        """
+        for number, upstream in enumerate(self._plan()):
+            body = await self._prepare(upstream)
+            is_last = number == self._last
+            self._parts.health.begins(upstream.name)
+            try:
+                self.response = await self._parts.dialler.open(
+                    upstream, self._door, self._asked, self._query, body
+                )
+            except DialError as error:
+                await self._failed(upstream, error, is_last=is_last)
+                await self._wait(number, None)
+                continue
+            wait_s = _asked_wait(self.response)
+            is_near = number + 1 < self._count or wait_s is None or wait_s <= _LONGEST_WAIT_S
+            if not self._is_retried(upstream, self.response) or is_last or not is_near:
+                return
+            await self.close(
+                succeeded=False, is_free=True, detail=f"status {self.response.status}, sent again"
+            )
+            self.response.close()
+            await self._wait(number, wait_s)
+
+    async def close(
+        self,
+        *,
+        succeeded: bool,
+        report: Report | None = None,
+        is_estimated: bool = False,
+        is_free: bool = False,
+        detail: str = "",
+    ) -> None:
+        """Book what the present attempt cost, and record what came of it. Only the first time counts."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        about = [
+            each for each in (detail, self.admission.reason if self.admission is not None else "") if each
+        ]
+        ended = Ended(
+            self.decision,
+            self.admission,
+            succeeded=succeeded,
+            detail="; ".join(about),
+            report=report,
+            is_estimated=is_estimated,
+            is_free=is_free,
+        )
+        await self._parts.desk.close_call(ended)
+
+    def _plan(self) -> list[Upstream]:
+        """Return whom to ask, in order, each as often as it may come to that."""
+        model = "" if self._call.action == MODELS and self._call.model == "any" else self._call.model
+        known = self._parts.health.known(self._door, model)
+        if not known:
+            raise RefusalError(
+                404, "model_unknown", f"no upstream of the gateway serves `{self._call.model[:200]}`"
+            )
+        candidates = self._parts.health.candidates(known)
+        if not candidates:
+            raise RefusalError(
+                503,
+                "upstream_unavailable",
+                "every upstream that serves this model failed repeatedly and is left alone for a while",
+                retry=True,
+                retry_after_s=5,
+            )
+        self._count = len(candidates)
+        self._last = self._parts.max_retries
+        return [candidates[number % self._count] for number in range(self._last + 1)]
+
+    async def _prepare(self, upstream: Upstream) -> bytes:
+        """Decide and reserve for one attempt, and return the body to send."""
+        self.upstream = upstream
+        decision = self._decisions.get(upstream.name)
+        if decision is None:
+            decision = self._decisions[upstream.name] = await self._decide(upstream)
+        self.decision = decision
+        self._is_open = True
+        self.admission = None
+        body = self._rewritten(decision.params)
+        if body is None or not is_charged(self._call) or self._door.counts_only:
+            return b"" if body is None else msgspec.json.encode(body)
+        return await self._reserve(upstream, body)
+
+    async def _decide(self, upstream: Upstream) -> Decision:
+        caller, call = self._caller, self._call
+        resource = resource_of(upstream.name, call.model)
+        decision = await self._parts.desk.decide(
+            Request(caller.principal, call.action, resource, call.params, caller.context)
+        )
+        if decision.effect is not Effect.ALLOW and decision.effect is not Effect.TRANSFORM:
+            raise refuse_decision(decision)
+        if decision.resource != resource or decision.action.partition("@")[0] != call.action:
+            raise RefusalError(
+                403, "action_denied", "the decision is about another call", decision_id=decision.audit_id
+            )
+        for hosted in call.hosted:
+            params = {
+                "tool": hosted.kind,
+                "model": call.model,
+                **({"server": hosted.server} if hosted.server else {}),
+            }
+            if hosted.kind not in (decision.params.get("hosted_tools") or ()):
+                continue
+            about = Request(caller.principal, HOSTED_TOOL, resource, params, caller.context)
+            answer = await self._parts.desk.decide(about)
+            if answer.effect is not Effect.ALLOW:
+                raise refuse_decision(answer)
+        return decision
+
+    def _rewritten(self, params: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the body as it was decided, with the usage asked for in streams; None where there is none."""
+        try:
+            body = rewrite(self._call, params)
+        except RewriteError as error:
+            raise RefusalError(403, "action_denied", str(error), decision_id=self.decision.audit_id) from None
+        if self._call.body is None:
+            return None
+        model = body.get("model")
+        if model != self._call.body.get("model") and not self.upstream.serves(str(model)):
+            raise RefusalError(
+                403,
+                "action_denied",
+                f"the decision is on another model, which upstream `{self.upstream.name}` does not serve",
+                decision_id=self.decision.audit_id,
+            )
+        self.changed = sorted(
+            key for key in {*body, *self._call.body} if body.get(key) != self._call.body.get(key)
+        )
+        options = body.get("stream_options")
+        asks = type(options) is dict and options.get("include_usage") is True
+        self.adds_usage = self._call.wire is Wire.CHAT and self._call.is_stream and not asks
+        if self.adds_usage:
+            body = {
+                **body,
+                "stream_options": {**(options if type(options) is dict else {}), "include_usage": True},
+            }
+        return body
+
+    async def _reserve(self, upstream: Upstream, body: dict[str, Any]) -> bytes:
+        """Have the call reserved, and return the body with what the budgets write into it."""
+        encoded = msgspec.json.encode(body)
+        model = body.get("model") if type(body.get("model")) is str else self._call.model
+        call = msgspec.structs.replace(self._call, model=model)
+        quoted = quote_call(call, body, upstream.provider, len(encoded))
+        admission = await self._parts.desk.reserve(quoted, self._caller.spender, uuid.uuid4().hex)
+        if admission is None:
+            return encoded
+        self.admission = admission
+        if not admission.is_admitted:
+            refusal = refuse_spending(admission, self.decision)
+            self.admission = None
+            await self.close(succeeded=False, detail=f"not sent: {refusal.code}")
+            raise refusal
+        written: dict[str, Any] = {}
+        if admission.max_output_tokens is not None:
+            written["max_output_tokens"] = admission.max_output_tokens
+        if admission.model != quoted.model:
+            written["model"] = admission.model
+        if not written:
+            return encoded
+        return await self._written(body, written)
+
+    async def _written(self, body: dict[str, Any], written: dict[str, Any]) -> bytes:
+        decided = msgspec.structs.replace(self._call, params=self.decision.params, body=body)
+        try:
+            body = rewrite(decided, {**self.decision.params, **written})
+        except RewriteError as error:
+            await self.close(succeeded=False, is_free=True, detail="not sent")
+            raise RefusalError(
+                403, "budget_exceeded", str(error), decision_id=self.decision.audit_id
+            ) from None
+        self.changed = sorted({*self.changed, *written})
+        return msgspec.json.encode(body)
+
+    async def _failed(self, upstream: Upstream, error: DialError, *, is_last: bool) -> None:
+        self._parts.health.failed(upstream.name)
+        await self.close(succeeded=False, is_free=error.is_safe, detail=error.message)
+        reason, decision_id = f"upstream `{upstream.name}`: {error.message}", self.decision.audit_id
+        if error.is_slow:
+            raise RefusalError(504, "upstream_slow", reason, decision_id=decision_id)
+        if is_last or not error.is_safe:
+            raise RefusalError(
+                502, "upstream_unreachable", reason, decision_id=decision_id, retry=error.is_safe
+            )
+
+    def _is_retried(self, upstream: Upstream, response: aiohttp.ClientResponse) -> bool:
+        if response.status >= _SERVER_ERRORS:
+            self._parts.health.failed(upstream.name)
+        else:
+            self._parts.health.succeeded(upstream.name)
+        return response.status in _RETRIED and response.headers.get("x-should-retry", "true") != "false"
+
+    async def _wait(self, number: int, asked_s: float | None) -> None:
+        """Wait before the same upstream is asked again; another one is asked at once."""
+        if number + 1 < self._count:
+            return
+        usual = min(_FIRST_WAIT_S * 2 ** (number + 1 - self._count), _LONGEST_WAIT_S)
+        await self._parts.sleep(min(asked_s or usual * (0.5 + random.random() / 2), _LONGEST_WAIT_S))  # noqa: S311 - spreads retries
+
+
+def _asked_wait(response: aiohttp.ClientResponse) -> float | None:
+    text = response.headers.get("retry-after", "")
+    return float(text[:9]) if text.isascii() and text.isdigit() else None

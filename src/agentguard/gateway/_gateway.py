@@ -1,0 +1,215 @@
+"""The gateway: agents call models here, with their tokens in the place of the providers' keys."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import traceback
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentguard.core import Context, IdentityError, Spender
+from agentguard.gateway._asking import Desk
+from agentguard.gateway._dial import Dialler
+from agentguard.gateway._door import Door, find_door, query_of, session_of, token_of
+from agentguard.gateway._exchange import Caller, Exchange, Parts
+from agentguard.gateway._health import Health
+from agentguard.gateway._proposed import Tools
+from agentguard.gateway._refusal import RefusalError
+from agentguard.gateway._relay import Relay
+from agentguard.gateway._reply import Reply, Watch
+from agentguard.gateway._seen import Seen
+from agentguard.llm import CHAT, LlmCall, Wire, read_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agentguard.config import GatewaySettings
+    from agentguard.core import Decider, Decision
+    from agentguard.gateway._asking import Budgets
+    from agentguard.gateway._door import Asked
+    from agentguard.gateway._reply import Receive, Send
+    from agentguard.gateway._upstream import Upstream
+    from agentguard.identity import VerifiedToken
+
+_log = logging.getLogger("agentguard.gateway")
+# What decides must be spelt as every provider reads it: some do not tell `Model` from `model`.
+_TELLING = frozenset(
+    ("model", "messages", "input", "prompt", "instructions", "system", "tools", "functions", "tool_choice", "stream",
+     "stream_options", "n", "best_of", "max_tokens", "max_completion_tokens", "max_output_tokens", "store",
+     "mcp_servers", "web_search_options", "previous_response_id", "conversation", "service_tier")
+)  # fmt: skip
+
+
+class Gateway:
+    """Answers requests below `/openai/` and `/anthropic/`. Used on one event loop.
+
+    `spender` returns on whose account a principal's call goes (`session` and `key`, the token's id, by name).
+    `blocking` says that decider and budgets wait for the disk, so they are asked in threads. `on_decision` hears
+    of each decision on a model call.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        upstreams: Sequence[Upstream],
+        *,
+        decider: Decider,
+        verify_token: Callable[[str], VerifiedToken],
+        budgets: Budgets | None = None,
+        spender: Callable[..., Spender] | None = None,
+        blocking: bool = False,
+        on_decision: Callable[[Decision], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._verify = verify_token
+        self._spender = spender or _spender
+        self._desk = Desk(decider, budgets, blocking=blocking, on_decision=on_decision)
+        self._tools = Tools(settings.tools)
+        self._seen = Seen(self._desk, self._tools)
+        self._dialler = Dialler(upstreams)
+        health = Health(upstreams, clock=time.monotonic, choose=random.Random())  # noqa: S311 - spreads load
+        self._parts = Parts(self._desk, self._dialler, health, settings.max_retries)
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest body that a request may have."""
+        return self._settings.max_body_bytes
+
+    def listen(self, on_decision: Callable[[Decision], None]) -> None:
+        """Have `on_decision` hear of each decision."""
+        self._desk.on_decision = on_decision
+
+    async def answer(self, asked: Asked, receive: Receive, send: Send) -> RefusalError | None:
+        """Answer one request, and return how it was refused if it was.
+
+        Whatever fails is an error in the provider's own shape; what was begun is booked and recorded.
+        """
+        watch = Watch(receive)
+        reply = Reply(send, before_end=watch.disarm)
+        try:
+            await self._answer(asked, reply, watch)
+        except RefusalError as error:
+            await _refuse(asked.path, error, reply)
+            return error
+        except asyncio.CancelledError:
+            if not watch.is_gone:
+                raise
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever failed, nothing more is passed on
+            _log.error("a call failed: %s at %s", type(error).__name__, _place(error))
+            await _refuse(asked.path, RefusalError(500, "internal_error", "the gateway failed"), reply)
+        finally:
+            watch.disarm()
+        return None
+
+    async def close(self) -> None:
+        """Close all connections to upstreams, and end the threads. Idempotent."""
+        await self._dialler.close()
+        self._desk.close()
+
+    async def _answer(self, asked: Asked, reply: Reply, watch: Watch) -> None:
+        door = find_door(asked.method, asked.path)
+        caller = self._caller(asked)
+        query = query_of(asked.query)
+        call = read(door, asked)
+        await self._seen.prompt(call, caller.principal, caller.context.session)
+        exchange = Exchange(self._parts, caller, door, asked, call, query=query)
+        relay: Relay | None = None
+        detail = "the gateway failed"
+        try:
+            async with asyncio.timeout(self._settings.max_answer_s):
+                await exchange.open()
+                relay = Relay(
+                    exchange,
+                    reply,
+                    call=call,
+                    caller=caller,
+                    tools=self._tools,
+                    seen=self._seen,
+                    max_bytes=self._settings.max_answer_bytes,
+                )
+                await relay.run()
+        except TimeoutError:
+            detail = "it took too long"
+            raise RefusalError(
+                504, "answer_slow", f"the answer took longer than {self._settings.max_answer_s:g} s"
+            ) from None
+        except RefusalError as error:
+            detail = error.code
+            raise
+        except asyncio.CancelledError:
+            detail = "the agent hung up" if watch.is_gone else "the gateway was stopped"
+            raise
+        finally:
+            # INVARIANT: whatever happens, an attempt that was begun is booked and its outcome recorded.
+            if hasattr(exchange, "response"):
+                exchange.response.close()
+            await asyncio.shield(_close(exchange, relay, detail))
+
+    def _caller(self, asked: Asked) -> Caller:
+        token = token_of(asked.headers)
+        try:
+            verified = self._verify(token)
+        except IdentityError as error:
+            raise RefusalError(401, error.code, error.message) from None
+        session = session_of(asked.headers)
+        spender = self._spender(verified.principal.id, session=session, key=verified.jti)
+        return Caller(verified.principal, Context(session=session), spender)
+
+
+async def refuse(path: str, error: RefusalError, send: Send) -> None:
+    """Send an error in the shape of the provider whose path was asked for."""
+    await _refuse(path, error, Reply(send, before_end=lambda: None))
+
+
+async def _refuse(path: str, error: RefusalError, reply: Reply) -> None:
+    if not reply.has_begun:
+        await reply.whole(error.status, error.headers(), error.body(path))
+    elif not reply.has_ended:
+        await reply.end(error.event(path))
+
+
+def read(door: Door, asked: Asked) -> LlmCall:
+    """Return what a request asks for.
+
+    Raises:
+        RefusalError: 400, nobody can read it, or two readers could read it differently.
+    """
+    has_body = asked.method == "POST" and not door.rest.endswith("/cancel")
+    path = "/v1/messages" if door.rest == "messages/count_tokens" else door.path
+    path = "/v1/responses" if door.rest == "responses/input_tokens" else path
+    call = read_call(asked.method, "", path, asked.body, is_json=has_body)
+    if has_body:
+        if call.body is None:
+            raise RefusalError(400, "json_invalid", "the body is no JSON object")
+        odd = next((key for key in call.body if key not in _TELLING and key.lower() in _TELLING), None)
+        if odd is not None:
+            raise RefusalError(
+                400, "json_invalid", "the body has a key that differs from a known one only in case"
+            )
+    return call if not door.counts_only else _without_answer(call)
+
+
+def _without_answer(call: LlmCall) -> LlmCall:
+    return msgspec.structs.replace(call, action=CHAT, wire=Wire.NONE, is_stream=False)
+
+
+async def _close(exchange: Exchange, relay: Relay | None, detail: str) -> None:
+    if relay is not None:
+        await relay.give_up(detail)
+    else:
+        await exchange.close(succeeded=False, is_estimated=True, detail=detail)
+
+
+def _spender(agent: str, *, session: str, key: str) -> Spender:
+    return Spender(agent=agent, session=session, key=key)
+
+
+def _place(error: Exception) -> str:
+    """Return where an error was raised; its own words may quote a prompt."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{PurePath(frame.filename).name}:{frame.lineno}"
