@@ -111,6 +111,7 @@ def _digits_key(text: str, digits: int) -> str:
     return text
 
 
+@lru_cache(maxsize=16_384)
 def shape_of(key: str) -> str:
     """Return what a value looks like: `mail`, `url`, `account`, `path`, `id`, `number` or `name`."""
     if not key:

@@ -89,7 +89,7 @@ class IntentSession:
     def _judge(
         self, shape: Shape, params: dict[str, Any], provenance: Mapping[str, Provenance] | None
     ) -> CallOrigins:
-        values = list(shape.values(params))
+        values = shape.values(params)
         flow = shape.action.flow
         is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or any(
             each.role is Role.TARGET and each.kind in EXTERNAL_KINDS for each in values
@@ -238,7 +238,7 @@ class IntentSession:
             call.is_document = parsed is not None and parsed.is_document
             # What an unknown tool did may have been anything.
             call.is_write = shape is None or shape.is_write
-            values = list(shape.values(params)) if shape is not None else []
+            values = shape.values(params) if shape is not None else []
             if shape is not None:
                 self._lead(call, values, self._judge_for(shape, is_external=False))
             if call.is_write:
@@ -318,7 +318,7 @@ def _carries(value: Value, words: Words) -> bool:
     """Tell whether an argument can take along what was read: a text that is not made of the user's words."""
     if type(value.value) is not str or value.role in (Role.TARGET, Role.CONTROL) or value.kind in _NEUTRAL:
         return False
-    return not all(each in words.every for each in tokens_of(key_of(value.value)))
+    return not words.every.issuperset(tokens_of(key_of(value.value)))
 
 
 def _parts(value: Value, role: str) -> list[Any]:
