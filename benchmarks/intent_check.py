@@ -21,6 +21,7 @@ SIZE = 4_096
 CHECKS = 4_000
 GOAL_US = 100.0
 
+_WRITTEN = frozenset(("subject", "body", "query"))
 _TEXT = {"type": "string"}
 
 
@@ -98,6 +99,8 @@ def measure() -> dict[str, float]:
             times = []
             for number in range(CHECKS):
                 tool, args = calls[number % len(calls)]
+                # No text is one that was seen before, as what an agent writes is not.
+                args = {name: f"{text} {number}" if name in _WRITTEN else text for name, text in args.items()}
                 begin = time.process_time_ns()
                 session.check(tool, args)
                 times.append((time.process_time_ns() - begin) / 1_000)
