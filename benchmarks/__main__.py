@@ -31,6 +31,7 @@ NAMES = (
     "server",
     "toolimport",
     "intent",
+    "intent_check",
 )
 
 
