@@ -1,7 +1,7 @@
 """What `session.check` costs in a session that has seen 40 results of 4 kB, with its record and without.
 
-Run: `python -m benchmarks intent_check`. Four calls in turn: a target that the user named, with a body that quotes a
-result; one that his words select; a search; one that a record gives. No text is one that was checked before. From the
+Run: `python -m benchmarks intent_check`. Five calls in turn: a target that the user named, with a body that quotes a
+result; one that his words select; a search; one that a record gives; one that was never seen. No text is one that was checked before. From the
 thirty-first on, sends are stopped by a shipped limit, which costs its explanation besides.
 """
 
@@ -13,6 +13,7 @@ import os
 import random
 import tempfile
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from agentguard import Guard
@@ -29,7 +30,8 @@ SIZE = 4_096
 CALLS = 4_000
 GOAL_US = 100
 
-_WRITTEN = frozenset(("subject", "body", "query"))
+# From a number, so that no text is one that was checked before: the tool and its arguments.
+Call = Callable[[int], tuple[str, dict[str, Any]]]
 _TEXT = {"type": "string"}
 
 
@@ -50,6 +52,7 @@ TOOLS = [
         body=_TEXT,
     ),
 ]
+_MAIL = {"recipients": ["carol@example.com"], "subject": "harbour"}
 PROMPT = (
     "Please look through my emails about the harbour project, send a summary to Bob Anders and to"
     " carol@example.com, and delete the email about the parking lot."
@@ -77,7 +80,7 @@ def _results(chance: random.Random) -> list[tuple[str, list[dict[str, Any]]]]:
     return found
 
 
-def _session(guard: Guard) -> tuple[ToolSession, list[tuple[str, dict[str, Any]]], float]:
+def _session(guard: Guard) -> tuple[ToolSession, list[Call], float]:
     """Return a session that has seen the results, the calls to check, and what a result cost in µs of processor time."""
     session = guard.session(intent=PROMPT, tools=TOOLS)
     results = _results(random.Random(7))
@@ -90,12 +93,14 @@ def _session(guard: Guard) -> tuple[ToolSession, list[tuple[str, dict[str, Any]]
         {"name": "Eve", "email": "eve@example.net"},
     ]
     session.observe({"tool": "search_contacts", "args": {"query": "Bob Anders"}}, contacts)
-    quoted = results[3][1][0]["body"][:300]
-    calls: list[tuple[str, dict[str, Any]]] = [
-        ("send_email", {"recipients": ["carol@example.com"], "subject": "harbour", "body": quoted}),
-        ("send_email", {"recipients": ["bob@example.net"], "subject": "harbour", "body": "a short summary"}),
-        ("search_emails", {"query": "harbour project"}),
-        ("delete_email", {"email_id": results[7][1][0]["id"]}),
+    quoted, selected = results[3][1][0]["body"][:300], results[7][1][0]["id"]
+    bob = {"recipients": ["bob@example.net"]}
+    calls: list[Call] = [
+        lambda number: ("send_email", {**_MAIL, "body": f"{quoted} {number}"}),
+        lambda number: ("send_email", {**_MAIL, **bob, "body": f"a short summary {number}"}),
+        lambda number: ("search_emails", {"query": f"harbour project {number}"}),
+        lambda _: ("delete_email", {"email_id": selected}),
+        lambda number: ("delete_email", {"email_id": f"unseen-{number}"}),
     ]
     return session, calls, observed
 
@@ -105,11 +110,8 @@ def measure(guard: Guard) -> tuple[Cost, float]:
     session, calls, observed = _session(guard)
     numbers = itertools.count()
 
-    def check(call: tuple[str, dict[str, Any]]) -> object:
-        tool, args = call
-        number = next(numbers)
-        fresh = {name: f"{text} {number}" if name in _WRITTEN else text for name, text in args.items()}
-        return session.check(tool, fresh)
+    def check(call: Call) -> object:
+        return session.check(*call(next(numbers)))
 
     return cost(check, calls, calls=CALLS), observed
 
