@@ -8,7 +8,7 @@ RUN_ARGS += --once
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lint types contracts bench docs lock clean apt
+.PHONY: help setup run test check format lint types contracts bench bpf docs lock clean apt
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,13 +57,16 @@ bench: .venv-bench/.ready ## speed and memory, beside the named peers
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+bpf: setup ## compile the BPF programs again (clang, llvm, libbpf-dev)
+	$(BIN)/python bpf/build.py
+
 docs: setup ## write the generated references under docs/ again
 	$(BIN)/python docs/generate.py
 
 lock: setup ## lock the requirements again, with hashes
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml -o requirements/base.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --extra kernel pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --extra bench pyproject.toml requirements/bench.in -o requirements/bench.txt
 
 clean: ## remove what was built

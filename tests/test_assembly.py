@@ -5,8 +5,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentguard.assembly import Engine, load_project, open_tokens, verify_audit
-from agentguard.core import ConfigError, Effect, Principal, Request
+from agentguard.assembly import (
+    Engine,
+    Spending,
+    load_project,
+    open_tokens,
+    read_budgets,
+    read_ledger,
+    read_prices,
+    verify_audit,
+)
+from agentguard.config import load_config
+from agentguard.core import ConfigError, Effect, Principal, Request, Spender, SpendFilter
+from agentguard.spend import Call
 from command_line import PARAMS, STAGING, wait_for
 
 if TYPE_CHECKING:
@@ -147,3 +158,50 @@ def test_tokens_are_revoked_across_processes(agentguard: Command) -> None:
     tokens.revoke(principal="deploy-agent")
     assert agentguard("token", "verify", token).code == 10
     assert agentguard("check", *STAGING).code == 0
+
+
+def test_actions_that_cost_are_held_to_the_projects_budgets(agentguard: Command) -> None:
+    agentguard.write(
+        "budgets.yaml",
+        "version: 1\n"
+        "budgets: [{id: b, scope: agent, window: daily, unit: tool_cost, limit: 0.01}]\n"
+        "tools: [{action: restart-deployment, usd: 0.01}]\n",
+    )
+    assert [_decide(agentguard), _decide(agentguard)] == [Effect.ALLOW, Effect.DENY]
+    ledger = read_ledger(load_config(agentguard.folder, os.environ))
+    assert ledger is not None
+    assert [each.spender.agent for each in ledger.entries(SpendFilter())] == ["deploy-agent"]
+    ledger.close()
+
+
+def test_budgets_that_cannot_be_read_stop_the_engine(agentguard: Command) -> None:
+    agentguard.write("budgets.yaml", "version: 1\nbudgets: [{id: b}]\n")
+    with pytest.raises(ConfigError) as caught:
+        Engine(load_project(agentguard.folder))
+    assert str(caught.value.location) == "budgets.yaml:2: budgets[0]"
+
+
+def test_a_projects_own_price_list_takes_the_place_of_the_shipped_one(agentguard: Command) -> None:
+    config = load_config(agentguard.folder, os.environ)
+    assert read_prices(config, read_budgets(config)).find("openai", "gpt-4o") is not None
+    agentguard.write(
+        "prices.json",
+        '{"version":1,"source":"mine","date":"2026-01-01","limits":"","providers":{"own":{"models":[{"id":"m"}]}}}',
+    )
+    prices = read_prices(config, read_budgets(config))
+    assert (prices.find("openai", "gpt-4o"), prices.listed.source) == (None, "mine")
+
+
+def test_a_call_goes_on_the_accounts_of_its_project(agentguard: Command) -> None:
+    _set(agentguard, "spend: {organisation: acme}\n")
+    config = load_config(agentguard.folder, os.environ)
+    spending = Spending(config)
+    who = spending.spender("bob", session="s", task="t", key="k")
+    assert who == Spender("acme", config.project.id, "bob", "s", "t", "k")
+    call = Call("openai", "gpt-4o", 30, max_output_tokens=1, prompt=b"secret words")
+    admission = spending.keeper.reserve(call, who, attempt="one")
+    assert admission.is_admitted
+    (entry,) = spending.ledger.entries(SpendFilter())
+    assert len(entry.prompt) == 64
+    assert b"secret words" not in config.ledger_file.read_bytes()
+    spending.close()

@@ -8,9 +8,11 @@ its own: it reads, builds and wires.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ import msgspec
 
 from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
-from agentguard.core import Clock, ConfigError, Location, Principal, SystemClock
+from agentguard.core import Clock, ConfigError, Context, Location, Principal, Spender, SystemClock
 from agentguard.documents import find_documents
 from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
@@ -32,7 +34,15 @@ from agentguard.identity import (
     audit_keys,
     commitment_key,
 )
-from agentguard.pdp import Keeper, PolicyDecisionPoint, RiskPolicy, Thresholds, World, lint_policies
+from agentguard.pdp import (
+    ActionCosts,
+    Keeper,
+    PolicyDecisionPoint,
+    RiskPolicy,
+    Thresholds,
+    World,
+    lint_policies,
+)
 from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, PolicyWatcher, shipped_rules
 from agentguard.registry import ActionRegistry, Inventory, load_actions, load_inventory
 
@@ -40,8 +50,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentguard.audit import Verification
-    from agentguard.core import EventStore
+    from agentguard.backends import SqliteLedger
+    from agentguard.core import EventBus, EventStore
     from agentguard.enforcement import TicketStore
+    from agentguard.spend import Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
 
@@ -184,11 +196,13 @@ def open_tokens(project: Project, environ: Mapping[str, str] | None = None) -> T
 class Engine:
     """A decision point of a project that records what it decides, and follows its policy files.
 
-    With `keeps_sessions` what it remembers of sessions outlives it, as the sidecar's does.
+    With `keeps_sessions` what it remembers of sessions outlives it, as the sidecar's does. Actions that cost are
+    held to the project's budgets; alerts about those go to `bus`.
 
     Raises:
-        ConfigError: the state folder cannot be used.
+        ConfigError: the state folder or the budgets cannot be used.
         AuditError: the audit log cannot be opened.
+        SpendError: actions cost something, and the ledger cannot be opened.
     """
 
     def __init__(
@@ -198,9 +212,11 @@ class Engine:
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         keeps_sessions: bool = False,
+        bus: EventBus | None = None,
     ) -> None:
         config = project.config
         self.project = project
+        self._spending = _spending_on_actions(config, environ, clock, bus)
         self.state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
         self.audit_keys = audit_keys(self.state)
         self.audit = SegmentLog(
@@ -220,6 +236,7 @@ class Engine:
             history=self._keeper.history if self._keeper else None,
             flow=self._keeper.flow if self._keeper else None,
             tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
+            costs=_costs(self._spending),
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
@@ -242,6 +259,8 @@ class Engine:
         self.pdp.close()
         if self._keeper is not None:
             self._keeper.close()
+        if self._spending is not None:
+            self._spending.close()
 
 
 class Events:
@@ -301,6 +320,113 @@ def open_ticket_store(state: StateFolder) -> TicketStore:
     from agentguard.enforcement import TicketStore
 
     return TicketStore(state.path / "tickets.sqlite")
+
+
+class Spending:
+    """A project's budgets, held on its ledger; alerts go to `bus`.
+
+    Raises:
+        ConfigError: budgets, prices or the state folder cannot be used.
+        SpendError: the ledger cannot be opened.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        environ: Mapping[str, str] | None = None,
+        bus: EventBus | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        # A cold `check` needs none of this.
+        from agentguard.backends import SqliteLedger
+        from agentguard.spend import BudgetKeeper, SpendLimits
+
+        settings = config.spend
+        clock = clock or SystemClock()
+        self._config = config
+        self.budgets = read_budgets(config)
+        self.prices = read_prices(config, self.budgets)
+        state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
+        commit = Commitments(commitment_key(state)).commit
+        self.ledger = SqliteLedger(config.ledger_file)
+        self.ledger.prune(before=clock.now() - timedelta(days=settings.retention_days))
+        self.keeper = BudgetKeeper(
+            self.budgets,
+            self.prices,
+            self.ledger,
+            limits=SpendLimits(timedelta(seconds=settings.reservation_ttl_s), settings.max_output_tokens),
+            clock=clock,
+            bus=bus,
+            digest=lambda prompt: commit(hashlib.sha256(prompt).hexdigest())["c"],
+        )
+
+    def spender(self, agent: str, *, session: str = "", task: str = "", key: str = "") -> Spender:
+        """Return on whose account a call of this project's agent goes; `key` is the id of its token."""
+        return Spender(
+            organisation=self._config.spend.organisation,
+            project=self._config.project.id,
+            agent=agent,
+            session=session,
+            task=task,
+            key=key,
+        )
+
+    def close(self) -> None:
+        """Close the ledger. Idempotent."""
+        self.ledger.close()
+
+
+def _spending_on_actions(
+    config: Config, environ: Mapping[str, str] | None, clock: Clock | None, bus: EventBus | None
+) -> Spending | None:
+    """Return what holds actions to their budgets; None where no action costs anything, and no file is opened."""
+    if not config.budgets_file.exists() or not read_budgets(config).tools:
+        return None
+    return Spending(config, environ=environ, bus=bus, clock=clock)
+
+
+def _costs(spending: Spending | None) -> ActionCosts | None:
+    if spending is None:
+        return None
+
+    def spender(principal: Principal, context: Context) -> Spender:
+        return spending.spender(principal.id, session=context.session, task=context.task)
+
+    return ActionCosts(spending.keeper, spender)
+
+
+def read_budgets(config: Config) -> Budgets:
+    """Return what the project's budgets file says; nothing if it has none.
+
+    Raises:
+        DocumentError: it cannot be read, or says what cannot be.
+    """
+    from agentguard.spend import load_budgets
+
+    return load_budgets(config.budgets_file, name=config.spend.budgets)
+
+
+def read_prices(config: Config, budgets: Budgets) -> PriceTable:
+    """Return the project's price list, or the shipped one, under its own prices.
+
+    Raises:
+        ConfigError: the list cannot be read.
+    """
+    from agentguard.spend import load_prices
+
+    return load_prices(config.prices_file if config.prices_file.exists() else None, budgets.prices)
+
+
+def read_ledger(config: Config) -> SqliteLedger | None:
+    """Return the project's ledger, to be closed; None if nothing was ever reserved.
+
+    Raises:
+        SpendError: the ledger cannot be opened.
+    """
+    from agentguard.backends import SqliteLedger
+
+    return SqliteLedger(config.ledger_file) if config.ledger_file.exists() else None
 
 
 def verify_audit(

@@ -38,6 +38,7 @@ __all__ = [
     "RiskSettings",
     "ServerSettings",
     "Setting",
+    "SpendSettings",
     "Thresholds",
     "load_config",
 ]
@@ -188,6 +189,38 @@ class EventSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1_000_000
 
 
+class SpendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What model calls and actions cost, and may cost."""
+
+    budgets: Annotated[_Text, Meta(description="file of budgets, own prices and names of models")] = (
+        "budgets.yaml"
+    )
+    prices: Annotated[
+        _Text, Meta(description="price list in place of the shipped one, if there is such a file")
+    ] = "prices.json"
+    folder: Annotated[_Text, Meta(description="folder of the ledger")] = "spend"
+    organisation: Annotated[
+        str, Meta(max_length=200, description="whose budgets of scope `organisation` hold for this project")
+    ] = ""
+    reservation_ttl_s: Annotated[
+        int,
+        Meta(
+            ge=1, le=86_400, description="after so many seconds a reservation without a bill is booked whole"
+        ),
+    ] = 900
+    max_output_tokens: Annotated[
+        int,
+        Meta(
+            ge=64,
+            le=10_000_000,
+            description="output limit that a call gets that has none, for a model whose maximum is not known",
+        ),
+    ] = 16_384
+    retention_days: Annotated[
+        int, Meta(ge=100, le=3650, description="how long the history of calls is kept, in days")
+    ] = 400
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Diagnostic messages; the audit log is another thing."""
 
@@ -209,6 +242,7 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
     events: EventSettings = EventSettings()
+    spend: SpendSettings = SpendSettings()
     log: LogSettings = LogSettings()
 
 
@@ -238,6 +272,21 @@ class Config(_Sections, frozen=True, kw_only=True):
     def events_file(self) -> Path:
         """Where the event store is."""
         return self.folder / self.events.folder / "events.sqlite"
+
+    @property
+    def budgets_file(self) -> Path:
+        """Where budgets, own prices and names of models are, if there are any."""
+        return self.folder / self.spend.budgets
+
+    @property
+    def prices_file(self) -> Path:
+        """Where the project's own price list is, if it has one."""
+        return self.folder / self.spend.prices
+
+    @property
+    def ledger_file(self) -> Path:
+        """Where it is kept what was reserved and booked."""
+        return self.folder / self.spend.folder / "ledger.sqlite"
 
     @property
     def policy_folder(self) -> Path:

@@ -102,7 +102,7 @@ def test_a_batch_that_does_not_fit_is_kept_not_at_all(tmp_path: Path) -> None:
 _TEXT = st.text(max_size=20) | st.just("half \ud800 of a pair")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(name=_TEXT, payload=st.dictionaries(_TEXT, _TEXT | st.floats() | st.binary(max_size=4), max_size=4))
 def test_hostile_names_and_values_never_stop_a_batch(
     tmp_path: Path, name: str, payload: dict[str, Any]

@@ -46,7 +46,7 @@ def _ready(up: Sidecar) -> tuple[int, Any]:
 def test_it_says_where_it_is_and_is_ready(up: Sidecar) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", up.url)
     text = "".join(up.lines)
-    assert "with 68 rules" in text
+    assert "with 69 rules" in text
     assert "agentguard token admin" in text
     assert "\x1b" not in text
     assert _ready(up) == (200, {"ready": True, "problems": []})

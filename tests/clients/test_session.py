@@ -63,6 +63,37 @@ def test_result_that_is_no_json_or_too_large_is_reported_as_bounded_text() -> No
         assert len(decider.observations[-1].result) <= MAX_RESULT_BYTES
 
 
+class Unspeakable:
+    """What fails when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class UnspeakableError(Exception):
+    __str__ = Unspeakable.__str__
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [(nested(100_000), None), (Unspeakable(), None), (None, UnspeakableError())],
+    ids=["nested", "result", "error"],
+)
+def test_what_has_no_text_loses_the_report_and_raises_nothing(
+    result: Any, error: BaseException | None
+) -> None:
+    session = a_point(ScriptedDecider()).session()
+    session.observe(session.check("a", resource="b/c"), result, error)
+    assert session.check("a", resource="b/c").effect is Effect.DENY
+
+
 def test_session_denies_once_a_report_was_lost() -> None:
     decider = ScriptedDecider(on_observe=lose)
     session = a_point(decider).session()

@@ -136,6 +136,26 @@ def test_what_is_added_has_the_label_of_the_session() -> None:
     assert found.label == Label(Integrity.UNTRUSTED, Sensitivity.CRITICAL)
 
 
+@pytest.mark.parametrize(
+    "value", [list(MEMO), [{"c": each} for each in MEMO], {str(at): each for at, each in enumerate(MEMO)}]
+)
+def test_value_split_into_its_letters_is_known(value: Any) -> None:
+    traced = store_with().trace(KEY, {"x": value})
+    labels = {each.label.confidentiality for path, each in traced.items() if path}
+    assert labels == {Sensitivity.CRITICAL}
+
+
+def test_value_split_into_codes_of_its_letters_has_the_label_of_the_session() -> None:
+    traced = store_with().trace(KEY, {"x": [ord(each) for each in MEMO]})
+    assert traced["/x/0"].label.confidentiality is Sensitivity.CRITICAL
+
+
+@pytest.mark.parametrize("value", [[1, 2, 3], ["a", "b"], {"x": 10, "y": 20}, [True, None, False] * 20])
+def test_a_few_short_values_stay_too_short_to_tell(value: Any) -> None:
+    traced = store_with().trace(KEY, {"x": value})
+    assert {each.how for path, each in traced.items() if path} == {Match.SHORT}
+
+
 def test_value_split_over_two_arguments_is_known_in_both() -> None:
     store = store_with()
     found = store.trace(KEY, {"subject": MEMO[:62], "body": MEMO[62:]})

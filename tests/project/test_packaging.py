@@ -65,6 +65,9 @@ def test_wheel_has_what_is_no_code(wheel: Path) -> None:
         r"agentguard/console/templates/page/[a-z]+\.html",
         r"agentguard/console/static/[a-z]+\.css",
         r"agentguard/console/static/[a-z]+\.js",
+        r"agentguard/kernel/objects/manifest\.json",
+        r"agentguard/kernel/objects/(?:x86_64|aarch64)/syscalls\.bpf\.o",
+        r"agentguard/kernel/templates/report\.html",
         r"agentguard-[0-9.]+\.dist-info/licenses/LICENSE",
     ):
         assert any(re.fullmatch(needed, name) for name in names), needed

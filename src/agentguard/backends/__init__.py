@@ -5,6 +5,8 @@ adapter passes the contract suite of its port or does not ship, and its engine i
 """
 
 from agentguard.backends._memory_events import MemoryEventStore
+from agentguard.backends._memory_ledger import MemoryLedger
 from agentguard.backends._sqlite_events import SqliteEventStore
+from agentguard.backends._sqlite_ledger import SqliteLedger
 
-__all__ = ["MemoryEventStore", "SqliteEventStore"]
+__all__ = ["MemoryEventStore", "MemoryLedger", "SqliteEventStore", "SqliteLedger"]

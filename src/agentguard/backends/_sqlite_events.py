@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import stat
-import threading
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.backends._sqlite_file import SqliteFile
 from agentguard.core import Event, EventError, EventKind, Glob, StoredEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agentguard.core import EventFilter
 
-_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -43,7 +38,6 @@ _INSERT = (
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_BUSY_S = 5.0
 # Removing a whole month at once would keep writers waiting.
 _PRUNE_AT_ONCE = 10_000
 
@@ -59,18 +53,18 @@ class SqliteEventStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.RLock()
-        with self._told("open"):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _make(path)
-            self._base = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            self._set_up()
+        self._file = SqliteFile(
+            path, name="event store", schema=_SCHEMA, version=1, error=EventError, prefix="events"
+        )
+        with self._file.told("open"):
+            self._base = self._file.base
+            self._base.create_function("matches", 2, _matches, deterministic=True)
+            self._base.create_function("matches_action", 2, _matches_action, deterministic=True)
 
     def append(self, events: Sequence[Event]) -> int:
         """Keep events; see `EventStore.append`."""
         rows = [_row(event) for event in events]
-        with self._told("write to"), self._lock, self._transaction():
+        with self._file.told("write to"), self._file.transaction():
             before = self._base.total_changes
             self._base.executemany(_INSERT, rows)
             return self._base.total_changes - before
@@ -85,36 +79,21 @@ class SqliteEventStore:
             "SELECT seq, event_id, kind, time, principal, session, payload FROM events"  # noqa: S608 - our own words
             f" WHERE {where} ORDER BY seq {order} LIMIT ?"
         )
-        with self._told("read"), self._lock:
+        with self._file.told("read"), self._file.lock:
             rows = self._base.execute(query, (*values, limit)).fetchall()
         found = [_event(row) for row in rows]
         return found[::-1] if newest else found
 
     def prune(self, *, before: datetime, max_events: int) -> int:
         """Forget what is too old or too much; see `EventStore.prune`."""
-        with self._told("prune"), self._lock:
+        with self._file.told("prune"), self._file.lock:
             (surplus,) = self._base.execute("SELECT count(*) - ? FROM events", (max_events,)).fetchone()
             gone = self._remove("time < ? ORDER BY time", (_micros(before),), None)
             return gone + self._remove("TRUE ORDER BY seq", (), max(surplus - gone, 0))
 
     def close(self) -> None:
         """Close the file. Idempotent."""
-        with self._lock:
-            self._base.close()
-
-    def _set_up(self) -> None:
-        self._base.create_function("matches", 2, _matches, deterministic=True)
-        self._base.create_function("matches_action", 2, _matches_action, deterministic=True)
-        (version,) = self._base.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise EventError(
-                f"`{self._path}` was written by a newer version",
-                hint="use that version, or move the file away",
-            )
-        for setting in ("journal_mode = WAL", "synchronous = NORMAL", "trusted_schema = OFF"):
-            self._base.execute(f"PRAGMA {setting}")
-        self._base.executescript(_SCHEMA)
-        self._base.execute(f"PRAGMA user_version = {_VERSION}")
+        self._file.close()
 
     def _remove(self, which: str, values: tuple[Any, ...], limit: int | None) -> int:
         query = f"DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE {which} LIMIT ?)"  # noqa: S608
@@ -126,43 +105,6 @@ class SqliteEventStore:
             if removed < at_once:
                 break
         return gone
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._base.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._base.execute("COMMIT")
-        except BaseException:
-            # A full disk has rolled it back already.
-            if self._base.in_transaction:
-                self._base.execute("ROLLBACK")
-            raise
-
-    @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            closed = isinstance(error, sqlite3.ProgrammingError)
-            raise EventError(
-                f"cannot {what} the event store `{self._path}`: {str(error).lower()}",
-                code="events_closed" if closed else "events_unavailable",
-                hint=None if closed else "see that its folder is writable and its disk has room",
-            ) from None
-
-
-def _make(path: Path) -> None:
-    """Make the file for its owner alone, unless it is there.
-
-    INVARIANT: a file that is there is never opened here. To close it again would drop the locks of every SQLite
-    connection that this process has to it.
-    """
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise OSError("it is no plain file") from None
 
 
 def _row(event: Event) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from agentguard.core import (
     Effect,
     IdentityError,
     IntegrityError,
+    KernelError,
     TicketError,
 )
 
@@ -28,6 +29,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     CONFIGURATION = 3
     INTEGRITY = 4
+    KERNEL = 5
     DENY = 10
     REQUIRE_APPROVAL = 11
     TRANSFORM = 12
@@ -39,6 +41,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.USAGE: "wrong usage",
     ExitCode.CONFIGURATION: "the configuration cannot be used",
     ExitCode.INTEGRITY: "something was changed that must not change",
+    ExitCode.KERNEL: "the kernel, or the rights in it, do not give what was asked for",
     ExitCode.DENY: "denied, or a token or ticket that does not count",
     ExitCode.REQUIRE_APPROVAL: "a person's approval is needed",
     ExitCode.TRANSFORM: "allowed as rewritten: run what is printed",
@@ -61,6 +64,8 @@ def of_error(error: AgentGuardError) -> ExitCode:
     """Return the exit code that stands for an error."""
     if isinstance(error, IntegrityError):
         return ExitCode.INTEGRITY
+    if isinstance(error, KernelError):
+        return ExitCode.KERNEL
     if isinstance(error, ConfigError | AuditError):
         return ExitCode.CONFIGURATION
     if isinstance(error, TicketError):

@@ -105,21 +105,23 @@ def _can_print(symbol: str) -> bool:
     return True
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
     """Print a table; cells are hostile text.
 
     Short columns (times, ids, counts) stay in one line while there is room, the others fold. What is no terminal
-    gets one line a row.
+    gets one line a row. With `err` it goes to standard error.
     """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    stream = sys.stderr if err else sys.stdout
     cells = [[plain(str(cell)) for cell in row] for row in rows]
     console = Console(
-        width=None if sys.stdout.isatty() else _ENDLESS,
-        color_system=None if colour() is False or not sys.stdout.isatty() else "auto",
+        width=None if stream.isatty() else _ENDLESS,
+        color_system=None if colour() is False or not stream.isatty() else "auto",
+        stderr=err,
         highlight=False,
     )
     made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)

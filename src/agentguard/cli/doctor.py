@@ -72,6 +72,7 @@ def _examine(folder: Path) -> Iterator[Finding]:
     from agentguard.config import load_config
 
     yield _machine()
+    yield from _kernel()
     configs: list[Config] = []
     yield from _trying(
         "configuration", lambda: configs.append(load_config(folder, environ())), "agentguard.yaml can be used"
@@ -96,6 +97,30 @@ def _machine() -> Finding:
             "machine", State.WARNING, f"Python {version} on {sys.platform}", "Linux is what is tested"
         )
     return Finding("machine", State.OK, f"Python {version} on Linux {platform.release()}")
+
+
+def _kernel() -> Iterator[Finding]:
+    """What can be seen of an agent's processes; that something of it is missing is no problem of the project."""
+    from agentguard.kernel import probe, tier_of
+
+    probes = probe()
+    for each in probes:
+        state = State.OK if each.ok or not each.needed else State.WARNING
+        mark = "" if each.ok else "not there: "
+        yield Finding(f"kernel: {each.name}", state, mark + each.detail, each.hint or None)
+    tier = tier_of(probes)
+    if tier == "observe":
+        yield Finding(
+            "kernel tier", State.OK, "observe: `agentguard run` sees all that an agent's processes do"
+        )
+    else:
+        lacking = ", ".join(each.name for each in probes if each.needed and not each.ok)
+        yield Finding(
+            "kernel tier",
+            State.WARNING,
+            f"none: `agentguard run` launches agents and sees nothing of them ({lacking})",
+            "the hints above say what to do",
+        )
 
 
 def _trying(check: str, attempt: Callable[[], object], fine: str) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from agentguard.clients._asking import (
     read_step,
 )
 from agentguard.clients._guarded import guard_with
-from agentguard.clients._session import MAX_RESULT_BYTES, Session, bounded
+from agentguard.clients._session import MAX_RESULT_BYTES, Session, bounded, shown
 from agentguard.clients._tool_session import ToolSession
 from agentguard.core import (
     TOKEN_PRINCIPAL,
@@ -258,7 +258,7 @@ class EnforcementPoint:
         Raises:
             AgentGuardError: as `observe`.
         """
-        text = "" if error is None else str(error) or type(error).__name__
+        text = "" if error is None else shown(error) or type(error).__name__
         copies = None if params is None else snapshot(params)
         self._decider.observe(
             Observation(

@@ -215,12 +215,28 @@ def _level(kind: type[L], name: L | str) -> L:
         ) from None
 
 
+def shown(value: Any) -> str:
+    """Return the text that stands for a value.
+
+    Raises:
+        RequestError: there is none: it is nested too deeply, or its own code fails.
+    """
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - `__str__` is the host program's code and raises what it likes
+        raise RequestError("the result has no text that could be reported", code="params_invalid") from None
+
+
 def bounded(result: Any) -> Any:
-    """Return a copy of `result` as JSON, bounded; what is no JSON is shown as the text that the agent sees."""
+    """Return a copy of `result` as JSON, bounded; what is no JSON is shown as the text that the agent sees.
+
+    Raises:
+        RequestError: it is neither.
+    """
     try:
         value: Any = snapshot({"result": result})["result"]
     except RequestError:
-        value = str(result).encode("utf-8", "replace").decode()
+        value = shown(result).encode("utf-8", "replace").decode()
     if isinstance(value, str):
         return value[:MAX_RESULT_BYTES]
     encoded = msgspec.json.encode(value)

@@ -10,8 +10,10 @@ AgentGuardError
  ├─ TicketError            an execution ticket that does not count      (the action is not run)
  ├─ AuditError             the log cannot take a record                  (a deny)
  ├─ EventError             the event store cannot take or give events
+ ├─ SpendError             the ledger cannot reserve or book            (a deny)
  ├─ IntegrityError         something was changed that must not change    (exit 4)
  ├─ ExecutionError         an obligation that cannot be carried out      (a deny)
+ ├─ KernelError            the kernel or the rights for what was asked   (exit 5)
  └─ ActionDenied           raised by a client PEP only; carries the Decision
      └─ ApprovalRequired
 """
@@ -116,6 +118,12 @@ class EventError(AgentGuardError):
     default_code = "events_unavailable"
 
 
+class SpendError(AgentGuardError):
+    """The ledger cannot reserve or book, so nothing that costs may be allowed."""
+
+    default_code = "spend_unavailable"
+
+
 class IntegrityError(AgentGuardError):
     """Something was changed that must not change."""
 
@@ -126,6 +134,12 @@ class ExecutionError(AgentGuardError):
     """An obligation that this enforcement point cannot carry out."""
 
     default_code = "obligation_failed"
+
+
+class KernelError(AgentGuardError):
+    """The kernel, or this process's rights in it, do not give what was asked for."""
+
+    default_code = "kernel_unavailable"
 
 
 class ActionDenied(AgentGuardError):  # noqa: N818 - the public name; a denial is no malfunction

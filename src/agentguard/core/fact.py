@@ -125,7 +125,7 @@ _ALL: tuple[tuple[str, FactKind, str], ...] = (
     ("shell.privileged", _B, "sudo, doas, su or pkexec is used"),
     ("path.unparsed", _B, "a path cannot be normalised"),
     ("path.value", _S, "paths after normalisation"),
-    ("path.class", _S, "account_file, password_hash, ssh_key, cloud_credential, secret_file, docker_socket, kernel, process_memory, device, log, config, startup, sensitive_directory, temporary or ordinary"),
+    ("path.class", _S, "account_file, password_hash, ssh_key, cloud_credential, secret_file, docker_socket, kernel, kernel_setting, process_memory, device, log, config, startup, sensitive_directory, temporary or ordinary"),
     ("path.access", _S, "read, write"),
     ("path.unusual", _B, "invisible characters, a hidden place below a temporary folder, or absurd length or depth"),
     ("path.export", _B, "a data file or an archive in a temporary folder"),
@@ -170,6 +170,7 @@ _MERGE = {
 
 _PATH_CLASSES = (
     "account_file", "password_hash", "ssh_key", "cloud_credential", "secret_file", "docker_socket", "kernel",
+    "kernel_setting",
     "process_memory", "device", "log", "config", "startup", "sensitive_directory", "temporary", "ordinary",
 )  # fmt: skip
 _VALUES: Mapping[str, tuple[str, ...]] = {

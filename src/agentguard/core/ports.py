@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agentguard.core.opening import OpenedSession, SessionOpening
     from agentguard.core.regrade import Regrade, Vouched
     from agentguard.core.request import Request
+    from agentguard.core.spend import Bill, Booking, Claim, Hold, Level, Reservation, SpendEntry, SpendFilter
 
 
 class Clock(Protocol):
@@ -164,6 +165,59 @@ class EventStore(Protocol):
 
     def close(self) -> None:
         """Release what it holds. Idempotent."""
+
+
+class Ledger(Protocol):
+    """What is reserved and what is booked. Safe to use from many threads; processes may share one on disk.
+
+    INVARIANT: when a reservation is admitted, what is booked and reserved on each of its meters, itself
+    included, is at most the limit of its claim. Each method is atomic and survives the process when it returns.
+    """
+
+    def reserve(self, reservation: Reservation) -> Hold:
+        """Reserve on all meters, or on none. Asking again for an attempt that is open changes nothing.
+
+        What nobody settled in time is booked at its reserved amount on the way. An attempt that has ended, or
+        that was opened with other amounts, is not admitted.
+
+        Raises:
+            SpendError: nothing is reserved.
+        """
+
+    def settle(self, attempt: str, bill: Bill, *, at: datetime) -> Booking:
+        """Book what an attempt cost, all of it, in place of what was reserved. The first bill counts.
+
+        An attempt that has expired, or was released, is corrected to what it cost.
+
+        Raises:
+            SpendError: nothing is booked; `attempt_unknown` if nothing was ever reserved under this name.
+        """
+
+    def release(self, attempt: str, *, at: datetime) -> Booking:
+        """Give back what was reserved: nothing was spent. A bill that was booked stays.
+
+        Raises:
+            SpendError: nothing is given back; `attempt_unknown` if nothing was ever reserved under this name.
+        """
+
+    def levels(self, claims: Sequence[Claim]) -> list[Level]:
+        """Return how far the meters of claims are used, in their order; the amounts of the claims do not count."""
+
+    def close(self) -> None:
+        """Release what it holds. Idempotent."""
+
+
+class SpendHistory(Protocol):
+    """The attempts that a ledger has seen. Safe to use from many threads."""
+
+    def entries(self, wanted: SpendFilter, *, after: int = 0, limit: int = 1_000) -> list[SpendEntry]:
+        """Return up to `limit` attempts after a place, in the order in which they were opened."""
+
+    def prune(self, *, before: datetime) -> int:
+        """Forget attempts that were opened and have ended before a time, and windows that ended before it.
+
+        What counts towards a total stays. Returns how many attempts were forgotten.
+        """
 
 
 class Signer(Protocol):

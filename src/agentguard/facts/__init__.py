@@ -6,5 +6,6 @@ agent wrote, never run past its limits, and never guess what an argument is from
 """
 
 from agentguard.facts._extract import FactExtractor, FactSettings
+from agentguard.facts._path import path_class
 
-__all__ = ["FactExtractor", "FactSettings"]
+__all__ = ["FactExtractor", "FactSettings", "path_class"]

@@ -232,10 +232,12 @@ class FactExtractor:
         return {name: value}
 
     def _with_hosts(self, facts: dict[str, Any]) -> Mapping[str, Any]:
-        """Add what a command line says of the network."""
-        urls, hosts = facts.pop("urls"), facts.pop("hosts")
+        """Add what a command line says of the network and asks of databases."""
+        urls, hosts, sql = facts.pop("urls"), facts.pop("hosts"), facts.pop("sql")
         named = [self._facts_of("url", each) for each in urls[:_MAX_VALUES]]
         named += [self._facts_of("host", each) for each in hosts[:_MAX_VALUES]]
+        # A script of several statements is what these clients are for.
+        named += [{**self._facts_of("sql", each), "sql.stacked": False} for each in sql[:_MAX_VALUES]]
         return merge_facts([facts, *named])
 
     def _lists(self) -> Mapping[str, HostList]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentguard.core import Action
 
 FAMILIES = {
-    "sql": ("sql",), "shell": ("shell", "net", "flow"), "argv": ("shell", "net", "flow"),
+    "sql": ("sql",), "shell": ("shell", "net", "sql", "flow"), "argv": ("shell", "net", "sql", "flow"),
     "code": ("shell", "net", "sql", "flow"), "language": (), "path": ("path", "flow"), "url": ("net",), "host": ("net",), "port": ("net",), "address": ("net",),
     "mail": ("mail",), "rows": ("data",), "bytes": ("data",), "attachment-bytes": ("mail",),
 }  # fmt: skip

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "rbash"))
-INTERPRETERS = frozenset(("python", "python2", "python3", "perl", "ruby", "node", "nodejs", "php", "lua", "deno", "bun", "osascript", "pwsh", "tclsh"))  # fmt: skip
+INTERPRETERS = frozenset(("python", "python2", "python3", "perl", "ruby", "node", "nodejs", "php", "powershell", "lua", "deno", "bun", "osascript", "pwsh", "tclsh"))  # fmt: skip
 FETCHERS = frozenset(
-    ("curl", "wget", "fetch", "aria2c", "http", "https", "lynx", "w3m", "axel", "lwp-request", "GET")
+    (
+        "curl",
+        "wget",
+        "fetch",
+        "aria2c",
+        "http",
+        "https",
+        "lynx",
+        "w3m",
+        "axel",
+        "lwp-request",
+        "lwp-download",
+        "GET",
+    )
 )
-CLIENTS = FETCHERS | {
-    "nc",
-    "ncat",
-    "netcat",
+NETCATS = frozenset(("nc", "ncat", "netcat", "nc.traditional", "nc.openbsd", "netcat.traditional", "netcat.openbsd"))  # fmt: skip
+CLIENTS = (FETCHERS | NETCATS) | {
     "telnet",
     "ftp",
     "sftp",
@@ -21,9 +32,28 @@ CLIENTS = FETCHERS | {
     "openssl",
 }
 DECODERS = frozenset(
-    ("base64", "base32", "openssl", "xxd", "uudecode", "gpg", "basenc", "rev", "tr", "gunzip", "zcat")
+    (
+        "base64",
+        "base32",
+        "openssl",
+        "xxd",
+        "uudecode",
+        "gpg",
+        "basenc",
+        "rev",
+        "tr",
+        "gunzip",
+        "zcat",
+        "gzip",
+        "xz",
+        "bzip2",
+        "zstd",
+        "xzcat",
+        "bzcat",
+        "zstdcat",
+    )
 )
-PIPES = frozenset(("nc", "ncat", "netcat", "telnet", "socat"))
+PIPES = NETCATS | {"telnet", "socat"}
 READS_NO_PATHS = frozenset(
     ("echo", "printf", "test", "[", "[[", "export", "alias", "kill", "sleep", "exit", "return")
 )
@@ -42,10 +72,15 @@ WRAPPERS: dict[str, frozenset[str]] = {
     "parallel": frozenset("jaIN"), "watch": frozenset("n") | {"--interval"}, "flock": frozenset("wE"),
     "strace": frozenset("eops"), "ltrace": frozenset("eop"), "unshare": frozenset(), "nsenter": frozenset("t"),
     "chroot": frozenset(), "caffeinate": frozenset("tw"), "torsocks": frozenset(), "proxychains": frozenset("f"),
-    "proxychains4": frozenset("f"), "unbuffer": frozenset(), "script": frozenset(), "catchsegv": frozenset(),
+    "proxychains4": frozenset("f"), "unbuffer": frozenset(), "coproc": frozenset(), "script": frozenset(), "catchsegv": frozenset(),
 }  # fmt: skip
 # Wrappers with arguments of their own before the program.
 OWN_ARGUMENTS = {"timeout": 1, "chroot": 1, "flock": 1, "chrt": 1}
-PRIVILEGED = frozenset(("sudo", "doas", "pkexec", "su"))
-FORMATTERS = ("mkfs", "mke2fs", "mkswap", "wipefs", "fdisk", "sfdisk", "sgdisk", "parted", "blkdiscard", "cryptsetup", "hdparm", "badblocks", "newfs")  # fmt: skip
+PRIVILEGED = frozenset(("sudo", "doas", "pkexec", "su", "nsenter"))
+# Clients of databases -> options whose value is SQL; what they are fed is SQL too.
+SQL_CLIENTS: dict[str, tuple[str, ...]] = {
+    "psql": ("-c", "--command"), "mysql": ("-e", "--execute"), "mariadb": ("-e", "--execute"), "sqlcmd": ("-Q", "-q"),
+    "sqlite3": (), "clickhouse-client": ("-q", "--query"), "duckdb": ("-c", "-s"),
+}  # fmt: skip
+FORMATTERS = ("mkfs", "mke2fs", "mkswap", "wipefs", "fdisk", "sfdisk", "sgdisk", "parted", "blkdiscard", "cryptsetup", "hdparm", "badblocks", "newfs", "pvcreate", "pvremove", "vgcreate", "vgremove", "lvremove", "mdadm")  # fmt: skip
 DUMPERS = frozenset(("pg_dump", "pg_dumpall", "mysqldump", "mariadb-dump", "mongodump", "mongoexport", "sqlite3", "tar", "zip", "7z", "redis-cli", "etcdctl"))  # fmt: skip

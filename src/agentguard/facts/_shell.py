@@ -10,22 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 from agentguard.facts._budget import UnparsedError, budget, check_nulls, check_size
 from agentguard.facts._effects import Effects
-from agentguard.facts._programs import DECODERS, FETCHERS, INTERPRETERS, PIPES, SHELLS
+from agentguard.facts._programs import DECODERS, FETCHERS, INTERPRETERS, PIPES, SHELLS, SQL_CLIENTS
+from agentguard.facts._targets import tells
 from agentguard.facts._unwrap import Run, unwrap
 from agentguard.facts._words import UNKNOWN, Words, ansi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_DEPTH = 6
 MAX_NESTING = 150
 _FORK_BOMB = re.compile(
-    r"(?:^|[\s;&|])(?:function\s+)?([\w:.]{1,64})\s*\(\)\s*[{(]\s*\1\s*\|\s*\1\s*&|\bfork\b\s*(?:\(\s*\))?\s*while\b|\bwhile\b.{0,60}\bfork\s*\(\s*\)|\bwhile\s+(?:true|:|1)\s*;\s*do\s+(?:\$0|\"\$0\")\s*&"
+    r"(?:^|[\n;&|]|\b(?:do|then|else)\s)\s*(?:(?:ba|da|z)?sh\s+)?\"?\$0\"?\s*(?:&(?!&)|\|(?!\|)\s*\"?\$0)|\bloop\s*(?:\{|do)\s*fork\b|\bfork\(\)\s+for\b|(?:^|[\s;&|])(?:function\s+)?([\w:.]{1,64})\s*\(\)\s*[{(]\s*\1\s*\|\s*\1\s*&|\bfork\b\s*(?:\(\s*\))?\s*while\b|\bwhile\b.{0,60}\bfork\s*\(\s*\)|\bwhile\s+(?:true|:|1)\s*;\s*do\s+(?:\$0|\"\$0\")\s*&"
 )
 _SYSTEM = re.compile(
     r"""(?:system|popen|exec|execSync|run|call|check_call|check_output|shell_exec|Popen|getoutput)\(\s*['"]([^'"\\\n]+)['"]"""
 )
-_DECODES = re.compile(r"(?:^|-)d|--decode|-r|-D")
+_DECODES = re.compile(r"(?:^|-)[a-zA-Z]?d|--decode|--decompress|-r|-D")
+_FETCHES = re.compile(
+    rf"(?<![\w-])(?:{'|'.join(sorted(each for each in FETCHERS if each.islower() and not each.startswith('http') and each != 'fetch'))})(?![\w-])"
+)
+_NAMED = re.compile(r"\$\{?(\w+)")
+_DECODES_TEXT = re.compile(r"base64|base32|xxd|openssl\s+enc|uudecode")
 MAX_MARKS = 1500
 MAX_WORDS = 10_000
 _MARKS = re.compile(r"[|;&(){}<>`$\"'\\\n]")
@@ -96,6 +102,9 @@ class _Line:
         self.effects = effects
         self._words = Words("", self._output)
         self._depth = 0
+        # Variables and functions that hold or print what is fetched or decoded, by name.
+        self._fetched: set[str] = set()
+        self._decoded: set[str] = set()
 
     def read(self, text: str, depth: int) -> None:
         """Read a text of commands, at the given depth of texts within texts."""
@@ -133,6 +142,10 @@ class _Line:
             return self._redirected(node, nesting)
         if kind == "variable_assignment":
             self._assignment(node)
+        elif kind == "for_statement":
+            self._loop(node)
+        elif kind == "file_redirect":
+            self._redirect(node)
         runs = [run for child in node.named_children for run in self._walk(child, nesting + 1)]
         if kind == "declaration_command":
             self.effects.declares(self._words.text(node))
@@ -151,10 +164,27 @@ class _Line:
             self._words.assign(self._words.text(name), text)
         self.effects.assigns(self._words.text(name), text)
 
+        if value is not None and UNKNOWN in text:
+            source = self._words.text(value)
+            if _FETCHES.search(source):
+                self._fetched.add(self._words.text(name))
+            if _DECODES_TEXT.search(source):
+                self._decoded.add(self._words.text(name))
+
+    def _loop(self, node: Any) -> None:
+        """Let the variable of a loop be the one thing that it goes over, or the one that matters most."""
+        name, values = node.child_by_field_name("variable"), node.children_by_field_name("value")
+        words = [word for each in values for word in self._words.expand(each)]
+        if name is not None and words:
+            worst = next((word for word in words if UNKNOWN not in word and tells(word)), UNKNOWN)
+            self._words.assign(self._words.text(name), words[0] if len(words) == 1 else worst)
+
     def _function(self, node: Any, runs: list[Run]) -> None:
         name = node.child_by_field_name("name")
         own = "" if name is None else self._words.text(name)
         self.effects.functions.add(own)
+        if any(run.name in FETCHERS for run in runs):
+            self._fetched.add(own)
         if sum(run.name == own for run in runs) > 1:
             self.effects.fork_bomb = True
 
@@ -174,7 +204,21 @@ class _Line:
         inner = [
             self._words.text(child) for child in node.named_children if child.type != "variable_assignment"
         ]
+        if argv and UNKNOWN in argv[0]:
+            # The command itself is what something prints.
+            self._origin(inner[0])
         return self.run(argv, fed, self._depth, inner=" ".join(inner))
+
+    def _origin(self, source: str) -> None:
+        """Note that what `source` prints or holds is run: it may be fetched or decoded."""
+        budget.check()
+        self.effects.downloads_and_runs |= _FETCHES.search(source) is not None or _holds(
+            source, self._fetched
+        )
+        self.effects.encoded_payload |= _DECODES_TEXT.search(source) is not None or _holds(
+            source, self._decoded
+        )
+        self.effects.runs_made_in(source)
 
     def _walk_inside(self, node: Any, nesting: int) -> None:
         """Find commands in substitutions below an argument."""
@@ -194,42 +238,82 @@ class _Line:
         names = {run.name for run in runs}
         for at, stage in enumerate(stages[1:], start=1):
             for run in stage:
-                if not run.reads_code:
-                    continue
                 before = [each for earlier in stages[:at] for each in earlier]
+                self._asked(run, [self._printed(node.named_children[:at])] if run.name in SQL_CLIENTS else [])
+                if run.reads_code or any(UNKNOWN in each for each in run.code):
+                    self._fed_by(before, node.named_children[:at])
+                if not run.reads_code:
+                    self._listed(run, before, node.named_children[:at])
+                    continue
                 self.effects.pipes_to_shell = True
-                self.effects.downloads_and_runs |= any(each.name in FETCHERS for each in before)
-                self.effects.encoded_payload |= any(_decodes(each) for each in before)
                 printed = self._printed(node.named_children[:at])
                 if printed is None:
                     self.effects.dynamic = True
-                elif run.name in SHELLS:
+                elif run.name in SHELLS or run.name in ("at", "batch"):
                     self.read(printed, self._depth + 1)
-        if names & PIPES and names & (SHELLS | INTERPRETERS):
+        tied = names & PIPES or any(run.name == "openssl" and "s_client" in run.arguments for run in runs)
+        if tied and names & (SHELLS | INTERPRETERS):
             self.effects.reverse_shell = True
         return runs
 
+    def _fed_by(self, before: list[Run], nodes: list[Any]) -> None:
+        """Note that what these stages of a pipeline print is run."""
+        budget.check()
+        self.effects.downloads_and_runs |= any(each.name in FETCHERS | self._fetched for each in before)
+        self.effects.encoded_payload |= any(_decodes(each) for each in before)
+        source = " ".join(map(self._words.text, nodes))
+        self.effects.downloads_and_runs |= _holds(source, self._fetched)
+        self.effects.encoded_payload |= _holds(source, self._decoded)
+        self.effects.runs_made_in(source)
+
+    def _listed(self, run: Run, before: list[Run], nodes: list[Any]) -> None:
+        """Look at a deletion of what is listed: `echo / | xargs rm -rf`, `find / | xargs rm`."""
+        if not (run.from_input and run.name == "rm"):
+            return
+        printed = self._printed(nodes)
+        if printed is not None:
+            self.run(["rm", *run.arguments, *printed.split()], [], self._depth)
+        for each in before:
+            if each.name == "find":
+                self.run(["find", *each.arguments, "-delete"], [], self._depth)
+
     def _redirected(self, node: Any, nesting: int) -> list[Run]:
         body, fed = node.child_by_field_name("body"), []
+        # The grammar gives a redirection to all of `cd x && y > z`: what stands before it runs before.
+        runs = self._walk(body, nesting + 1) if body is not None else []
         for child in node.named_children:
             if child != body:
                 self._walk_inside(child, nesting + 1)
                 fed += self._redirect(child)
-        runs = self._walk(body, nesting + 1) if body is not None else []
         for run in runs:
             self.effects.redirected(run)
         runs += [run for child in node.named_children for run in self._after_heredoc(child, nesting)]
         for run in runs:
+            self._asked(run, fed)
             if run.reads_code:
+                self.effects.runs_made_in(self._words.text(node))
+                for child in node.named_children:
+                    target = child.child_by_field_name("destination")
+                    if target is not None and target.type == "process_substitution":
+                        self._origin(self._words.text(target))
                 for text in fed:
                     self._code(run, text, fed=True)
         return runs
+
+    def _asked(self, run: Run, fed: Sequence[str | None]) -> None:
+        """Note what a client of a database is fed."""
+        for text in fed if run.name in SQL_CLIENTS else ():
+            if text is not None and text != UNKNOWN:
+                self.effects.asks(text)
 
     def _after_heredoc(self, node: Any, nesting: int) -> list[Run]:
         """Look at what stands on the line behind `<<EOF`: the grammar keeps it inside the redirection."""
         if node.type != "heredoc_redirect":
             return []
         rest = [child for child in node.named_children if not child.type.startswith("heredoc_")]
+        for child in rest:
+            if child.type == "file_redirect":
+                self._redirect(child)
         return [
             run for child in rest if "redirect" not in child.type for run in self._walk(child, nesting + 1)
         ]
@@ -260,19 +344,18 @@ class _Line:
                 self._code(run, code, fed=False)
             for text in fed if run.reads_code else ():
                 self._code(run, text, fed=True)
+            self._asked(run, fed)
         self._depth = depth
         return found
 
     def _code(self, run: Run, code: str, *, fed: bool) -> None:
         """Look at code that a program is given as text."""
         source = run.source.replace(code, "")
-        if any(
-            re.search(rf"(?<![\w-]){name}(?![\w-])", source) for name in ("curl", "wget") if name in source
-        ):
-            self.effects.downloads_and_runs = True
-        if re.search(r"base64|base32|xxd|openssl\s+enc|uudecode", source):
-            self.effects.encoded_payload = True
-        if fed:
+        self._origin(source)
+        if UNKNOWN in code and fed:
+            self._origin(code)
+        # A constant text that stands in the line itself is printed by no other program.
+        if fed and (run.name not in INTERPRETERS or UNKNOWN in code):
             self.effects.pipes_to_shell = True
         if UNKNOWN in code:
             self.effects.dynamic = True
@@ -316,6 +399,11 @@ class _Line:
         return self._redirect(node) if node.type in ("heredoc_redirect", "herestring_redirect") else []
 
 
+def _holds(source: str, names: set[str]) -> bool:
+    """Tell whether a text names one of these variables."""
+    return any(name in names for name in _NAMED.findall(source))
+
+
 def _stages(node: Any) -> Iterator[Any]:
     if node.type == "pipeline":
         for child in node.named_children:
@@ -325,8 +413,10 @@ def _stages(node: Any) -> Iterator[Any]:
 
 
 def _decodes(run: Run) -> bool:
+    if run.name in ("python3", "python"):
+        return "base64" in run.arguments and "-d" in run.arguments
     return run.name in DECODERS and (
-        run.name in ("uudecode", "gunzip", "zcat", "rev", "tr")
+        run.name in ("uudecode", "gunzip", "zcat", "xzcat", "bzcat", "zstdcat", "rev", "tr")
         or any(_DECODES.match(each) for each in run.arguments)
     )
 
@@ -344,6 +434,8 @@ def _filtered(argv: list[str], text: str | None, *, first: bool) -> str | None:
         for value in values:
             shape = re.sub(r"%[sb]", lambda _m, v=value: v, shape, count=1)  # type: ignore[misc]  # a default of a lambda
         return ansi(shape)
+    if first and name == "mktemp":
+        return "/tmp/tmp.mktemp"  # noqa: S108 - what it prints begins so
     if text is None or UNKNOWN in text:
         return None
     if name == "cat" and arguments in ([], ["-"]):

@@ -28,13 +28,15 @@ _KINDS = {
     "Analyze": "other", "Kill": "other", "Attach": "copy", "Detach": "other", "LoadData": "copy",
 }  # fmt: skip
 _COMMANDS = {
-    "explain": "explain", "show": "show", "call": "call", "exec": "call", "execute": "call", "grant": "grant",
+    "explain": "explain", "show": "show", "call": "call", "exec": "call", "execute": "call", "grant": "grant", "rename": "alter",
     "revoke": "revoke", "alter": "alter", "truncate": "truncate", "drop": "drop", "copy": "copy", "load": "copy",
     "create": "create", "begin": "transaction", "start": "transaction", "delete": "delete", "update": "update",
 }  # fmt: skip
 _HIDDEN_KIND = re.compile(
     r"\b(drop|truncate|delete|update|insert|alter|grant|revoke|create)\b", re.IGNORECASE
 )
+_CHANGES = re.compile(r"(?i)\b(?:delete\s{1,20}from|update\s{1,20}[^\s;]{1,100}\s{1,20}set)\b")
+_WHERE = re.compile(r"(?i)\bwhere\b")
 _DELAYS = frozenset(("sleep", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "benchmark", "waitfor", "dbms_lock.sleep", "dbms_pipe.receive_message"))  # fmt: skip
 _ESCAPES = frozenset(
     ["load_file", "pg_read_file", "pg_read_binary_file", "pg_ls_dir", "lo_import", "lo_export", "xp_cmdshell",
@@ -161,6 +163,9 @@ def _facts_of(trees: list[Any], text: str) -> dict[str, Any]:
     kinds: dict[str, None] = {}
     tables: dict[str, None] = {}
     for tree in trees:
+        if isinstance(tree, exp.Condition | exp.Alias) and not isinstance(tree, exp.Query | exp.Command):
+            # A mere expression: `SHUTDOWN`, `EXEC('…')`, or a keyword that an odd character splits.
+            raise UnparsedError("is no statement")
         kinds.setdefault(_kind(tree) or "other")
         if isinstance(tree, exp.Query):
             _limits(tree, facts)
@@ -219,15 +224,29 @@ def _look(node: Any, facts: dict[str, Any], tables: dict[str, None]) -> None:
             tables.setdefault(name)
             facts["sql.system_tables"] |= _CATALOGUES.fullmatch(name) is not None
         _functions(node.this, facts)
-    elif isinstance(node, exp.Update | exp.Delete):
+    elif isinstance(node, exp.Update | exp.Delete) and not isinstance(node.parent, exp.When):
         where = node.args.get("where")
-        bound = where is not None and not always_true(where.this)
+        bound = where is not None and not holds_for_all(where.this)
         facts["sql.has_where"] = bound and facts.get("sql.has_where", True)
+    elif isinstance(node, exp.Merge):
+        changes = any(isinstance(each.args.get("then"), exp.Update) or str(each.args.get("then")).upper() == "DELETE"
+                      for each in node.find_all(exp.When))  # fmt: skip
+        on = node.args.get("on")
+        if changes and on is not None and holds_for_all(on):
+            facts["sql.has_where"] = False
+    elif isinstance(node, exp.Create):
+        _create(node, facts)
+    elif isinstance(node, exp.Set) and re.match(r"(?i)set\s+password\b", node.sql()):
+        facts["sql.kinds_hidden"] = (*facts.get("sql.kinds_hidden", ()), "grant")
     elif isinstance(node, exp.Or):
         facts["sql.tautology"] |= always_true(node.left) or always_true(node.right)
     elif isinstance(node, exp.SetOperation):
         facts["sql.union"] = True
-        facts["sql.union_injection"] |= any(map(_planted, (node.left, node.right)))
+        facts["sql.union_injection"] |= (
+            any(map(_planted, (node.left, node.right)))
+            or _counted(node.left, node.right)
+            or _emptied(node.left)
+        )
     elif isinstance(node, exp.Func):
         _functions(node, facts)
     elif isinstance(node, exp.Into | exp.Copy | exp.LoadData | exp.Attach):
@@ -260,7 +279,59 @@ def _planted(query: Any) -> bool:
             _CATALOGUES.fullmatch(".".join(p.name.lower() for p in t.parts))
             for t in source.find_all(exp.Table)
         )
-    return len(query.expressions) > 1 and any(isinstance(each, exp.Null) for each in query.expressions)
+    asked = query.expressions
+    return any(_of_the_server(each) for each in asked) or (
+        len(asked) > 1 and any(isinstance(each, exp.Null) for each in asked)
+    )
+
+
+def _of_the_server(node: Any) -> bool:
+    """Tell whether a column is what only the server knows of itself: its version, its user, its database."""
+    from sqlglot import exp
+
+    return (
+        any(
+            isinstance(each, exp.SessionParameter | exp.Parameter | exp.CurrentUser | exp.SessionUser)
+            for each in node.walk()
+        )
+        or re.search(
+            r"(?i)\b(?:version|user|current_user|session_user|system_user|database|current_database|schema)\b\s*(?:\(\s*\))?$",
+            node.unalias().sql(),
+        )
+        is not None
+    )
+
+
+def _counted(left: Any, right: Any) -> bool:
+    """Tell whether a UNION counts the columns of a table: `UNION SELECT 1, 2, 3`."""
+    from sqlglot import exp
+
+    if not (isinstance(left, exp.Select) and isinstance(right, exp.Select)) or right.find(exp.From):
+        return False
+    numbers = len(right.expressions) > 1 and all(
+        isinstance(each, exp.Literal) and not each.is_string for each in right.expressions
+    )
+    return numbers and left.find(exp.From) is not None
+
+
+def _emptied(query: Any) -> bool:
+    """Tell whether a condition leaves nothing of a query, as `AND 1=2` before a UNION does."""
+    from sqlglot import exp
+
+    where = query.args.get("where") if isinstance(query, exp.Select) else None
+    if where is None:
+        return False
+    parts = where.this.flatten() if isinstance(where.this, exp.And) else (where.this,)
+    return any(_always_false(each) for each in parts)
+
+
+def _create(node: Any, facts: dict[str, Any]) -> None:
+    kind = str(node.args.get("kind") or "").upper()
+    if kind in ("FUNCTION", "PROCEDURE", "TRIGGER"):
+        _hidden(node.sql(), facts)
+    elif node.args.get("replace") and kind == "TABLE":
+        # What was there is gone.
+        facts["sql.kinds_hidden"] = (*facts.get("sql.kinds_hidden", ()), "drop")
 
 
 def _command(node: Any, facts: dict[str, Any], tables: dict[str, None]) -> None:
@@ -269,14 +340,34 @@ def _command(node: Any, facts: dict[str, Any], tables: dict[str, None]) -> None:
     if head in ("explain", "show"):
         return
     budget.check()
-    facts["sql.kinds_hidden"] = (
-        *facts.get("sql.kinds_hidden", ()),
-        *(m.lower() for m in _HIDDEN_KIND.findall(rest)),
-    )
+    if head == "set" and re.match(r"\s*password\b", rest, re.IGNORECASE):
+        facts["sql.kinds_hidden"] = (*facts.get("sql.kinds_hidden", ()), "grant")
+    if head == "create" and re.match(r"\s*(?:or\s+replace\s+)?(?:user|role|login)\b", rest, re.IGNORECASE):
+        facts["sql.kinds_hidden"] = (*facts.get("sql.kinds_hidden", ()), "grant")
+    _hidden(rest, facts)
     lowered = rest.lower()
     facts["sql.escapes"] |= head in ("copy", "load") or any(name in lowered for name in _ESCAPES)
     facts["sql.delays"] |= head == "waitfor" or any(f"{name}(" in lowered for name in _DELAYS)
     tables.update(dict.fromkeys(re.findall(r"(?:from|table|into)\s+([a-z_][a-z0-9_.]*)", lowered)[:20]))
+
+
+def _hidden(text: str, facts: dict[str, Any]) -> None:
+    """Look into a text of statements: what a procedure, a function or dynamic SQL would run."""
+    facts["sql.kinds_hidden"] = (
+        *facts.get("sql.kinds_hidden", ()),
+        *(m.lower() for m in _HIDDEN_KIND.findall(text)),
+    )
+    for part in text.split(";"):
+        change = _CHANGES.search(part)
+        if change is not None and _WHERE.search(part, change.end()) is None:
+            facts["sql.has_where"] = False
+
+
+def holds_for_all(node: Any) -> bool:
+    """Tell whether a condition picks no rows: it is always true, or looks at no column and is not always false."""
+    from sqlglot import exp
+
+    return always_true(node) or (node.find(exp.Column) is None and not _always_false(node))
 
 
 def always_true(node: Any) -> bool:

@@ -15,6 +15,11 @@ _HIDES = re.compile(
 )  # fmt: skip
 _FILES = re.compile(r"\binto\s{1,20}(?:out|dump)file\b", re.IGNORECASE)
 _WAITS = re.compile(r"\bwaitfor\s{1,20}(?:delay|time)\b", re.IGNORECASE)
+# MySQL's other way to write OR, which the other dialects take for joining texts.
+_OR_TRUE = re.compile(
+    r"\|\|\s{0,8}\(?\s{0,8}(?:(\d{1,9})\s{0,8}=\s{0,8}\1\b|'([^']{0,40})'\s{0,8}=\s{0,8}'\2(?:'|$)|true\b)",
+    re.IGNORECASE,
+)
 _EMPTY = frozenset(("--", "-- -", "--+", "#", "-- ", "--  ", "/*"))
 
 
@@ -39,6 +44,7 @@ def text_facts(text: str) -> dict[str, Any]:
         "sql.comment": bool(comments),
         "sql.comment_injection": any(_is_injection(text, *each) for each in comments)
         or _SPLITS.search(code) is not None,
+        **({"sql.tautology": True} if _OR_TRUE.search(text) else {}),
         **({"sql.escapes": True} if _FILES.search(code) else {}),
         **({"sql.delays": True} if _WAITS.search(code) else {}),
     }
@@ -48,7 +54,11 @@ def _is_injection(text: str, comment: str, start: int) -> bool:
     if comment.startswith(("/*!", "/*M!")):
         return True
     if comment.startswith("/*"):
-        return not comment.endswith("*/")
+        # Quotes around what is left out: the comment begins and ends within texts.
+        return (
+            not comment.endswith("*/")
+            or re.match(r"\s*['\"].*['\"]\s*$", comment[2:-2], re.DOTALL) is not None
+        )
     line = text[text.rfind("\n", 0, start) + 1 : start].strip()
     last = start + len(comment) >= len(text.rstrip())
     if line and last and comment.rstrip() in {each.rstrip() for each in _EMPTY}:

@@ -19,7 +19,10 @@ _COMMAND_OPTION = re.compile(
     r"(?:--checkpoint-action=exec=|--to-command=|--use-compress-program=|(?:-o)?ProxyCommand[= ]|--rsh=|alias\.[^=]+=!)(.+)"
 )
 _CODE_OPTIONS = {"python": "c", "python2": "c", "python3": "c", "perl": "eE", "ruby": "e", "node": "ep", "nodejs": "ep",
-                 "php": "r", "lua": "e", "deno": "", "bun": "e", "osascript": "e", "pwsh": "c", "tclsh": ""}  # fmt: skip
+                 "php": "r", "lua": "e", "deno": "", "bun": "e", "osascript": "e", "pwsh": "c", "powershell": "c", "tclsh": ""}  # fmt: skip
+
+
+_SHELL_AT_END = re.compile(rf"(?:\S*/)?(?:{'|'.join(sorted(SHELLS))})(?: -s.*)?")
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -55,8 +58,8 @@ def unwrap(argv: list[str]) -> Iterator[Run]:
         name = path.rpartition("/")[2]
         name = name if name in INTERPRETERS else _without_version(name)
         code, reads = _code_of(name, arguments)
-        if from_input and name in SHELLS and arguments and re.fullmatch(r"-\w*c", arguments[-1]):
-            reads = True  # `xargs sh -c` runs what it is fed
+        if from_input and name in SHELLS and arguments and re.fullmatch(r"-\w*c|\{\}.*", arguments[-1]):
+            reads = True  # `xargs sh -c` and `xargs -I{} sh -c '{}'` run what they are fed
         yield Run(name, path, tuple(arguments), tuple(code), reads, " ".join(argv), from_input)
         from_input = from_input or name in ("xargs", "parallel")
         if name == "find":
@@ -122,6 +125,10 @@ def _code_of(name: str, arguments: list[str]) -> tuple[list[str], bool]:
         return _shell_code(arguments)
     if name in INTERPRETERS:
         return _interpreter_code(name, arguments)
+    if name in ("at", "batch"):
+        return [], not {"-l", "-f", "-r", "-d"} & set(arguments)
+    if name == "ssh":
+        return _carried(name, arguments), any(_SHELL_AT_END.fullmatch(each) for each in _remote(arguments))
     if name in ("source", "."):
         streamed = [each for each in arguments[:1] if "\ue000" in each]
         return streamed, arguments[:1] == ["/dev/stdin"]
@@ -175,7 +182,8 @@ def _interpreter_code(name: str, arguments: list[str]) -> tuple[list[str], bool]
         if word.startswith("-") and word[1:2] != "-" and word[-1:] and word[-1] in letters:
             return arguments[at + 1 : at + 2], False
         if not word.startswith("-"):
-            return [], word in ("/dev/stdin", "/proc/self/fd/0")
+            # A script: known by its name alone, unless it is a stream.
+            return [word] if word == "\ue000" else [], word in ("/dev/stdin", "/proc/self/fd/0")
         if word == "-":
             return [], True
         if word == "-m":

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 UNKNOWN = "\ue000"
 SPLIT = "\ue001"
 
-KNOWN = {"IFS": " \t\n", "HOME": "~", "PWD": ".", "SHELL": "bash", "BASH": "bash", "TMPDIR": "/tmp"}  # noqa: S108 - the default
+KNOWN = {
+    "IFS": " \t\n",
+    "HOME": "~",
+    "PWD": ".",
+    "SHELL": "bash",
+    "BASH": "bash",
+    "0": "bash",
+    "HISTFILE": "~/.bash_history",
+    "TMPDIR": "/tmp",  # noqa: S108 - the default
+}
 _FIRST_CHARS = {"HOME": "/", "PATH": "/", "PWD": "/", "SHELL": "/", "OLDPWD": "/"}
 _ESCAPE = re.compile(r"\\(\n|.)", re.DOTALL)
 _IN_STRING = re.compile(r'\\([$`"\\\n])')

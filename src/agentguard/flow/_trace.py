@@ -154,6 +154,7 @@ class Tracer:
 
     def _walk(self, value: Any, path: str, found: dict[str, Provenance]) -> None:
         stack: list[tuple[str, Any]] = [(path, value)]
+        short: list[tuple[str, str]] = []
         while stack:
             if len(found) + len(stack) > MAX_ARGUMENTS:
                 found[""] = self.fallback()
@@ -170,6 +171,13 @@ class Tracer:
                 stack += ((f"{at}/{number}", inner) for number, inner in enumerate(item))
             else:
                 found[at] = self._scalar(item, at)
+                if found[at].how is Match.SHORT and not isinstance(item, bool | None):
+                    short.append((at, str(item)))
+        # Many that are too short to tell can be one that is not: a text as a list of its letters.
+        joined = "".join(text for _, text in reversed(short))
+        if self.printer.short(joined).size >= LONG:
+            whole = self.text(joined, path)
+            found.update((at, whole) for at, _ in short)
 
     def _scalar(self, value: Any, path: str) -> Provenance:
         if isinstance(value, str):

@@ -6,6 +6,7 @@ never raise, never allow on an error, and never let a later stage loosen what an
 """
 
 from agentguard.pdp._cases import CaseResult, run_cases
+from agentguard.pdp._cost import ActionCosts
 from agentguard.pdp._evaluate import World
 from agentguard.pdp._keeper import Keeper
 from agentguard.pdp._known import concerns_of, facts_of, lint_policies
@@ -15,6 +16,7 @@ from agentguard.pdp._risk import RiskPolicy, Thresholds
 from agentguard.pdp._trace import read_trace
 
 __all__ = [
+    "ActionCosts",
     "CaseResult",
     "Keeper",
     "PolicyDecisionPoint",

@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     from agentguard.core import AuditLog, Ticket
     from agentguard.enforcement import TicketIssuer
     from agentguard.intent import IntentSession
+    from agentguard.pdp._cost import ActionCosts
     from agentguard.registry import CompiledAction
+    from agentguard.spend import Admission
 
 log = logging.getLogger("agentguard.pdp")
 
@@ -80,7 +82,7 @@ class PolicyDecisionPoint:
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
     secret value into what may stand in the log. `history` is what rules about more than one request look back
     on, `flow` where values come from; without them they begin empty. `tickets` issues execution tickets to who
-    asks for one; without it, asking for one is a deny.
+    asks for one; without it, asking for one is a deny. `costs` holds actions that cost to their budgets.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class PolicyDecisionPoint:
         history: History | None = None,
         flow: FlowStore | None = None,
         tickets: TicketIssuer | None = None,
+        costs: ActionCosts | None = None,
     ) -> None:
         self.world = world
         self.history = History() if history is None else history
@@ -101,6 +104,7 @@ class PolicyDecisionPoint:
         self._commit = commit
         self._clock = clock or SystemClock()
         self._tickets = tickets
+        self._costs = costs
         self._closed = False
         self._sessions = Sessions()
 
@@ -115,6 +119,7 @@ class PolicyDecisionPoint:
         asked: tuple[CompiledAction, dict[str, Any]] | None = None
         principal, context, moment = _NOBODY, _NO_CONTEXT, None
         ticket: Ticket | None = None
+        held: Admission | None = None
         session: IntentSession | None = None
         try:
             principal, context, now, moment = self._who_and_when(request)
@@ -157,6 +162,8 @@ class PolicyDecisionPoint:
                     conceal=bool(action.secret_paths),
                 )
                 _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
+            if self._costs is not None and history is self.history:
+                decision, held = self._costs.hold(decision, principal, context)
             if request.ticket_for:
                 decision, ticket = draft_ticket(self._tickets, decision, principal, request.ticket_for)
         except AgentGuardError as error:
@@ -173,6 +180,8 @@ class PolicyDecisionPoint:
             decision = self._ticketed(decision, ticket)
         if verdict is not None and verdict.reservation is not None:
             history.settle(verdict.reservation, decision.effect)
+        if held is not None and self._costs is not None:
+            self._costs.finish(held, decision.effect)
         if session is not None and verdict is not None and verdict.origins is not None and asked is not None:
             session.decided(asked[0].action.name, asked[1], verdict.origins, decision.effect)
         return decision

@@ -1,0 +1,365 @@
+"""`agentguard run`: launch an agent, see what it does, and say what the policy thinks of it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentguard.cli._options import environ, nearest_project, output_options, who
+from agentguard.cli._output import Output, plain, show_error, to_json
+from agentguard.cli._propose import write_proposal
+from agentguard.cli._run_table import show_report
+from agentguard.config import FILE_NAME, FOLDER_VARIABLE
+from agentguard.core import (
+    AgentGuardError,
+    ConfigError,
+    Decider,
+    EventError,
+    KernelError,
+    Location,
+    Principal,
+)
+
+if TYPE_CHECKING:
+    from agentguard.assembly import Engine, Events, Project
+    from agentguard.kernel import Judge, ObservedRun, Publisher, Report, Tally
+    from agentguard.sensor import SensorRun
+
+_NOT_FOUND = {"program_missing": 127, "program_refused": 126}
+_READY_S = 0.5
+# What the launcher says about itself when it cannot see: as an ordinary user nothing of this is open to it.
+_UNSEEN = ("files", "programs and their arguments", "connections and names", "attempts at more")
+
+
+@click.command(
+    "run",
+    short_help="Run an agent and see what its processes really do.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD [ARG]...")
+@click.option("--principal", "-p", help="Who acts.  [default: the only one in the inventory]")
+@click.option(
+    "--policy",
+    "policy_folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of rules to judge by, in place of the project's.",
+)
+@click.option("--report", "kind", type=click.Choice(["json", "html"]), help="Write a report as well.")
+@click.option(
+    "--report-to",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where.  [default: run-ID.json|html]",
+)
+@click.option(
+    "--sensor",
+    "socket",
+    type=click.Path(path_type=Path),
+    help="The sensor's socket.  [default: /run/agentguard/sensor.sock]",
+)
+@click.option("--learn", is_flag=True, help="Propose the smallest policy that allows what it did.")
+@click.option(
+    "--project",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=FOLDER_VARIABLE,
+    help=f"The project folder.  [default: the nearest one upwards with {FILE_NAME}]",
+)
+@output_options
+def command(
+    *,
+    command: tuple[str, ...],
+    principal: str | None,
+    policy_folder: Path | None,
+    kind: str | None,
+    target: Path | None,
+    socket: Path | None,
+    learn: bool,
+    folder: Path | None,
+    output: Output,
+) -> int:
+    r"""Run CMD in a control group of its own, and say at the end what it and all that it started have touched.
+
+    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. Signals, streams
+    and the exit code are CMD's own; what CMD leaves running is ended with it. As root everything is seen; as an
+    ordinary user it says what it cannot see. The table goes to standard error, with --json the report to standard
+    output, after what CMD printed.
+
+    \b
+    Examples:
+      agentguard run -- python agent.py
+      agentguard run --principal build-agent --report html -- npm start
+      agentguard run --learn -- ./agent
+    """
+    try:
+        project = _load(folder, policy_folder)
+        launch = _Launch(command, project, principal, socket, own_policy=policy_folder is not None)
+        report, judge = launch.go(output)
+    except KernelError as error:
+        if error.code not in _NOT_FOUND:
+            raise
+        show_error(error, as_json=output.as_json)
+        return _NOT_FOUND[error.code]
+    if kind is not None:
+        _write(report, kind, target or Path(f"run-{report.run}.{kind}"), output)
+    if learn:
+        if judge is None:
+            raise KernelError("nothing was seen, so nothing was learned", hint="run it as root")
+        write_proposal(
+            judge, project=launch.project, principal=launch.principal, run=report.run, output=output
+        )
+    if output.as_json:
+        click.echo(to_json(report))
+    elif not output.quiet:
+        show_report(report)
+    return report.exit_code
+
+
+def _load(folder: Path | None, policy_folder: Path | None) -> Project | None:
+    """Return the project, or None where there is none and none was asked for."""
+    from dataclasses import replace
+
+    from agentguard.assembly import load_project
+    from agentguard.policy import PolicyStore, shipped_rules
+
+    found = folder or nearest_project()
+    if folder is None and not (found / FILE_NAME).is_file():
+        if policy_folder is not None:
+            raise ConfigError(
+                "a policy needs a project, which declares the actions",
+                location=Location(str(found)),
+                hint="make one with `agentguard init`",
+            )
+        return None
+    project = load_project(found, environ())
+    if policy_folder is None:
+        return project
+    config = project.config
+    shipped = shipped_rules(without=config.policy.without) if config.policy.shipped else ()
+    return replace(project, policies=PolicyStore(policy_folder, shipped=shipped))
+
+
+class _Launch:
+    """One run, from the fork to the report."""
+
+    def __init__(
+        self,
+        command: tuple[str, ...],
+        project: Project | None,
+        principal: str | None,
+        socket: Path | None,
+        *,
+        own_policy: bool,
+    ) -> None:
+        self._command, self.project, self._own_policy = list(command), project, own_policy
+        self.principal = who(project, principal) if project is not None else Principal(principal or "agent")
+        self._socket = socket
+        self._engine: Engine | None = None
+        self._events: Events | None = None
+
+    def go(self, output: Output) -> tuple[Report, Judge | None]:
+        """Run it and return the report, and what was judged where something was seen.
+
+        Raises:
+            KernelError: as root: it cannot be observed. Nothing was run then.
+        """
+        # Forks first, threads later: everything that may start a thread comes after this.
+        try:
+            run = self._prepare()
+        except KernelError as error:
+            return self._blind_unless_root(error, output)
+        try:
+            with contextlib.closing(run):
+                return self._observed(run, output)
+        except _CannotObserveError as error:
+            return self._blind_unless_root(error.cause, output)
+        finally:
+            self._close()
+
+    def _prepare(self) -> ObservedRun | SensorRun:
+        """Return the run, to be watched by the sensor that was named or runs, else by this process."""
+        from agentguard.kernel import ObservedRun
+        from agentguard.sensor import DEFAULT_SOCKET, SensorRun
+
+        default = Path(DEFAULT_SOCKET)
+        if self._socket is not None or default.exists():
+            return SensorRun(self._command, self._socket or default, on_drop=self._note_drop)
+        return ObservedRun(self._command, on_drop=self._note_drop)
+
+    def _observed(self, run: ObservedRun | SensorRun, output: Output) -> tuple[Report, Judge | None]:
+        from agentguard.kernel import Judge, Tally, tell
+
+        try:
+            around = run.observe()
+        except KernelError as error:
+            raise _CannotObserveError(error) from None
+        for name, why in around.missing.items():
+            output.note(f"not seen: {name} ({why})")
+        decider, decided_by = self._decider(output)
+        self._record(
+            run.id, "started", tier="observe", decided_by=decided_by, program=self._command[0],
+            self_test={each.name: each.ok for each in around.checks}, missing=around.missing,
+        )  # fmt: skip
+        judge = Judge(decider, principal=self.principal, run=run.id)
+        publisher = self._publisher(run.id)
+        tally: Tally = Tally(judge, publisher)
+        started = datetime.now(UTC)
+        ended = run.run(tally)
+        report = tell(
+            tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
+            tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing,
+        )  # fmt: skip
+        self._record_end(
+            run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
+            events=report.events, would_be=report.would_be, dropped=report.dropped, left_out=report.left_out,
+            errors=report.errors, events_lost=self._end_events(publisher),
+        )  # fmt: skip
+        return report, judge
+
+    def _publisher(self, run_id: str) -> Publisher | None:
+        """Return what tells the project's events of the run; None where there is no project, or no store."""
+        from agentguard.assembly import Events
+        from agentguard.kernel import Publisher
+
+        if self.project is None:
+            return None
+        try:
+            self._events = Events(self.project.config)
+        except EventError as error:
+            # The decisions and the report do not depend on it.
+            show_error(error, as_json=False)
+            return None
+        return Publisher(self._events.bus, principal=self.principal.id, run=run_id)
+
+    def _end_events(self, publisher: Publisher | None) -> int:
+        """Write what was published, and return how many events could not be."""
+        events, self._events = self._events, None
+        lost = publisher.lost if publisher is not None else 0
+        return lost + (events.close() if events is not None else 0)
+
+    def _blind_unless_root(self, error: KernelError, output: Output) -> tuple[Report, Judge | None]:
+        """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
+        if os.geteuid() == 0 or error.code in _NOT_FOUND:
+            raise error
+        from agentguard.kernel import Child, Report
+
+        if not output.quiet:
+            click.echo(f"note: nothing of this run is seen: {plain(error.message)}", err=True)
+        child = Child(self._command)
+        run_id = os.urandom(8).hex()
+        self._engine = self._open_engine()
+        self._record(
+            run_id, "started", tier="none", decided_by="nobody", program=self._command[0], why=error.message
+        )
+        started, began = datetime.now(UTC), time.monotonic()
+        try:
+            child.go()
+            code = child.wait()
+        finally:
+            child.abandon()
+        duration = round(time.monotonic() - began, 3)
+        self._record_end(run_id, exit_code=code, duration_s=duration)
+        self._close()
+        why = [f"{each}: {error.message}" for each in _UNSEEN]
+        return Report(
+            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why
+        ), None
+
+    def _decider(self, output: Output) -> tuple[Decider | None, str]:
+        """Return who decides: the sidecar if it is ready, else this process; nobody without a project."""
+        if self.project is None:
+            output.note(
+                "note: there is no project here, so nothing is judged or recorded (`agentguard init`)"
+            )
+            return None, "nobody"
+        self._engine = self._open_engine()
+        assert self._engine is not None
+        if not self._own_policy and (url := _ready_sidecar(self.project)) is not None:
+            from agentguard.assembly import open_tokens
+            from agentguard.clients import RemoteDecider
+
+            settings = self.project.config.identity
+            # It may vouch for what the kernel saw, and name the principal whose process it was.
+            token = open_tokens(self.project, environ()).issuer.issue(
+                self.principal.id, ttl_s=settings.token_ttl_s, act_as=True
+            )
+            return RemoteDecider(url, token), "sidecar"
+        return self._engine.pdp, "process"
+
+    def _open_engine(self) -> Engine | None:
+        if self.project is None:
+            return None
+        from agentguard.assembly import Engine
+
+        return Engine(self.project)
+
+    def _record(self, run_id: str, phase: str, **facts: Any) -> None:
+        if self._engine is not None:
+            self._engine.audit.append(
+                {"type": "run", "run": run_id, "phase": phase, "principal": self.principal.id, **facts}
+            )
+
+    def _record_end(self, run_id: str, **facts: Any) -> None:
+        """Record the end; what has run has run, so a log that fails now is said and takes nothing away."""
+        try:
+            self._record(run_id, "ended", **facts)
+        except AgentGuardError as error:
+            show_error(error, as_json=False)
+
+    def _note_drop(self, drop: Any, count: int) -> None:
+        """A loss is on record when it happens, not at the end."""
+        if self._engine is not None:
+            with contextlib.suppress(AgentGuardError):
+                self._record("", "dropped", kind=drop.name.lower(), records=count)
+
+    def _close(self) -> None:
+        self._end_events(None)
+        if self._engine is None:
+            return
+        engine, self._engine = self._engine, None
+        try:
+            engine.close()
+        except AgentGuardError as error:
+            show_error(error, as_json=False)
+
+
+class _CannotObserveError(Exception):
+    """Carries why a run cannot be observed out of the block that takes its preparations back."""
+
+    def __init__(self, cause: KernelError) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+def _ready_sidecar(project: Project) -> str | None:
+    """Return where the project's sidecar is, if it is up and enforces."""
+    server = project.config.server
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=_READY_S)
+    try:
+        with contextlib.closing(connection):
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status != http.client.OK:
+                return None
+    except (OSError, http.client.HTTPException):
+        return None
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"http://{host}:{server.port}"
+
+
+def _write(report: Report, kind: str, target: Path, output: Output) -> None:
+    from agentguard.kernel import to_html
+
+    text = to_json(report) + "\n" if kind == "json" else to_html(report)
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"cannot be written: {reason}", location=Location(str(target))) from None
+    output.note(f"report in {target}")

@@ -1,0 +1,109 @@
+"""What an agent's processes really do, as the kernel tells it: files, programs, network, and attempts at more.
+
+Enters: a command to run, or cgroups to watch. Leaves: `Seen`s in order, an account of a run with what a `Decider`
+says of each thing, a report. Called by: the command line, the sensor. It must never touch what is not in a cgroup
+that it was told to watch, lose a record silently, or say that it sees what its self-test did not prove.
+"""
+
+from typing import TYPE_CHECKING
+
+from agentguard.core import KernelError
+
+if TYPE_CHECKING:
+    from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._events import clock_offset_ns, event_of
+    from agentguard.kernel._handover import Handover
+    from agentguard.kernel._judge import Judge, Verdict
+    from agentguard.kernel._launch import Child
+    from agentguard.kernel._layout import Drop
+    from agentguard.kernel._learn import Proposal, propose
+    from agentguard.kernel._loader import Settings
+    from agentguard.kernel._observer import Observer
+    from agentguard.kernel._probe import Probe, probe, tier_of
+    from agentguard.kernel._publish import Publisher
+    from agentguard.kernel._report import Report, tell, to_html
+    from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
+    from agentguard.kernel._seen import Seen, Traffic
+    from agentguard.kernel._selftest import Check
+    from agentguard.kernel._tally import Tally
+
+__all__ = [
+    "Cgroup",
+    "Check",
+    "Child",
+    "Drop",
+    "Ended",
+    "Handover",
+    "Judge",
+    "ObservedRun",
+    "Observer",
+    "Probe",
+    "Proposal",
+    "Publisher",
+    "Report",
+    "Seen",
+    "Settings",
+    "Surroundings",
+    "Tally",
+    "Traffic",
+    "Verdict",
+    "clean_up",
+    "clock_offset_ns",
+    "end_all",
+    "event_of",
+    "probe",
+    "propose",
+    "tell",
+    "tier_of",
+    "to_html",
+]
+
+_PLACES = {
+    "Cgroup": "_cgroups",
+    "Check": "_selftest",
+    "Child": "_launch",
+    "Drop": "_layout",
+    "Ended": "_run",
+    "Handover": "_handover",
+    "Judge": "_judge",
+    "ObservedRun": "_run",
+    "Observer": "_observer",
+    "Probe": "_probe",
+    "Proposal": "_learn",
+    "Publisher": "_publish",
+    "Report": "_report",
+    "Seen": "_seen",
+    "Settings": "_loader",
+    "Surroundings": "_run",
+    "Tally": "_tally",
+    "Traffic": "_seen",
+    "Verdict": "_judge",
+    "clean_up": "_run",
+    "clock_offset_ns": "_events",
+    "end_all": "_run",
+    "event_of": "_events",
+    "probe": "_probe",
+    "propose": "_learn",
+    "tell": "_report",
+    "tier_of": "_probe",
+    "to_html": "_report",
+}
+
+
+def __getattr__(name: str) -> object:
+    # numpy loads slowly and is an extra; the probes need neither it nor libbpf.
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    try:
+        return getattr(importlib.import_module(f"agentguard.kernel.{place}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        raise KernelError(
+            "reading the kernel's events needs numpy",
+            code="extra_missing",
+            hint="pip install 'agentguard[kernel]'",
+        ) from None

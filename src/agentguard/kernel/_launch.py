@@ -1,0 +1,194 @@
+"""Launching: a child that waits until it is watched, and then is as if it had been started without us."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from agentguard.core import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agentguard.kernel._cgroups import Cgroup
+
+_FORWARDED = frozenset(
+    (
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGCONT,
+    )
+)
+_WAITED = _FORWARDED | {signal.SIGCHLD}
+_SI_KERNEL = 0x80
+_PR_SET_PDEATHSIG = 1
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+
+
+class Child:
+    """A forked process that has not run its program yet. Fork it before there are threads.
+
+    Its signals, streams, folder and terminal are those that this process was given. When this process dies,
+    however that comes, so does the child.
+    """
+
+    def __init__(self, argv: Sequence[str], *, environ: Mapping[str, str] | None = None) -> None:
+        """Fork.
+
+        Raises:
+            KernelError: there is no such program (`program_missing`).
+        """
+        environ = os.environ if environ is None else environ
+        program = shutil.which(argv[0], path=environ.get("PATH", os.defpath))
+        if program is None:
+            # A name with a slash that cannot be run gives the system's own reason when it is tried.
+            if "/" not in argv[0]:
+                raise KernelError(
+                    f"there is no program `{argv[0]}`",
+                    code="program_missing",
+                    hint="write its path, or mend PATH",
+                )
+            program = argv[0]
+        self._go_reader, self._go = os.pipe2(os.O_CLOEXEC)
+        self._failed, failed_writer = os.pipe2(os.O_CLOEXEC)
+        # What is sent from now on waits for `wait`, and reaches the child as it is.
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._become(program, argv, environ, failed_writer, parent)
+        os.close(failed_writer)
+        os.close(self._go_reader)
+
+    def _become(
+        self, program: str, argv: Sequence[str], environ: Mapping[str, str], failed: int, parent: int
+    ) -> NoReturn:
+        try:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            os.close(self._go)
+            if os.getppid() != parent or not os.read(self._go_reader, 1):
+                os._exit(NOT_EXECUTABLE)
+            # Python ignores these; what we start must not inherit that.
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            os.execve(program, list(argv), dict(environ))  # noqa: S606 - it is what we were asked to run
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.write(failed, bytes([error.errno or errno.EINVAL]))
+        finally:
+            os._exit(NOT_EXECUTABLE)
+
+    def go(self) -> None:
+        """Let it run its program.
+
+        Raises:
+            KernelError: the system refuses to run it (`program_refused`).
+        """
+        os.write(self._go, b"\n")
+        os.close(self._go)
+        self._go = -1
+        number = os.read(self._failed, 1)
+        os.close(self._failed)
+        self._failed = -1
+        if number:
+            os.waitpid(self.pid, 0)
+            self._restore()
+            raise KernelError(
+                f"the program cannot be run: {os.strerror(number[0]).lower()}",
+                code="program_refused",
+                hint="it must be executable, and of a format that this machine knows",
+            )
+
+    def wait(self) -> int:
+        """Pass signals on until it ends, and return its exit code, or 128 and the signal that ended it."""
+        try:
+            while True:
+                info = signal.sigwaitinfo(_WAITED)
+                if info.si_signo == signal.SIGCHLD:
+                    status = self._poll()
+                    if status is not None:
+                        return status
+                elif info.si_code != _SI_KERNEL:
+                    # What the terminal sends, it sends to the child by itself.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(self.pid, info.si_signo)
+        finally:
+            self._restore()
+
+    def _poll(self) -> int | None:
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
+        except ChildProcessError:
+            return NOT_EXECUTABLE
+        if pid == 0:
+            return None
+        if os.WIFSTOPPED(status):
+            # Ctrl-Z: the shell must see us stop as well, and bring us back with SIGCONT.
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return None
+        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+    def abandon(self) -> None:
+        """End it before it has run. Idempotent."""
+        if self._go < 0:
+            return
+        os.close(self._go)
+        self._go = -1
+        os.close(self._failed)
+        os.waitpid(self.pid, 0)
+        self._restore()
+
+    def _restore(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+class Guardian:
+    """A process that outlives this one if that is killed, and then ends the cgroup and removes it.
+
+    Fork it before there are threads.
+    """
+
+    def __init__(self, cgroup: Cgroup) -> None:
+        reader, self._writer = os.pipe2(os.O_CLOEXEC)
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._stand_by(reader, cgroup)
+        os.close(reader)
+
+    def _stand_by(self, reader: int, cgroup: Cgroup) -> NoReturn:
+        try:
+            # In a session of its own, it hears nothing from the terminal.
+            os.setsid()
+            signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+            os.close(self._writer)
+            null = os.open(os.devnull, os.O_RDWR)
+            for each in (sys.stdin, sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    os.dup2(null, each.fileno())
+            if not os.read(reader, 1):
+                cgroup.remove()
+        finally:
+            os._exit(0)
+
+    def dismiss(self) -> None:
+        """Say that all is well. Idempotent."""
+        if self._writer < 0:
+            return
+        with contextlib.suppress(OSError):
+            os.write(self._writer, b".")
+        os.close(self._writer)
+        self._writer = -1
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)

@@ -1,0 +1,71 @@
+"""What of a run is worth keeping, as events on the bus: each new thing once, each attempt, each program."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentguard.core import EventBus, EventKind
+from agentguard.kernel._events import clock_offset_ns, event_of
+
+if TYPE_CHECKING:
+    from agentguard.kernel._judge import Verdict
+    from agentguard.kernel._requests import Wish
+    from agentguard.kernel._seen import Seen
+    from agentguard.kernel._tree import ProcessTree
+
+MAX_KNOWN = 100_000
+# A store that takes nothing holds up the account so long at most, all in all; the program is not held up by it.
+_PATIENCE_S = 5.0
+_STEP_S = 0.01
+
+
+class Publisher:
+    """Publishes what one run does. For one thread.
+
+    The same thing done again by the same program is told once. Files may be dropped where there are too many;
+    programs, connections and attempts wait for room, and `lost` counts those for which there was none.
+    """
+
+    def __init__(self, bus: EventBus, *, principal: str, run: str) -> None:
+        self.lost = 0
+        self._bus, self._principal, self._run = bus, principal, run
+        self._offset_ns = clock_offset_ns()
+        self._known: set[tuple[str, str, str, str]] = set()
+        self._patience_s = _PATIENCE_S
+
+    def note(self, seen: Seen, tree: ProcessTree, wish: Wish, verdict: Verdict | None) -> None:
+        """Tell of a thing that was done, with what the policy says of it."""
+        effect = verdict.effect.value if verdict is not None else ""
+        key = (wish.action, wish.resource, effect, tree.of(seen).program)
+        if key in self._known:
+            return
+        if len(self._known) < MAX_KNOWN:
+            self._known.add(key)
+        more = {"action": wish.action, "resource": wish.resource}
+        if verdict is not None:
+            more |= {"effect": effect, "reason": verdict.reason, "rule": verdict.rule}
+        self._publish(seen, tree, more)
+
+    def note_attempt(self, seen: Seen, tree: ProcessTree) -> None:
+        """Tell of an attempt at what ordinary agents have no need of."""
+        self._publish(seen, tree, {})
+
+    def _publish(self, seen: Seen, tree: ProcessTree, more: dict[str, str]) -> None:
+        event = event_of(seen, tree, principal=self._principal, run=self._run, offset_ns=self._offset_ns)
+        said = {name: value for name, value in more.items() if value}
+        # One thing that was seen can be two actions, as a rename is.
+        suffix = f"-{said['action']}" if said else ""
+        event = msgspec.structs.replace(
+            event, event_id=event.event_id + suffix, payload={**said, **event.payload}
+        )
+        if self._bus.publish([event], droppable=event.kind is EventKind.FILE):
+            return
+        while self._patience_s > 0:
+            time.sleep(_STEP_S)
+            self._patience_s -= _STEP_S
+            if self._bus.publish([event]):
+                return
+        self.lost += 1

@@ -1,0 +1,210 @@
+"""The reader: one thread that empties both rings, in order, and hands over what is new."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from agentguard.kernel._decode import Decoder
+from agentguard.kernel._layout import IO_SLOT, SEC_SLOT, SUM, SUM_KEY, Drop, Kind
+from agentguard.kernel._ring import Ring, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from agentguard.kernel._handover import Handover
+    from agentguard.kernel._loader import Loaded
+
+# A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event.
+_GATHER_S = 0.006
+_IDLE_S = 0.25
+_DROPS_EVERY_S = 0.25
+_FULL_WAIT_S = 0.01
+_A_FEW_BYTES = 65536
+# As `SUM_KEY` has them: a record of a single read or write names its file in a0 and a1.
+_SUM_COLUMNS = ("start_ns", "a0", "cgroup", "pid", "a1")
+_ODD = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], "<u8")
+
+
+class Counters(msgspec.Struct):
+    """What the reader has done since it began. Latencies are from the kernel's time to the hand-over."""
+
+    records: int = 0
+    io_records: int = 0
+    batches: int = 0
+    errors: int = 0
+    latency_ns_total: int = 0
+    latency_ns_max: int = 0
+    dropped_vital: int = 0
+    dropped_file: int = 0
+    dropped_io: int = 0
+
+
+class Reader:
+    """Empties the rings of `loaded` into `handover`. `on_drop` is told of each class that lost records, and how many.
+
+    Records of both rings come in the order of their time: what is younger than the moment at which a round
+    began waits for the next, in which everything older is there.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        handover: Handover,
+        *,
+        on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+    ) -> None:
+        self.counters = Counters()
+        self.decoder = Decoder()
+        self.io: dict[tuple[int, ...], NDArray[np.uint64]] = {}
+        self._loaded, self._handover, self._on_drop = loaded, handover, on_drop
+        self._sec = Ring(loaded.maps["ring_sec"], loaded.settings.sec_bytes, SEC_SLOT)
+        self._io = Ring(loaded.maps["ring_io"], loaded.settings.io_bytes, IO_SLOT)
+        self._held: NDArray[Any] = np.empty(0, SEC_SLOT)
+        self._dropped = np.zeros(len(Drop), np.uint64)
+        self._next_drops = 0.0
+        self._stop = threading.Event()
+        self._round = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def begin_counting(self) -> None:
+        """Count from here on: what came before was the self-test."""
+        self.counters = Counters()
+
+    @property
+    def thread_id(self) -> int | None:
+        """The thread that reads, for whoever measures it."""
+        return self._thread.ident if self._thread is not None else None
+
+    def start(self) -> None:
+        """Begin to read, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="agentguard-kernel", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        poller = select.epoll()
+        poller.register(self._loaded.maps["ring_sec"], select.EPOLLIN)
+        poller.register(self._loaded.maps["ring_io"], select.EPOLLIN)
+        try:
+            while not self._stop.is_set():
+                if poller.poll(_IDLE_S):
+                    time.sleep(_GATHER_S)
+                if self._handover.is_full:
+                    time.sleep(_FULL_WAIT_S)
+                    continue
+                self.drain()
+        finally:
+            poller.close()
+
+    def drain(self, *, everything: bool = False) -> None:
+        """Read what waits and hand it over; with `everything` what is younger than this moment too."""
+        with self._round:
+            try:
+                self._drain(everything=everything)
+            except Exception:  # noqa: BLE001 - the thread must go on: what cannot be read is counted, and said
+                self.counters.errors += 1
+
+    def _drain(self, *, everything: bool) -> None:
+        while True:
+            began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            rows, io = self._sec.drain(), self._io.drain()
+            self._count_io(io)
+            rows = self._in_order(rows, None if everything else began)
+            if len(rows):
+                self._hand_over(rows)
+            # A few that came meanwhile can wait for the next round, and must if the consumer is behind.
+            if (
+                self._sec.waiting + self._io.waiting < (1 if everything else _A_FEW_BYTES)
+                or self._handover.is_full
+            ):
+                break
+        self._look_for_drops(now=everything)
+
+    def _in_order(self, rows: NDArray[Any], until: int | None) -> NDArray[Any]:
+        if len(self._held):
+            rows = np.concatenate((whole(self._held), whole(rows))).view(SEC_SLOT)
+        times = rows["time_ns"]
+        if len(rows) > 1 and (times[1:] < times[:-1]).any():
+            rows = whole(rows)[np.argsort(times, kind="stable")].view(SEC_SLOT)
+            times = rows["time_ns"]
+        count = len(rows) if until is None else int(np.searchsorted(times, np.uint64(until), "right"))
+        self._held = rows[count:]
+        return rows[:count]
+
+    def _hand_over(self, rows: NDArray[Any]) -> None:
+        counters = self.counters
+        self._handover.put(self.decoder.feed(rows))
+        age = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(rows["time_ns"][0])
+        counters.records += len(rows)
+        counters.batches += 1
+        counters.latency_ns_total += age
+        counters.latency_ns_max = max(counters.latency_ns_max, age)
+
+    def _count_io(self, rows: NDArray[Any]) -> None:
+        """Add up records of single reads and writes, as the kernel would have."""
+        if not len(rows):
+            return
+        self.counters.io_records += len(rows)
+        mixed = rows["start_ns"] * _ODD[0]
+        mixed ^= rows["a0"] * _ODD[1] + rows["a1"] * _ODD[2]
+        mixed ^= rows["cgroup"] * _ODD[3]
+        order = np.argsort(mixed, kind="stable")
+        mixed = mixed[order]
+        first = np.flatnonzero(np.concatenate(([True], mixed[1:] != mixed[:-1])))
+        is_write = (rows["kind"] == Kind.WRITE)[order]
+        sizes = rows["ret"].astype("<u8")[order]
+        written = np.where(is_write, sizes, 0)
+        sums = np.stack(
+            [
+                np.add.reduceat(each.astype("<u8"), first)
+                for each in (~is_write, sizes - written, is_write, written)
+            ]
+        )
+        for index, place in enumerate(order[first].tolist()):
+            row = rows[place]
+            key = tuple(int(row[name]) for name in _SUM_COLUMNS)
+            total = self.io.setdefault(key, np.zeros(4, np.uint64))
+            total += sums[:, index]
+
+    def sums(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Return keys and values of what was added up here, from records of single reads and writes."""
+        with self._round:
+            added = dict(self.io)
+        if not added:
+            return []
+        values = np.zeros(len(added), SUM)
+        for column, name in enumerate(("reads", "read_bytes", "writes", "written_bytes")):
+            values[name] = [each[column] for each in added.values()]
+        return [(np.array(list(added), SUM_KEY), values)]
+
+    def _look_for_drops(self, *, now: bool) -> None:
+        moment = time.monotonic()
+        if moment < self._next_drops and not now:
+            return
+        self._next_drops = moment + _DROPS_EVERY_S
+        counts = self._loaded.drops()[: len(Drop)]
+        fresh = counts - self._dropped
+        self._dropped = counts
+        counters = self.counters
+        counters.dropped_vital, counters.dropped_file, counters.dropped_io = map(int, counts)
+        for drop in Drop:
+            if fresh[drop]:
+                self._on_drop(drop, int(fresh[drop]))
+
+    def stop(self) -> None:
+        """Read what there is and end. Idempotent."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(5)
+        self.drain(everything=True)
+        self._sec.close()
+        self._io.close()

@@ -1,0 +1,74 @@
+"""Accounts: a budget, and whose part of it a call goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentguard.spend._budget import MICRO, MONEY, Budget, Budgets, Step
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agentguard.core import Claim, Level, Spender, Unit
+
+_PERCENT = 100
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One budget's account of one spender or model."""
+
+    budget: Budget
+    value: str
+
+    def claim(self, now: datetime, amounts: dict[Unit, int]) -> Claim:
+        """Return the claim of a call that counts so much."""
+        return self.budget.claim(self.value, now, amounts.get(self.budget.unit, 0))
+
+    def met(self, level: Level, amount: int) -> list[Step]:
+        """Return the thresholds that are reached, the highest first; all of them, if the amount does not fit."""
+        reach = level.used if level.used + amount <= level.limit else level.limit
+        return [step for step in reversed(self.budget.steps) if step.amount <= reach]
+
+    @property
+    def text(self) -> str:
+        """The account in words."""
+        budget = self.budget
+        return f"budget `{budget.id}` of the {budget.scope} `{self.value}`"
+
+    def shortage(self, level: Level, amount: int) -> str:
+        """Say in words that an amount does not fit."""
+        unit = self.budget.unit
+        used, limit = amount_text(unit, level.used), amount_text(unit, level.limit)
+        return f"{self.text} has no room: {used} of {limit} used, {amount_text(unit, amount)} needed"
+
+    def reached(self, level: Level) -> str:
+        """Say in words how far it is used."""
+        percent = level.used * _PERCENT // level.limit if level.limit else _PERCENT
+        return f"{self.text} is {percent} % used"
+
+
+def accounts_of(budgets: Budgets, spender: Spender, model: str, units: frozenset[Unit]) -> list[Account]:
+    """Return the accounts that a call goes on; one of no model has no account by model."""
+    found = []
+    for budget in budgets.budgets:
+        if budget.unit in units and (model or budget.scope != "model"):
+            value = budget.value(spender, model)
+            if value is not None:
+                found.append(Account(budget, value))
+    return found
+
+
+def amount_text(unit: Unit, amount: int) -> str:
+    """Return an amount as people write it: `1.25 USD`, `300 tokens`."""
+    if unit in MONEY:
+        return f"{usd_text(amount)} USD"
+    return f"{amount} {unit.value}"
+
+
+def usd_text(micro: int) -> str:
+    """Return micro-dollars as dollars: with cents, and as many more places as it takes."""
+    whole, rest = divmod(abs(micro), MICRO)
+    places = f"{rest:06d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if micro < 0 else ''}{whole}.{places}"
