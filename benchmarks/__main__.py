@@ -33,6 +33,7 @@ NAMES = (
     "gateway",
     "toolimport",
     "intent",
+    "intent_check",
     "llm_clients",
 )
 # By name only: it needs root, loads BPF programs, and takes ten minutes.

@@ -1,26 +1,37 @@
-"""`session.check` in a session that has seen 40 results of 4 kB: `python -m benchmarks.intent_check`.
+"""What `session.check` costs in a session that has seen 40 results of 4 kB, with its record and without.
 
-Processor time, so that other load on the machine does not count. Each check is of another call than the one before:
-a target that the user named, one that his words select, one that only a text gives, and a body that quotes a result.
+Run: `python -m benchmarks intent_check`. Five calls in turn: a target that the user named, with a body that quotes a
+result; one that his words select; a search; one that a record gives; one that was never seen. No text is one that was checked before. From the
+thirty-first on, sends are stopped by a shipped limit, which costs its explanation besides.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
-import statistics
 import tempfile
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from agentguard import Guard
+from agentguard.assembly import default_project
+from agentguard.pdp import PolicyDecisionPoint
+from benchmarks import report
+from benchmarks.measure import Cost, cost
+
+if TYPE_CHECKING:
+    from agentguard.clients import ToolSession
 
 RESULTS = 40
 SIZE = 4_096
-CHECKS = 4_000
-GOAL_US = 100.0
+CALLS = 4_000
+GOAL_US = 100
 
+# From a number, so that no text is one that was checked before: the tool and its arguments.
+Call = Callable[[int], tuple[str, dict[str, Any]]]
 _TEXT = {"type": "string"}
 
 
@@ -41,6 +52,7 @@ TOOLS = [
         body=_TEXT,
     ),
 ]
+_MAIL = {"recipients": ["carol@example.com"], "subject": "harbour"}
 PROMPT = (
     "Please look through my emails about the harbour project, send a summary to Bob Anders and to"
     " carol@example.com, and delete the email about the parking lot."
@@ -68,53 +80,62 @@ def _results(chance: random.Random) -> list[tuple[str, list[dict[str, Any]]]]:
     return found
 
 
-def measure() -> dict[str, float]:
-    """Return the processor time of a check in microseconds: the median, the 99th percentile, the worst."""
-    chance = random.Random(7)
-    with tempfile.TemporaryDirectory() as state:
-        os.environ["XDG_STATE_HOME"] = state
-        with Guard.open(principal="helper") as guard:
-            session = guard.session(intent=PROMPT, tools=TOOLS)
-            results = _results(chance)
-            begin = time.process_time()
-            for query, mails in results:
-                session.observe({"tool": "search_emails", "args": {"query": query}}, mails)
-            observed = (time.process_time() - begin) * 1e6 / RESULTS
-            contacts = [
-                {"name": "Bob Anders", "email": "bob@example.net"},
-                {"name": "Eve", "email": "eve@example.net"},
-            ]
-            session.observe({"tool": "search_contacts", "args": {"query": "Bob Anders"}}, contacts)
-            quoted = results[3][1][0]["body"][:300]
-            calls: list[tuple[str, dict[str, Any]]] = [
-                ("send_email", {"recipients": ["carol@example.com"], "subject": "harbour", "body": quoted}),
-                (
-                    "send_email",
-                    {"recipients": ["bob@example.net"], "subject": "harbour", "body": "a short summary"},
-                ),
-                ("search_emails", {"query": "harbour project"}),
-                ("delete_email", {"email_id": results[7][1][0]["id"]}),
-            ]
-            times = []
-            for number in range(CHECKS):
-                tool, args = calls[number % len(calls)]
-                begin = time.process_time_ns()
-                session.check(tool, args)
-                times.append((time.process_time_ns() - begin) / 1_000)
-    times.sort()
-    return {
-        "median_us": statistics.median(times),
-        "p99_us": times[int(len(times) * 0.99)],
-        "worst_us": times[-1],
-        "observe_us": observed,
-    }
+def _session(guard: Guard) -> tuple[ToolSession, list[Call], float]:
+    """Return a session that has seen the results, the calls to check, and what a result cost in µs of processor time."""
+    session = guard.session(intent=PROMPT, tools=TOOLS)
+    results = _results(random.Random(7))
+    begin = time.process_time()
+    for query, mails in results:
+        session.observe({"tool": "search_emails", "args": {"query": query}}, mails)
+    observed = (time.process_time() - begin) * 1e6 / RESULTS
+    contacts = [
+        {"name": "Bob Anders", "email": "bob@example.net"},
+        {"name": "Eve", "email": "eve@example.net"},
+    ]
+    session.observe({"tool": "search_contacts", "args": {"query": "Bob Anders"}}, contacts)
+    quoted, selected = results[3][1][0]["body"][:300], results[7][1][0]["id"]
+    bob = {"recipients": ["bob@example.net"]}
+    calls: list[Call] = [
+        lambda number: ("send_email", {**_MAIL, "body": f"{quoted} {number}"}),
+        lambda number: ("send_email", {**_MAIL, **bob, "body": f"a short summary {number}"}),
+        lambda number: ("search_emails", {"query": f"harbour project {number}"}),
+        lambda _: ("delete_email", {"email_id": selected}),
+        lambda number: ("delete_email", {"email_id": f"unseen-{number}"}),
+    ]
+    return session, calls, observed
+
+
+def measure(guard: Guard) -> tuple[Cost, float]:
+    """Return the cost of a check, and the processor time in µs that a result took."""
+    session, calls, observed = _session(guard)
+    numbers = itertools.count()
+
+    def check(call: Call) -> object:
+        return session.check(*call(next(numbers)))
+
+    return cost(check, calls, calls=CALLS), observed
 
 
 def main() -> None:
-    """Print the figures, the best of three runs: what disturbs a run only makes it slower."""
-    runs = [measure() for _ in range(3)]
-    best = min(runs, key=lambda each: each["p99_us"])
-    print(json.dumps({name: round(value, 1) for name, value in best.items()} | {"goal_p99_us": GOAL_US}))
+    with tempfile.TemporaryDirectory() as state:
+        os.environ["XDG_STATE_HOME"] = state
+        world = default_project().world()
+        with Guard(PolicyDecisionPoint(world), principal="helper") as guard:
+            unrecorded, _ = measure(guard)
+        with Guard.open(principal="helper") as guard:
+            recorded, observed = measure(guard)
+    report.table(
+        f"session.check after {RESULTS} results of {SIZE:,} bytes",
+        ("", *report.COST_COLUMNS),
+        [
+            ("without a record", *report.cost_cells(unrecorded)),
+            ("recorded with write(2), `os`", *report.cost_cells(recorded)),
+        ],
+        notes=[
+            f"p99 must be at most {GOAL_US} µs",
+            f"session.observe of such a result: {observed:,.0f} µs of processor time",
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -8,11 +8,15 @@ from agentguard.core import Access, Role
 from agentguard.intent._verbs import read_craft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from agentguard.core import Action, Argument
+    from agentguard.core import Action
 
 MAX_VALUES = 1_000
+# The names of arguments, each with what is below it; under `_HERE` what was declared.
+_Node = dict[str, Any]
+_Said = tuple[Role | None, str, bool]
+_NOTHING_SAID: _Said = (None, "", True)
 EXTERNAL_KINDS = frozenset(("recipient", "account", "url", "host"))
 
 
@@ -32,7 +36,7 @@ class Shape:
     `unsure` are the pointers of arguments whose role no word tells: there the value itself must.
     """
 
-    __slots__ = ("_tree", "_unsure", "action", "craft", "is_write", "name")
+    __slots__ = ("_root", "_unsure", "action", "craft", "is_write", "name")
 
     def __init__(self, action: Action, unsure: Iterable[str] = ()) -> None:
         self._unsure = frozenset(unsure)
@@ -47,38 +51,62 @@ class Shape:
         if self.craft.verb == "open" and roles and Role.PAYLOAD not in roles and not self._unsure:
             # What is opened, and nothing is said or moved there: that is looking.
             self.is_write = False
-        self._tree: dict[str, Any] = {}
+        tree: _Node = {}
         for pointer, argument in action.arguments.items():
-            node = self._tree
+            node = tree
             for step in pointer.split("/")[1:]:
                 node = node.setdefault(step.replace("~1", "/").replace("~0", "~"), {})
-            node[_HERE] = (argument, pointer not in self._unsure)
+            node[_HERE] = (argument.role, argument.kind, pointer not in self._unsure)
+        self._root = _Place([tree], _NOTHING_SAID)
 
-    def values(self, params: dict[str, Any]) -> Iterator[Value]:
-        """Yield the values of a call, at most 1,000; what is beyond comes as one value of unknown role."""
-        left = MAX_VALUES
-        stack: list[tuple[str, Any, list[dict[str, Any]], tuple[Argument, bool] | None]] = [
-            ("", params, [self._tree], None)
-        ]
+    def values(self, params: dict[str, Any]) -> list[Value]:
+        """Return the values of a call, at most 1,000; what is beyond comes as one value of unknown role."""
+        found: list[Value] = []
+        stack: list[tuple[str, Any, _Place]] = [("", params, self._root)]
         while stack:
-            pointer, value, nodes, said = stack.pop()
-            said = next((node[_HERE] for node in nodes if _HERE in node), said)
-            if type(value) is dict or type(value) is list:
-                items = value.items() if type(value) is dict else enumerate(value)
-                below = [
-                    (f"{pointer}/{_escaped(step)}", inner, _children(nodes, str(step)), said)
-                    for step, inner in items
+            pointer, value, place = stack.pop()
+            kind = type(value)
+            if kind is dict:
+                stack += [
+                    (f"{pointer}/{_escaped(step)}", inner, place.below(step))
+                    for step, inner in reversed(value.items())
                 ]
-                stack += reversed(below)
-                continue
-            left -= 1
-            if left < 0:
-                yield Value("", "", None, "")
-                return
-            if said is None:
-                yield Value(pointer, value, None, "")
+            elif kind is list:
+                last = len(value) - 1
+                stack += [
+                    (f"{pointer}/{last - at}", inner, place.below(str(last - at)))
+                    for at, inner in enumerate(reversed(value))
+                ]
+            elif len(found) == MAX_VALUES:
+                found.append(Value("", "", None, ""))
+                break
             else:
-                yield Value(pointer, value, said[0].role, said[0].kind, said[1])
+                found.append(Value(pointer, value, *place.said))
+        return found
+
+
+class _Place:
+    """One place among the arguments of an action: what is `said` there (role, kind, whether that is sure).
+
+    What is below is put together when it is first asked for, and kept if it has a name there.
+    """
+
+    __slots__ = ("_below", "_nodes", "_other", "said")
+
+    def __init__(self, nodes: list[_Node], said: _Said) -> None:
+        self.said: _Said = next((node[_HERE] for node in nodes if _HERE in node), said)
+        self._nodes = nodes
+        self._below: dict[str, _Place] = {}
+        self._other = _Place(_children(nodes, "*"), self.said) if nodes else self
+
+    def below(self, step: str) -> _Place:
+        """Return the place under a name or a position."""
+        found = self._below.get(step)
+        if found is None:
+            if step == _HERE or not any(step in node for node in self._nodes):
+                return self._other
+            found = self._below[step] = _Place(_children(self._nodes, step), self.said)
+        return found
 
 
 _HERE = "\0"
@@ -86,10 +114,10 @@ _HERE = "\0"
 _GIVES_BACK = "returns "
 
 
-def _escaped(step: Any) -> str:
-    return str(step).replace("~", "~0").replace("/", "~1")
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1") if "~" in step or "/" in step else step
 
 
-def _children(nodes: list[dict[str, Any]], step: str) -> list[dict[str, Any]]:
+def _children(nodes: list[_Node], step: str) -> list[_Node]:
     # A name stands over `*`.
-    return [node[key] for key in (step, "*") for node in nodes if key in node]
+    return [node[key] for key in dict.fromkeys((step, "*")) for node in nodes if key in node]

@@ -11,9 +11,12 @@ import re
 import unicodedata
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentguard.core import fold_spelling
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 MAX_VALUE = 2_048
 # What belongs to a sentence or a quotation and not to the value.
@@ -111,6 +114,7 @@ def _digits_key(text: str, digits: int) -> str:
     return text
 
 
+@lru_cache(maxsize=16_384)
 def shape_of(key: str) -> str:
     """Return what a value looks like: `mail`, `url`, `account`, `path`, `id`, `number` or `name`."""
     if not key:
@@ -153,6 +157,11 @@ _TOKEN = re.compile(r"[^\W_]+")
 def tokens_of(key: str) -> list[str]:
     """Return the words of a value: runs of letters and digits."""
     return _TOKEN.findall(key)
+
+
+def is_made_of(key: str, words: Container[str]) -> bool:
+    """Tell whether a value has no other words than these; a long text is read as far as the first one only."""
+    return all(match[0] in words for match in _TOKEN.finditer(key))
 
 
 _ATOMS = re.compile(rf"{_URL.pattern}|{_MAIL.pattern}|[^\s<>\"'`,;()\[\]{{}}|]+")

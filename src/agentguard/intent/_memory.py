@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_KEYS = 50_000
 MAX_PLACES = 12
 MAX_TEXT_KEPT = 1_000_000
+# Words of texts, each counted once a record. Beyond, texts are searched and not looked up.
+MAX_INDEXED = 200_000
 # Of one column so many values are compared with each other.
 MAX_MEMBERS = 300
 # Calls that were refused before doubts are no longer worth asking a person about.
@@ -33,6 +35,7 @@ MAX_STRIKES = 4
 MAX_ASKS = 2
 
 _MINE = frozenset(("my", "mine", "our", "ours"))
+_NOWHERE: set[int] = set()
 # The user's words in a record itself, and among the arguments of the call that gave it.
 Hits = tuple[frozenset[str], frozenset[str]]
 
@@ -60,6 +63,9 @@ class Memory:
         self.refused: set[str] = set()
         self.pending: dict[str, int] = {}
         self.strikes = 0
+        self._with_word: dict[str, set[int]] = {}
+        self._indexed = 0
+        self._with_text: list[Record] | None = None
         self._next = 0
         self._kept = 0
 
@@ -78,6 +84,7 @@ class Memory:
             self._learn_identity(call, reader)
         for leaf in reader.leaves:
             self._index(leaf)
+        self._with_text = None
         for record in reader.records:
             self._index_record(record)
 
@@ -173,6 +180,20 @@ class Memory:
         """Return the lines of a record's text that have a value."""
         return [line for line in self.texts.get(record.number, "").split("\n") if key in line]
 
+    def texts_saying(self, key: str) -> list[Record]:
+        """Return the records in whose texts a value stands, as a whole."""
+        if self._with_text is None:
+            kept = {record.number: record for places in self.atoms.values() for record in places}
+            self._with_text = [record for record in kept.values() if record.number in self.texts]
+        words = tokens_of(key)
+        if not words or self.is_cut or self._indexed >= MAX_INDEXED:
+            return [record for record in self._with_text if self.says(record, key)]
+        # Where a value stands as a whole, each of its words does.
+        within = min((self._with_word.get(word, _NOWHERE) for word in words), key=len)
+        if not within:
+            return []
+        return [record for record in self._with_text if record.number in within and self.says(record, key)]
+
     def says(self, record: Record, key: str) -> bool:
         """Tell whether a value stands in the text of a record, as a whole."""
         text = self.texts.get(record.number)
@@ -221,9 +242,17 @@ class Memory:
                 clean(line) for text in record.texts for line in text.splitlines()
             )
             self._kept += len(kept)
-            self.about[record.number] = self.words.stems.intersection(map(singular, tokens_of(kept)))
+            words = tokens_of(kept)
+            self.about[record.number] = self.words.stems.intersection(map(singular, words))
+            self._index_words(record.number, set(words))
             self.texts_with.add(record.all_hits())
         record.texts = []
+
+    def _index_words(self, number: int, words: set[str]) -> None:
+        if self._indexed < MAX_INDEXED:
+            self._indexed += len(words)
+            for word in words:
+                self._with_word.setdefault(word, set()).add(number)
 
     def _learn_identity(self, call: Call, reader: Reader) -> None:
         """Learn who the user is from a read that is about the user: without arguments, or with the user's own name."""

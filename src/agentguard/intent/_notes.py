@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from agentguard.core import OriginKind
 
 _SAYINGS = {
@@ -27,6 +29,7 @@ _SAYINGS = {
 }
 
 
+@lru_cache(maxsize=1024)
 def note_on(kind: OriginKind, source: str, place: str, words: tuple[str, ...]) -> str:
     """Return in one sentence why a value has its origin."""
     by = f" (by `{', '.join(words[:5])}`)" if words else ""

@@ -221,7 +221,7 @@ class Judge:
         memory, words = self.memory, self.words
         places = memory.atoms.get(key, [])
         if not places and self.is_asked and shape in (NAME, ID):
-            places = [record for record in self._sources() if memory.says(record, key)]
+            places = memory.texts_saying(key)
         if not places:
             return None
         best = Found(K.TEXT, record=places[0])
@@ -246,11 +246,6 @@ class Judge:
             if kind.rank < best.kind.rank:
                 best = Found(kind, None, record.all_hits(), record)
         return best
-
-    def _sources(self) -> list[Record]:
-        memory = self.memory
-        kept = {record.number: record for places in memory.atoms.values() for record in places}
-        return [record for record in kept.values() if record.number in memory.texts]
 
     def _is_only(self, key: str, shape: str, record: Record) -> bool:
         """Tell whether a text says just one value of this shape, and the record has none among its fields."""

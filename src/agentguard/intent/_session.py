@@ -26,6 +26,7 @@ from agentguard.intent._forms import (
     PATH,
     URL,
     atoms_of,
+    is_made_of,
     is_moment,
     key_of,
     measure_of,
@@ -89,11 +90,9 @@ class IntentSession:
     def _judge(
         self, shape: Shape, params: dict[str, Any], provenance: Mapping[str, Provenance] | None
     ) -> CallOrigins:
-        values = list(shape.values(params))
+        values = shape.values(params)
         flow = shape.action.flow
-        is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or any(
-            each.role is Role.TARGET and each.kind in EXTERNAL_KINDS for each in values
-        )
+        is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or _names_outside(values)
         asked = self._asked(shape)
         # "Do what the mail says" names no kind of change: it is for whatever that says.
         is_open = self.words.hands_over and not self.words.wish.kinds
@@ -116,7 +115,7 @@ class IntentSession:
             asked = self._asked(shape, is_named=True)
         if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
             asked = Asked.THIS
-        carries = any(_carries(each, self.words) for each in values)
+        carries = _carry(values, self.words)
         return CallOrigins(
             Access.WRITE if shape.is_write else Access.READ,
             asked,
@@ -133,7 +132,7 @@ class IntentSession:
 
         A short name that was never read can be a title or a person. If nothing else is a target, it counts as one.
         """
-        if all(each.is_sure for each in values) or not is_write:
+        if not is_write or all(each.is_sure for each in values):
             return values
         settled = [each if each.is_sure else self._by_value(each) for each in values]
         if any(_role_of(each, is_write=True) == TARGET for each in settled):
@@ -192,7 +191,7 @@ class IntentSession:
             found = judge.origin(
                 part, is_endpoint=is_endpoint, is_traced=lambda: _is_traced(provenance, value.pointer)
             )
-        if found.kind in _DOUBTS and self.memory.strikes >= MAX_STRIKES:
+        if self.memory.strikes >= MAX_STRIKES and found.kind in _DOUBTS:
             return Found(K.REFUSED)
         return found
 
@@ -238,7 +237,7 @@ class IntentSession:
             call.is_document = parsed is not None and parsed.is_document
             # What an unknown tool did may have been anything.
             call.is_write = shape is None or shape.is_write
-            values = list(shape.values(params)) if shape is not None else []
+            values = shape.values(params) if shape is not None else []
             if shape is not None:
                 self._lead(call, values, self._judge_for(shape, is_external=False))
             if call.is_write:
@@ -288,6 +287,22 @@ class IntentSession:
         call.words = words if guided else frozenset()
 
 
+def _names_outside(values: list[Value]) -> bool:
+    """Tell whether one of the targets is an endpoint of others."""
+    # Loops here and below: a generator costs more than the look.
+    for each in values:  # noqa: SIM110 - see above
+        if each.kind in EXTERNAL_KINDS and each.role is Role.TARGET:
+            return True
+    return False
+
+
+def _carry(values: list[Value], words: Words) -> bool:
+    for each in values:  # noqa: SIM110 - see above
+        if _carries(each, words):
+            return True
+    return False
+
+
 def _is_short(value: Any) -> bool:
     return type(value) is int or (
         type(value) is str and 0 < len(value) <= _NAME and value.count(" ") < _NAME_WORDS
@@ -309,8 +324,8 @@ def _role_of(value: Value, *, is_write: bool) -> str | None:
         return None if value.kind in ("date", "text") else TARGET
     if value.role is None and is_write:
         return TARGET if value.pointer == "" or shape_of(key_of(value.value)) in ENDPOINTS else None
-    if value.role is Role.PAYLOAD and is_write and not is_text(value.value):
-        return TARGET if shape_of(key_of(value.value)) in (MAIL, ACCOUNT) and value.kind != "text" else None
+    if value.role is Role.PAYLOAD and is_write and value.kind != "text" and not is_text(value.value):
+        return TARGET if shape_of(key_of(value.value)) in (MAIL, ACCOUNT) else None
     return None
 
 
@@ -318,7 +333,7 @@ def _carries(value: Value, words: Words) -> bool:
     """Tell whether an argument can take along what was read: a text that is not made of the user's words."""
     if type(value.value) is not str or value.role in (Role.TARGET, Role.CONTROL) or value.kind in _NEUTRAL:
         return False
-    return not all(each in words.every for each in tokens_of(key_of(value.value)))
+    return not is_made_of(key_of(value.value), words.every)
 
 
 def _parts(value: Value, role: str) -> list[Any]:
@@ -337,7 +352,7 @@ def _explained(pointer: str, role: str, found: Found) -> ArgumentOrigin:
     leaf, record = found.leaf, found.record
     source = leaf.record.call.tool if leaf is not None else record.call.tool if record is not None else ""
     place = leaf.column if leaf is not None else record.column if record is not None else ""
-    words = tuple(sorted(found.words))
+    words = tuple(sorted(found.words)) if found.words else ()
     return ArgumentOrigin(
         pointer, role, found.kind, source, place, words, note_on(found.kind, source, place, words)
     )

@@ -12,7 +12,7 @@ import msgspec
 from agentguard.core import Effect, Location, Obligation, PolicyError
 from agentguard.policy._conditions import Predicate, Test, compile_when, expiry
 from agentguard.policy._fact_conditions import compile_facts
-from agentguard.policy._origin_conditions import compile_origin
+from agentguard.policy._origin_conditions import compile_origin, is_origin
 from agentguard.policy._rule import ParamCondition, Rule, Tier, Unless, When
 from agentguard.policy._selectors import (
     ANYONE,
@@ -89,11 +89,21 @@ class CompiledRule(msgspec.Struct, frozen=True):
 
     def tests(self) -> Iterator[Test]:
         """Yield all that must hold besides the heads."""
+        yield from self.origin_tests()
+        yield from self.other_tests()
+
+    def origin_tests(self) -> Iterator[Test]:
+        """Yield those of the tests that look at nothing but `Facts.origins`."""
+        return (each.test for each in self.predicates if is_origin(each))
+
+    def other_tests(self) -> Iterator[Test]:
+        """Yield the tests besides those on origins."""
         if self.expires is not None:
             end = self.expires
             yield lambda facts: facts.now < end
         for predicate in self.predicates:
-            yield predicate.test
+            if not is_origin(predicate):
+                yield predicate.test
         if self.exemption:
             tests = tuple(predicate.test for predicate in self.exemption)
             only = tests[0]

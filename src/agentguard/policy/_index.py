@@ -23,23 +23,77 @@ if TYPE_CHECKING:
     from agentguard.policy._facts import Facts
 
 Vector = tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]
-Bucket = dict[str, "list[Alternative]"]
+Bucket = dict[str, "Filed"]
+# The parts of `CallOrigins` that rules look at, by the identity of the members: hashing a member is a call.
+OriginKey = tuple[int, int, int, int, int, int, bool] | None
 
 _NEVER = 1 << 60
+_MAX_NARROWED = 64
 
 
 class Alternative(msgspec.Struct):
-    """One (principal, action, resource) of one rule. A lower `rank` is more specific."""
+    """One (principal, action, resource) of one rule. A lower `rank` is more specific.
+
+    `origin_tests` look at the origins of the arguments and at nothing else, `tests` at all that keys leave open besides.
+    """
 
     rule: CompiledRule
     vector: Vector
+    origin_tests: tuple[Test, ...]
     tests: tuple[Test, ...]
     names_resource: bool
     rank: int = _NEVER
 
-    def applies(self, facts: Facts) -> bool:
-        """Tell whether all that the keys leave open holds."""
-        return all(test(facts) for test in self.tests)
+    def fits_origins(self, facts: Facts) -> bool:
+        """Tell whether what the rule says of origins holds."""
+        return all(test(facts) for test in self.origin_tests)
+
+
+class Filed:
+    """The alternatives under one pair of keys, most specific first.
+
+    There are few combinations of origins, and which alternatives a combination leaves is worked out once for each.
+    """
+
+    __slots__ = ("_narrowed", "alternatives", "asks_origins")
+
+    def __init__(self) -> None:
+        self.alternatives: list[Alternative] = []
+        self.asks_origins = False
+        self._narrowed: dict[OriginKey, list[Alternative]] = {}
+
+    def add(self, alternative: Alternative) -> None:
+        """Add what is no more specific than what is there."""
+        self.alternatives.append(alternative)
+        self.asks_origins = self.asks_origins or bool(alternative.origin_tests)
+
+    def fitting(self, facts: Facts) -> list[Alternative]:
+        """Return those whose conditions on origins hold; their other tests are still to be asked."""
+        if not self.asks_origins:
+            return self.alternatives
+        key = _origin_key(facts)
+        found = self._narrowed.get(key)
+        if found is None:
+            found = [each for each in self.alternatives if each.fits_origins(facts)]
+            if len(self._narrowed) >= _MAX_NARROWED:
+                self._narrowed.clear()
+            self._narrowed[key] = found
+        return found
+
+
+def _origin_key(facts: Facts) -> OriginKey:
+    origins = facts.origins
+    if origins is None:
+        return None
+    return (
+        id(origins.targets),
+        id(origins.amounts),
+        id(origins.secrets),
+        id(origins.asked),
+        id(origins.reach),
+        id(origins.access),
+        origins.carries,
+    )
 
 
 def alternatives(
@@ -49,7 +103,7 @@ def alternatives(
     named = action_vector(rule.rule.actions, action)
     if named is None:
         return
-    rest = tuple(rule.tests())
+    on_origins, rest = tuple(rule.origin_tests()), tuple(rule.other_tests())
     own = rule.predicate_names()
     for principal, resource in product(rule.principals, rule.resources):
         count = len(own | principal.predicates | resource.predicates)
@@ -59,6 +113,7 @@ def alternatives(
             Alternative(
                 rule=rule,
                 vector=(principal.vector, named, resource.vector, count),
+                origin_tests=on_origins,
                 tests=(*head_tests((principal, resource)), *rest),
                 names_resource=resource.names,
             ),
@@ -101,7 +156,7 @@ class Index:
                 rank, last = rank + 1, alternative.vector
             alternative.rank = rank
             for principal_key, resource_key in product(principal_keys, resource_keys):
-                part.setdefault(principal_key, {}).setdefault(resource_key, []).append(alternative)
+                part.setdefault(principal_key, {}).setdefault(resource_key, Filed()).add(alternative)
         self._parts[action.reference] = part
         return part
 
@@ -119,10 +174,10 @@ class Index:
             if bucket is None:
                 continue
             for resource_key in resource_keys:
-                candidates = bucket.get(resource_key)
-                if candidates is None:
+                filed = bucket.get(resource_key)
+                if filed is None:
                     continue
-                for candidate in candidates:
+                for candidate in filed.fitting(facts):
                     if candidate.rank > best:
                         break
                     for test in candidate.tests:
@@ -149,7 +204,10 @@ class Index:
             if bucket is None:
                 continue
             for resource_key in resource_keys:
-                for candidate in bucket.get(resource_key, ()):
+                filed = bucket.get(resource_key)
+                if filed is None:
+                    continue
+                for candidate in filed.fitting(facts):
                     for test in candidate.tests:
                         if not test(facts):
                             break
@@ -168,7 +226,8 @@ class Index:
             candidate
             for principal_key in principal_keys
             for resource_key in resource_keys
-            for candidate in part.get(principal_key, {}).get(resource_key, ())
+            if resource_key in part.get(principal_key, {})
+            for candidate in part[principal_key][resource_key].alternatives
         ]
         return sorted(found, key=lambda each: each.rank)
 

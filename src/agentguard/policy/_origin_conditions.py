@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agentguard.policy._rule import Unless, When
 
 _KEYS = ("targets", "amounts", "secrets", "asked", "reach", "carries", "access")
+_PREFIX = "origin."
 
 
 def compile_origin(part: When | Unless) -> Iterator[Predicate]:
@@ -37,6 +38,11 @@ def compile_origin(part: When | Unless) -> Iterator[Predicate]:
         yield _predicate(key, value if isinstance(value, tuple) else (value,))
 
 
+def is_origin(predicate: Predicate) -> bool:
+    """Tell whether a predicate is about origins; such a one looks at nothing else of a request."""
+    return predicate.name.startswith(_PREFIX)
+
+
 def _predicate(key: str, wanted: tuple[Any, ...]) -> Predicate:
     text = f"origin {key} in {', '.join(str(getattr(each, 'value', each)).lower() for each in wanted)}"
     read = attrgetter(key)
@@ -46,4 +52,4 @@ def _predicate(key: str, wanted: tuple[Any, ...]) -> Predicate:
         # A tuple: members of an enumeration are found in it by identity, and hashing one is a call.
         return origins is not None and read(origins) in wanted
 
-    return Predicate(f"origin.{key}", text, test)
+    return Predicate(f"{_PREFIX}{key}", text, test)

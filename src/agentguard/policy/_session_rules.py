@@ -5,9 +5,19 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from agentguard.policy._load import parse_rules
 from agentguard.policy._rule import Tier
+from agentguard.policy._sequence_compile import (
+    CompiledLimit,
+    CompiledSequence,
+    compile_limit,
+    compile_sequence,
+)
+from agentguard.policy._sequence_rule import Scope
 from agentguard.policy._set import PolicySet
+from agentguard.policy._shipped import shipped_rules
 from agentguard.policy._templates import find_template
 
 if TYPE_CHECKING:
@@ -22,11 +32,27 @@ def session_policies(project: PolicySet) -> PolicySet:
 
     That is the built-in template, in which a rule of the project takes the place of the one with its id, and all
     that is mandatory or about more than one request. What the project's other rules allow is not for such a session.
+    What ships about more than one request looks at each such session alone: the host program opens them, so no agent
+    begins another one to escape a count, and many sessions of one agent are no burst.
     """
     ours = {rule.id: rule for rule in _built_in()}
     own = {rule.id: rule for rule in project.rules if rule.id in ours}
     mandatory = [r for r in project.rules if r.rule.tier is Tier.MANDATORY and r.id not in ours]
-    return PolicySet((*(ours | own).values(), *mandatory, *project.sequences.entries))
+    alone = _shipped_in_session()
+    entries = (alone.get(each.id, each) for each in project.sequences.entries)
+    return PolicySet((*(ours | own).values(), *mandatory, *entries))
+
+
+@cache
+def _shipped_in_session() -> dict[str, Entry]:
+    """Return by id the sequences and limits that ship, each for one session."""
+    found: dict[str, Entry] = {}
+    for each in shipped_rules():
+        if isinstance(each, CompiledSequence):
+            found[each.id] = compile_sequence(replace(each.rule, scope=Scope.SESSION), each.location)
+        elif isinstance(each, CompiledLimit):
+            found[each.id] = compile_limit(replace(each.rule, scope=Scope.SESSION), each.location)
+    return found
 
 
 @cache
