@@ -64,11 +64,6 @@ def test_lists_under_titles_are_groups() -> None:
     assert value[0]["entries"][1]["parta"] == "heat-1"
     loans = parse_result("You have 2 loans:\n- L-1 Dune, due 14 May\n- L-2 Emma, due 9 May").value
     assert loans[0]["entries"][1] == {"parta": "L-2 Emma", "partb": "due 9 May", "marked": ["L-2"]}
-    thread = parse_result(
-        "#13 Lost keys\n\ndora (3 May): Where do found keys go?\nfinn (4 May): Nobody here knows where they should go."
-    ).value
-    assert thread[0]["heading"] == "13 Lost keys"
-    assert thread[0]["entries"][1]["name"] == "finn"
 
 
 def test_a_sentence_under_a_title_makes_the_whole_a_text() -> None:

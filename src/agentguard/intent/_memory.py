@@ -140,15 +140,27 @@ class Memory:
             for each in members
         )
 
+    def is_passed_over(self, leaf: Leaf) -> bool:
+        """Tell whether the user's words pick out another thing of the list that this one stands in."""
+        groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
+        said = [keys for (own, _), keys in groups.items() if any(map(is_telling, own))]
+        return len(said) == 1 and len(said[0]) == 1 and leaf.key not in said[0]
+
     def is_extreme(self, leaf: Leaf, end: int) -> bool:
         """Tell whether the thing of this name is alone at one end of a scale: no text can put it there."""
         members = self.members.get((leaf.record.call.tool, leaf.column), ())
-        # "The cheapest room with a balcony": only what has the user's words competes.
-        said = [_telling(each.record) for each in members]
         own = _telling(leaf.record)
-        if any(own < each for each in said):
-            return False
-        rivals = {each.key for each, hits in zip(members, said, strict=True) if not hits < own}
+        said = [_telling(each.record) for each in members]
+        every = {each.key for each in members}
+        if self._is_end_of(leaf, every, end):
+            return True
+        # "The cheapest room with a balcony": only what has the user's words competes.
+        fitting = {each.key for each, hits in zip(members, said, strict=True) if not hits < own}
+        return (
+            fitting != every and not any(own < hits for hits in said) and self._is_end_of(leaf, fitting, end)
+        )
+
+    def _is_end_of(self, leaf: Leaf, rivals: set[str], end: int) -> bool:
         mine = self._scales(leaf.key)
         others = [self._scales(key) for key in rivals if key != leaf.key]
         if not others:

@@ -19,6 +19,7 @@ from agentguard.intent._forms import (
     shape_of,
     tokens_of,
 )
+from agentguard.intent._segments import parts_between
 from agentguard.intent._verbs import singular
 from agentguard.intent._vocabulary import REPLIES, SLOTS, is_telling
 
@@ -189,9 +190,11 @@ class Judge:
         if hits and (has_rivals or weak) and not guided:
             return Found(K.AMBIGUOUS, leaf, hits)
         if guided:
-            if not is_endpoint or self.words.many:
+            is_other = not hits and not self.words.many and memory.is_passed_over(leaf)
+            if (not is_endpoint or self.words.many) and not is_other:
                 return Found(K.LISTED, leaf, hits)
-            return Found(K.AMBIGUOUS if hits and self._is_named(leaf) else K.SEEN, leaf, hits)
+            is_near = is_other or (hits and self._is_named(leaf))
+            return Found(K.AMBIGUOUS if is_near else K.SEEN, leaf, hits)
         return Found(K.SEEN, leaf)
 
     def _is_named(self, leaf: Leaf) -> bool:
@@ -205,7 +208,7 @@ class Judge:
             each.key
             for each in record.leaves
             if shape_of(each.key) == shape
-            and not each.column.endswith("*")
+            and (self.is_read or not each.column.endswith("*"))
             and each.key not in self.memory.me
         }
         if scalars == {leaf.key}:
@@ -331,7 +334,7 @@ class Judge:
 
     def _joined(self, value: str) -> Found | None:
         """Return the origin of fields of one record that were put in a row: a name and its street."""
-        keys = [key_of(each) for each in value.split(",")]
+        keys = [key_of(each) for each in parts_between(value)]
         if len(keys) < 2 or not all(keys):  # noqa: PLR2004 - one is no row
             return None
         records = [{leaf.record.number for leaf in self.memory.values.get(key, ())} for key in keys]

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from agentguard.intent._records import MAX_FIELD
 from agentguard.intent._segments import columns_of, entries_of, has_parts, sections_of
 
 MAX_TEXT = 131_072
@@ -95,7 +96,9 @@ def _yaml(text: str) -> Parsed | None:
         return None
     # As YAML a number sign takes away the rest of its line, and lines that hang together become one.
     if _FOLDED.search(text) or _has_entries(value) or (not faithful and _COMMENT.search(text)):
-        return None
+        listed = _entries(text)
+        if listed is not None:
+            return listed
     plain = _plain(value)
     if plain is None:
         return None
@@ -197,7 +200,9 @@ def _several(text: str) -> Any:
     """Return the entries of a short enumeration, or the text itself."""
     parts = [part.strip() for part in text.split(",")]
     # The whole as well: an address is one thing, with commas in it.
-    return [*parts, text] if len(parts) > 1 and all(map(_is_entry, parts)) else text
+    if len(parts) < _MIN_LINES or not all(map(_is_entry, parts)):
+        return text
+    return [*parts, text] if len(text) <= MAX_FIELD // 2 else parts
 
 
 def _list(text: str) -> Parsed | None:

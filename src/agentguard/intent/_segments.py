@@ -61,6 +61,12 @@ def columns_of(text: str) -> list[dict[str, str]] | None:
     return [dict(zip(head, row, strict=True)) for row in body]
 
 
+def parts_between(line: str) -> list[str]:
+    """Return the parts of a line that are set apart."""
+    parts = (_DASH.sub("", part.strip(" .")) for part in _BETWEEN.split(_unmarked(line)))
+    return [part for part in parts if part]
+
+
 def has_parts(line: str) -> bool:
     """Tell whether a line has several parts that are set apart."""
     return _BETWEEN.search(line.strip()) is not None
@@ -86,29 +92,23 @@ def _grouped(lines: list[str]) -> Any:
     if not groups or not all(_are_alike(each["lines"]) for each in groups):
         return None
     return [
-        {"heading": each["heading"], "entries": _entries(each["lines"])} for each in groups[:MAX_SEGMENTS]
+        {"heading": each["heading"], "entries": [_entry(line) for line in each["lines"]]}
+        for each in groups[:MAX_SEGMENTS]
     ]
 
 
 def _are_alike(lines: list[str]) -> bool:
-    """Tell whether lines are entries of one list, or said by somebody each: one that differs is a sentence."""
+    """Tell whether lines are entries of one list: one that differs is a sentence."""
     if not lines:
         return False
     bullets = sum(_BULLET.match(line) is not None for line in lines)
-    if bullets == len(lines) or all(map(_SAID.fullmatch, lines)):
+    if bullets == len(lines):
         return True
     return bullets == 0 and len({len(_BETWEEN.split(line.strip(" .)]"))) for line in lines}) == 1
 
 
-def _entries(lines: list[str]) -> list[dict[str, Any]]:
-    entries = [_entry(line) for line in lines]
-    said = _talk(lines) if any("said" in each for each in entries) else None
-    return said or entries
-
-
 def _is_listed(line: str) -> bool:
-    is_one = _BULLET.match(line) or _is_row(line) or _SAID.fullmatch(line)
-    return bool(is_one) and len(line) <= MAX_LINE
+    return len(line) <= MAX_LINE and (_BULLET.match(line) is not None or _is_row(line))
 
 
 def _is_title(line: str, following: str | None) -> bool:
@@ -121,8 +121,7 @@ def _is_title(line: str, following: str | None) -> bool:
     if line[:1].isspace():
         return False
     is_deeper = following[:1].isspace() or _BULLET.match(following) is not None
-    is_entry = _is_row(following) or _SAID.fullmatch(following) is not None
-    return is_deeper or (_BETWEEN.search(plain) is None and is_entry)
+    return is_deeper or (_BETWEEN.search(plain) is None and _is_row(following))
 
 
 def _lines(text: str) -> list[str]:
@@ -218,7 +217,7 @@ def _is_terse(line: str) -> bool:
 
 def _entry(line: str) -> dict[str, Any]:
     """Return the parts of a line by their place, and what in them is marked as a name or a number."""
-    parts = [_DASH.sub("", part.strip(" .")) for part in _BETWEEN.split(_unmarked(line)) if part.strip(" .")]
+    parts = parts_between(line)
     entry: dict[str, Any] = {
         f"part{_LETTERS[at]}": part
         for at, part in enumerate(parts[:MAX_PARTS])

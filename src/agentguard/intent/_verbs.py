@@ -42,6 +42,7 @@ _PASSIVE = re.compile(
 _ASKED_FOR = re.compile(
     r"\b(?:ask(?: \w+)? for|request|apply for|demand|claim|i want|i need|i'd like)\s+(?:(?:a|an|the|my|full|partial)\s+){0,2}([a-z]+)\b"
 )
+_NO_MORE = re.compile(r"\bno (?:more|longer)\b")
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
 _WORDS_READ = 40
 _REPORTING = re.compile(rf"\b(?:{'|'.join(REPORTING)})\b")
@@ -104,6 +105,9 @@ def read_wish(prompt: str) -> Wish:
         if deed in ASKED_DEEDS:
             kinds.update(KINDS[DEEDS[deed]])
             verbs.add(DEEDS[deed])
+    if _NO_MORE.search(text) is not None:
+        verbs.add("stop")
+        loose.update(("change", "remove"))
     if not verbs:
         # "I would like a refund" has no verb of a change.
         for deed in ASKED_DEEDS & every:

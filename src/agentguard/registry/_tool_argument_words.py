@@ -73,9 +73,6 @@ def _of_word(word: str, before: str, tool: Tool, reading: Reading, types: set[st
         argument = nouns.NOUNS.get(word)
     if argument is None or not types or not types <= {"number", "integer"}:
         return argument
-    if argument.kind in ("name", "text") and word in name_words(tool.name):
-        # `close_topic(topic: 12)` says which, not how many.
-        return Argument(_T, "id")
     if argument.kind in ("name", "recipient", "text"):
         # `passengers: 2` is how many, not who.
         return Argument(_P, "amount")
@@ -90,7 +87,11 @@ def _of_weak(word: str, before: str, tool: Tool, reading: Reading) -> Argument |
         return _a_name(before, makes=reading.verb in verbs.MAKING)
     if word == "number":
         return Argument(_T, nouns.NUMBERED.get(before, "id"))
-    if word == "reference" and not before and {reading.verb, *named} & verbs.MONEY:
+    if (
+        word == "reference"
+        and not before
+        and {reading.verb, *named} & (verbs.MONEY | {"pay", "transfer", "wire"})
+    ):
         # What a payment is for.
         return Argument(_P, "text")
     if word == "code":
