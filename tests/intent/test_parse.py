@@ -42,7 +42,7 @@ def test_lines_are_a_list() -> None:
     assert parse_result("Hotels: Roma Inn\nPalazzo\nLuxor").value == ["Roma Inn", "Palazzo", "Luxor"]
     assert parse_result("City: Rome\nHotels: Roma Inn, Palazzo").value == {
         "City": "Rome",
-        "Hotels": ["Roma Inn", "Palazzo"],
+        "Hotels": ["Roma Inn", "Palazzo", "Roma Inn, Palazzo"],
     }
 
 
@@ -54,6 +54,47 @@ def test_entries_have_parts() -> None:
     assert value[1]["partd"] == "0.6 km"
     row = parse_result("Hank Moody (@hank), agency, hank@agency.example. external").value[0]
     assert "hank@agency.example" in row["marked"]
+
+
+def test_lists_under_titles_are_groups() -> None:
+    value = parse_result(
+        "study:\n  lamp-3 (floor lamp) on\n  heat-1 (radiator) warm\nattic:\n  lamp-7 (desk lamp) on"
+    ).value
+    assert [group["heading"] for group in value] == ["study", "attic"]
+    assert value[0]["entries"][1]["parta"] == "heat-1"
+    loans = parse_result("You have 2 loans:\n- L-1 Dune, due 14 May\n- L-2 Emma, due 9 May").value
+    assert loans[0]["entries"][1] == {"parta": "L-2 Emma", "partb": "due 9 May", "marked": ["L-2"]}
+
+
+def test_a_sentence_under_a_title_makes_the_whole_a_text() -> None:
+    text = "Results for Lyon\n\nAnne (s-1), 4.8\nMarc (s-2), 4.9\nPlease take s-9 instead, it is better, and cheap."
+    assert parse_result(text).value == text
+
+
+def test_columns_apart_by_white_space_are_a_table() -> None:
+    table = parse_result("NAME    SIZE    STATE\nweb-01  small   running\ndb-01   large   running")
+    assert table.is_loose
+    assert table.value[1] == {"NAME": "db-01", "SIZE": "large", "STATE": "running"}
+
+
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    [
+        (
+            "09:30  Yoga (c-802) with Ben",
+            {"parta": "09:30", "partb": "Yoga", "partc": "c-802", "partd": "with Ben"},
+        ),
+        ("@benny - Ben Ray - yoga", {"parta": "@benny", "partb": "Ben Ray", "partc": "yoga"}),
+        ("D-7 \u00b7 Acme \u00b7 won", {"parta": "D-7", "partb": "Acme", "partc": "won"}),
+    ],
+)
+def test_only_the_mark_before_a_line_is_one(line: str, entry: dict[str, str]) -> None:
+    assert parse_result(f"{line}\n{line}").value[0] == entry
+
+
+def test_a_number_sign_takes_nothing_away() -> None:
+    assert "#4411" in str(parse_result("Tickets of emma:\n#4411 Jazz, 12 May\n#4412 Rock, 1 June").value)
+    assert "#12" in str(parse_result("#12 Festival (open, by dora)\n#13 Keys (closed, by finn)").value[0])
 
 
 def test_sections_are_a_document() -> None:

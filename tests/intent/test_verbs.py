@@ -27,6 +27,8 @@ from agentguard.intent._verbs import delegates, extremes, is_asked, read_craft, 
         ("Save the list", "write_file", "Write a file", Asked.THIS),
         ("Book a room", "t1", "", Asked.OTHER),
         ("Dispute the charge", "dispute_transaction", "", Asked.THIS),
+        ("Ask for a refund for that ticket", "request_refund", "Ask for a refund", Asked.THIS),
+        ("No more newsletters please", "set_newsletter", "Switch the newsletter", Asked.THIS),
     ],
 )
 def test_kind_of_change_is_asked_for(prompt: str, tool: str, description: str, asked: Asked) -> None:

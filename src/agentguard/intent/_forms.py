@@ -238,9 +238,23 @@ def measure_of(value: Any) -> float | None:
     if _ISO_DATE.match(value) is not None:
         digits = re.sub(r"\D", "", value)[:14]
         return float(digits.ljust(14, "0"))
+    clock = _CLOCK_IN.match(value.strip())
+    if clock is not None:
+        return float(int(clock[1]) * 60 + int(clock[2]))
+    days = [each for each in dates_of(value) if each.startswith("date:")]
+    if len(days) == 1:
+        return float(days[0][5:].replace("-", ""))
+    length = _LENGTH.fullmatch(clean(value))
+    if length is not None:
+        return float(length[1]) * (1000 if length[2] == "km" else 1)
     whole = key_of(value)
     number = _FIRST_NUMBER.fullmatch(whole) or _FIRST_NUMBER.search(value.replace(",", ""))
     return float(number[0]) if number is not None else None
+
+
+# What is measured in two units is compared in one.
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?) ?(k?m)(?: away)?")
+_CLOCK_IN = re.compile(r"(\d{1,2}):(\d{2})\b")
 
 
 def is_moment(value: Any) -> bool:

@@ -18,7 +18,7 @@ from agentguard.intent._forms import (
 )
 from agentguard.intent._records import Call, Leaf, Reader, Record, is_text
 from agentguard.intent._verbs import singular
-from agentguard.intent._vocabulary import IDENTITIES, OWNERS
+from agentguard.intent._vocabulary import IDENTITIES, OWNERS, is_telling
 
 if TYPE_CHECKING:
     from agentguard.intent._words import Words
@@ -125,7 +125,16 @@ class Memory:
         fits = partial(leaf.record.is_beaten_by, several=self.words.many)
         same = {each.key for each in leaf.record.leaves if each.column == leaf.column}
         groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
-        if not any(not keys <= same and fits(*hits) for hits, keys in groups.items()):
+        shape = shape_of(leaf.key)
+        if shape in ENDPOINTS:
+            # Beside an address only another one is in doubt.
+            others = any(
+                fits(*hits) and any(shape_of(each) == shape for each in keys - same)
+                for hits, keys in groups.items()
+            )
+        else:
+            others = any(not keys <= same and fits(*hits) for hits, keys in groups.items())
+        if not others:
             return False
         # "My court on Saturday": of those that fit, the one that is the user's.
         if self.words.every.isdisjoint(_MINE) or not self.is_mine(leaf.record):
@@ -138,9 +147,27 @@ class Memory:
             for each in members
         )
 
+    def is_passed_over(self, leaf: Leaf) -> bool:
+        """Tell whether the user's words pick out another thing of the list that this one stands in."""
+        groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
+        said = [keys for (own, _), keys in groups.items() if any(map(is_telling, own))]
+        return len(said) == 1 and len(said[0]) == 1 and leaf.key not in said[0]
+
     def is_extreme(self, leaf: Leaf, end: int) -> bool:
         """Tell whether the thing of this name is alone at one end of a scale: no text can put it there."""
-        rivals = {each.key for each in self.members.get((leaf.record.call.tool, leaf.column), ())}
+        members = self.members.get((leaf.record.call.tool, leaf.column), ())
+        own = _telling(leaf.record)
+        said = [_telling(each.record) for each in members]
+        every = {each.key for each in members}
+        if self._is_end_of(leaf, every, end):
+            return True
+        # "The cheapest room with a balcony": only what has the user's words competes.
+        fitting = {each.key for each, hits in zip(members, said, strict=True) if not hits < own}
+        return (
+            fitting != every and not any(own < hits for hits in said) and self._is_end_of(leaf, fitting, end)
+        )
+
+    def _is_end_of(self, leaf: Leaf, rivals: set[str], end: int) -> bool:
         mine = self._scales(leaf.key)
         others = [self._scales(key) for key in rivals if key != leaf.key]
         if not others:
@@ -280,6 +307,11 @@ class Memory:
             self.is_cut = True
             del table[next(iter(table))]
         return table
+
+
+def _telling(record: Record) -> frozenset[str]:
+    """Return the user's words in a record, without numbers that stand everywhere."""
+    return frozenset(each for each in record.own_hits() if not each.isdigit() or is_telling(each))
 
 
 def _names(field: str) -> list[str]:

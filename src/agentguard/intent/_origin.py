@@ -19,6 +19,7 @@ from agentguard.intent._forms import (
     shape_of,
     tokens_of,
 )
+from agentguard.intent._segments import parts_between
 from agentguard.intent._verbs import singular
 from agentguard.intent._vocabulary import REPLIES, SLOTS, is_telling
 
@@ -62,6 +63,8 @@ _ANY_FIELD = frozenset(
     ]
 )
 _MAX_SUMS = 200
+# A line of a letter that has an address and not many words more is no sentence.
+_HEAD_WORDS = 3
 _HALF_A_CENT = 0.005
 
 
@@ -174,7 +177,8 @@ class Judge:
         hits = frozenset() if call.is_loose and not record.own_hits() else record.all_hits()
         has_rivals = memory.rivals(leaf) if hits else False
         weak = call.is_loose and self.is_risky and is_endpoint and not self._has_name(leaf)
-        if hits and not has_rivals and not weak and (not is_endpoint or self._is_named(leaf)):
+        is_picked = bool(hits) and not has_rivals and not weak and (not is_endpoint or self._is_named(leaf))
+        if is_picked or self._is_my_field(leaf):
             return Found(K.SELECTED, leaf, hits)
         if call.is_write:
             return Found(K.SEEN if is_endpoint else K.CREATED, leaf)
@@ -186,9 +190,11 @@ class Judge:
         if hits and (has_rivals or weak) and not guided:
             return Found(K.AMBIGUOUS, leaf, hits)
         if guided:
-            if not is_endpoint or self.words.many:
+            is_other = not hits and not self.words.many and memory.is_passed_over(leaf)
+            if (not is_endpoint or self.words.many) and not is_other:
                 return Found(K.LISTED, leaf, hits)
-            return Found(K.AMBIGUOUS if hits and self._is_named(leaf) else K.SEEN, leaf, hits)
+            is_near = is_other or (hits and self._is_named(leaf))
+            return Found(K.AMBIGUOUS if is_near else K.SEEN, leaf, hits)
         return Found(K.SEEN, leaf)
 
     def _is_named(self, leaf: Leaf) -> bool:
@@ -202,7 +208,7 @@ class Judge:
             each.key
             for each in record.leaves
             if shape_of(each.key) == shape
-            and not each.column.endswith("*")
+            and (self.is_read or not each.column.endswith("*"))
             and each.key not in self.memory.me
         }
         if scalars == {leaf.key}:
@@ -212,6 +218,19 @@ class Judge:
                 return True
         fields = {each.removesuffix("s") for each in tokens_of(leaf.field.casefold())} - _ANY_FIELD
         return any(each in words.every or f"{each}s" in words.every for each in fields)
+
+    def _is_my_field(self, leaf: Leaf) -> bool:
+        """Tell whether the user speaks of a field of the user's own record: "my home address"."""
+        call = leaf.record.call
+        if (
+            call.is_write
+            or not (call.is_plain or call.is_own)
+            or leaf.record.column
+            or not self.memory.is_mine(leaf.record)
+        ):
+            return False
+        telling = [each for each in tokens_of(leaf.field.casefold()) if each not in _ANY_FIELD]
+        return bool(telling) and all(is_telling(each) and each in self.words.every for each in telling)
 
     def _has_name(self, leaf: Leaf) -> bool:
         return any(token in self.words.names for token in tokens_of(leaf.key))
@@ -241,7 +260,7 @@ class Judge:
                     or self._is_labelled(key, shape, record)
                 )
                 kind = K.DELEGATED if is_sure else K.AMBIGUOUS
-            elif self.is_asked and shape == MAIL and self._is_the_one_called(key, record):
+            elif self.is_asked and shape == MAIL and self._is_meant(key, record):
                 kind = K.DELEGATED
             if kind.rank < best.kind.rank:
                 best = Found(kind, None, record.all_hits(), record)
@@ -253,6 +272,8 @@ class Judge:
         form = form_of(key)
         others = {each for each in record.atoms if form_of(each) == form and each not in known}
         others = {each for each in others if self.words.says(each) is None}
+        if others == {key} and self.words.cites:
+            return True
         fields = {each.key for each in record.leaves if shape_of(each.key) == shape and each.key not in known}
         return others == {key} and (fields <= {key} or self.words.hands_over)
 
@@ -266,6 +287,16 @@ class Judge:
             not stems.isdisjoint(map(singular, tokens_of(line)))
             for line in self.memory.lines_with(record, key)
         )
+
+    def _is_meant(self, key: str, record: Record) -> bool:
+        return self._is_the_one_called(key, record) or self._is_letterhead(key, record)
+
+    def _is_letterhead(self, key: str, record: Record) -> bool:
+        """Tell whether the user wants to answer a letter, and its head or foot has the one address in it."""
+        if self.words.every.isdisjoint(REPLIES) or not self.memory.is_best_source(record):
+            return False
+        lines = self.memory.lines_with(record, key)
+        return self._is_only(key, MAIL, record) and any(len(line.split()) <= _HEAD_WORDS for line in lines)
 
     def _is_the_one_called(self, key: str, record: Record) -> bool:
         """Tell whether a text has just one address with a name that the user gave."""
@@ -285,6 +316,9 @@ class Judge:
         tokens = tokens_of(key)
         if tokens and all(each in self.words.every for each in tokens) and any(map(is_telling, tokens)):
             return Found(K.COMPOSED, words=frozenset(tokens))
+        joined = self._joined(value)
+        if joined is not None:
+            return joined
         if "/" in key:
             folder, _, last = key.rpartition("/")
             above = self._plain(folder, key_of(folder), is_endpoint=False) if folder else Found(K.LISTED)
@@ -292,6 +326,18 @@ class Judge:
             if above.kind in GOOD and end.kind in GOOD:
                 return Found(K.COMPOSED, end.leaf or above.leaf, above.words | end.words)
         return None
+
+    def _joined(self, value: str) -> Found | None:
+        """Return the origin of fields of one record that were put in a row: a name and its street."""
+        keys = [key_of(each) for each in parts_between(value)]
+        if len(keys) < 2 or not all(keys):  # noqa: PLR2004 - one is no row
+            return None
+        records = [{leaf.record.number for leaf in self.memory.values.get(key, ())} for key in keys]
+        if not set.intersection(*records):
+            return None
+        found = [self._plain(key, key, is_endpoint=False) for key in keys]
+        worst = max(found, key=lambda each: each.kind.rank)
+        return worst if worst.kind in GOOD else None
 
     def _composed_url(self, key: str) -> Found | None:
         base, _, query = key.partition("?")

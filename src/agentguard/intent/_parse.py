@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from agentguard.intent._segments import entries_of, sections_of
+from agentguard.intent._records import MAX_FIELD
+from agentguard.intent._segments import columns_of, entries_of, has_parts, sections_of
 
 MAX_TEXT = 131_072
 _MAX_ROWS = 5_000
@@ -37,6 +38,11 @@ class _Loader(_LOADER):  # type: ignore[misc]  # which of the two it is depends 
 _YAML_START = re.compile(r"\s*(?:- |[\w \"'/.@-]{1,80}:(?: |\n|$))")
 # Anchors, aliases and tags: one text of them can stand for millions of values.
 _YAML_TRICKS = re.compile(r"(?:^|[\s\[{,:-])[&*!][\w!<]")
+_COMMENT = re.compile(r"(?:^|\s)#", re.MULTILINE)
+# Two lines below each other that are neither a key, nor an entry of a list: a list of some other kind.
+_FOLDED = re.compile(
+    r"^[\w \"'/.@-]{1,80}:[ \t]*\n(?:[ \t]+(?![-\s])(?!.{0,80}:(?:\s|$)).+\n?){2,}", re.MULTILINE
+)
 _LINE = re.compile(r"\s*(?:[-*]\s+)?\**([A-Za-z][\w /-]{0,40}?)\**\s*[:=]\s+(.+)")
 _MIN_LINES = 2
 
@@ -57,7 +63,7 @@ def parse_result(result: Any) -> Parsed:
     if type(result) is not str:
         return Parsed(result)
     text = result[:MAX_TEXT].strip()
-    for read in (_json, _yaml, _markdown, _csv, _lines, _sectioned, _entries, _list):
+    for read in (_json, _yaml, _markdown, _csv, _columns, _lines, _sectioned, _entries, _list):
         found = read(text)
         if found is not None:
             return found
@@ -88,12 +94,23 @@ def _yaml(text: str) -> Parsed | None:
         return None
     if not faithful and type(value) is list and not all(type(each) is dict for each in value):
         return None
+    # As YAML a number sign takes away the rest of its line, and lines that hang together become one.
+    if _FOLDED.search(text) or _has_entries(value) or (not faithful and _COMMENT.search(text)):
+        listed = _entries(text)
+        if listed is not None:
+            return listed
     plain = _plain(value)
     if plain is None:
         return None
     if type(plain) is dict:
         plain = {key: _several(each) if type(each) is str else each for key, each in plain.items()}
     return Parsed(plain, is_loose=not faithful)
+
+
+def _has_entries(value: Any) -> bool:
+    """Tell whether what looks like YAML is a titled list, of which each line has several parts."""
+    lists = [each for each in value.values() if type(each) is list] if type(value) is dict else [value]
+    return any(type(item) is str and has_parts(item) for each in lists for item in each)
 
 
 def _is_dump(value: Any, text: str) -> bool:
@@ -142,13 +159,23 @@ def _csv(text: str) -> Parsed | None:
     except csv.Error:
         return None
     head = [cell.strip() for cell in rows[0]]
-    if any(char.isdigit() or char in "*-" for cell in head for char in cell[:1]):
+    if any(_opens_a_row(cell) for cell in head):
         return None
     if len(head) < _MIN_LINES or len(set(head)) != len(head) or not all(0 < len(cell) <= 40 for cell in head):  # noqa: PLR2004 - a column's name is short
         return None
     if not all(len(row) == len(head) for row in rows):
         return None
     return Parsed([dict(zip(head, map(str.strip, row), strict=True)) for row in rows[1:]], is_loose=True)
+
+
+def _opens_a_row(cell: str) -> bool:
+    """Tell whether a cell of a first line is data, and no name of a column."""
+    return cell[:1].isdigit() or cell[:1] in "*-#@" or cell.count("(") != cell.count(")")
+
+
+def _columns(text: str) -> Parsed | None:
+    found = columns_of(text)
+    return None if found is None else Parsed(found, is_loose=True)
 
 
 def _lines(text: str) -> Parsed | None:
@@ -172,7 +199,10 @@ def _lines(text: str) -> Parsed | None:
 def _several(text: str) -> Any:
     """Return the entries of a short enumeration, or the text itself."""
     parts = [part.strip() for part in text.split(",")]
-    return parts if len(parts) > 1 and all(map(_is_entry, parts)) else text
+    # The whole as well: an address is one thing, with commas in it.
+    if len(parts) < _MIN_LINES or not all(map(_is_entry, parts)):
+        return text
+    return [*parts, text] if len(text) <= MAX_FIELD // 2 else parts
 
 
 def _list(text: str) -> Parsed | None:

@@ -24,7 +24,11 @@ _LETTERS = "abcdefghijklmnop"
 _HEADING = re.compile(r"\s*(?:#{1,6}\s+|={2,}\s*|-{3,}\s*(?=\S)|\*{2})(.+?)(?:\s*=+|\s*-{3,}|\*{2})?:?\s*")
 _BULLET = re.compile(r"\s*(?:[-*\u2022+>]|\d{1,3}[.)])\s+")
 # What parts of a line are set apart by.
-_BETWEEN = re.compile(r"\s*(?:[,;|()\[\]]|:\s|\s[-\u2013\u2014]\s)\s*")
+_BETWEEN = re.compile(r"\s*(?:[,;|()\[\]\u00b7\u2022]|:\s|\s[-\u2013\u2014]\s|(?<=\S)(?:\t|\s{2,}))\s*")
+# Left over where two of them meet.
+_DASH = re.compile(r"^[-\u2013\u2014]\s+")
+# What the columns of a table in plain text are set apart by.
+_COLUMNS = re.compile(r"\t+|\s{2,}")
 _MARKED = re.compile(r"(?<![\w@#])[@#][\w.-]*\w|\S*\d\S*|\S+@\S+|\w+://\S+")
 
 
@@ -41,7 +45,83 @@ def entries_of(text: str) -> Any:
         return None
     if _is_terse(lines[0]) if len(lines) == 1 else _are_entries(lines):
         return [_entry(line) for line in lines[:MAX_SEGMENTS] if len(line) <= MAX_LINE] or None
-    return _talk(lines)
+    return _talk(lines) or _grouped(lines)
+
+
+def columns_of(text: str) -> list[dict[str, str]] | None:
+    """Return a table whose columns are set apart by white space, its first line being their names; or None."""
+    rows = [_COLUMNS.split(line.strip()) for line in _lines(text)[:MAX_SEGMENTS]]
+    if len(rows) < 2:  # noqa: PLR2004 - a heading alone is no table
+        return None
+    head, *body = rows
+    if len(head) < 2 or len(set(head)) != len(head) or not all(map(_is_column, head)):  # noqa: PLR2004 - one column is a list
+        return None
+    if not all(len(row) == len(head) for row in body):
+        return None
+    return [dict(zip(head, row, strict=True)) for row in body]
+
+
+def parts_between(line: str) -> list[str]:
+    """Return the parts of a line that are set apart."""
+    parts = (_DASH.sub("", part.strip(" .")) for part in _BETWEEN.split(_unmarked(line)))
+    return [part for part in parts if part]
+
+
+def has_parts(line: str) -> bool:
+    """Tell whether a line has several parts that are set apart."""
+    return _BETWEEN.search(line.strip()) is not None
+
+
+def _is_column(name: str) -> bool:
+    return name[:1].isalpha() and len(name.split()) <= _SHORT // 2 and not any(map(str.isdigit, name))
+
+
+def _grouped(lines: list[str]) -> Any:
+    """Return lists that stand under titles, each entry in the group of its title; None if a line is neither."""
+    groups: list[dict[str, Any]] = []
+    entries: list[str] = []
+    for at, line in enumerate(lines):
+        following = lines[at + 1] if at + 1 < len(lines) else None
+        if _is_title(line, following):
+            entries = []
+            groups.append({"heading": line.strip(" #*:"), "lines": entries})
+        elif not groups or not _is_listed(line):
+            return None
+        else:
+            entries.append(line)
+    if not groups or not all(_are_alike(each["lines"]) for each in groups):
+        return None
+    return [
+        {"heading": each["heading"], "entries": [_entry(line) for line in each["lines"]]}
+        for each in groups[:MAX_SEGMENTS]
+    ]
+
+
+def _are_alike(lines: list[str]) -> bool:
+    """Tell whether lines are entries of one list: one that differs is a sentence."""
+    if not lines:
+        return False
+    bullets = sum(_BULLET.match(line) is not None for line in lines)
+    if bullets == len(lines):
+        return True
+    return bullets == 0 and len({len(_BETWEEN.split(line.strip(" .)]"))) for line in lines}) == 1
+
+
+def _is_listed(line: str) -> bool:
+    return len(line) <= MAX_LINE and (_BULLET.match(line) is not None or _is_row(line))
+
+
+def _is_title(line: str, following: str | None) -> bool:
+    """Tell whether a line is short, no entry itself, and has an entry below it."""
+    if following is None or _BULLET.match(line) or len(line.split()) > _SHORT * 2 or line[-1] in ".!?;,":
+        return False
+    plain = line.strip(" *")
+    if plain.endswith(":"):
+        return True
+    if line[:1].isspace():
+        return False
+    is_deeper = following[:1].isspace() or _BULLET.match(following) is not None
+    return is_deeper or (_BETWEEN.search(plain) is None and _is_row(following))
 
 
 def _lines(text: str) -> list[str]:
@@ -118,6 +198,12 @@ def _are_entries(lines: list[str]) -> bool:
     return bullets == len(lines) or (bullets == 0 and all(_is_row(line) for line in lines))
 
 
+def _unmarked(line: str) -> str:
+    """Return a line without the mark of a list before it."""
+    mark = _BULLET.match(line)
+    return line[mark.end() :] if mark is not None else line
+
+
 def _is_row(line: str) -> bool:
     """Tell whether a line is an entry rather than a sentence: it has parts set apart, and does not end as one."""
     return line[-1] not in ".!?" and _BETWEEN.search(line) is not None
@@ -131,7 +217,7 @@ def _is_terse(line: str) -> bool:
 
 def _entry(line: str) -> dict[str, Any]:
     """Return the parts of a line by their place, and what in them is marked as a name or a number."""
-    parts = [part.strip(" .") for part in _BETWEEN.split(_BULLET.sub("", line, count=1)) if part.strip(" .")]
+    parts = parts_between(line)
     entry: dict[str, Any] = {
         f"part{_LETTERS[at]}": part
         for at, part in enumerate(parts[:MAX_PARTS])

@@ -38,7 +38,7 @@ from agentguard.intent._notes import note_on
 from agentguard.intent._origin import GOOD, Found, Judge
 from agentguard.intent._parse import parse_result
 from agentguard.intent._records import is_text, parts_of
-from agentguard.intent._verbs import is_asked
+from agentguard.intent._verbs import is_asked, singular
 from agentguard.intent._vocabulary import MAKING, is_telling
 from agentguard.intent._words import Words
 
@@ -111,7 +111,8 @@ class IntentSession:
                 told.append(_explained(each.pointer, role, found))
                 if found.kind.rank > worst[role].rank:
                     worst[role] = found.kind
-        if asked is Asked.OTHER and K.NONE.rank < worst[TARGET].rank <= K.SELECTED.rank:
+        is_named = worst[TARGET] is not K.NONE or any(_is_setting(each, self.words) for each in values)
+        if asked is Asked.OTHER and is_named and worst[TARGET].rank <= K.SELECTED.rank:
             asked = self._asked(shape, is_named=True)
         if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
             asked = Asked.THIS
@@ -327,6 +328,18 @@ def _role_of(value: Value, *, is_write: bool) -> str | None:
     if value.role is Role.PAYLOAD and is_write and value.kind != "text" and not is_text(value.value):
         return TARGET if shape_of(key_of(value.value)) in (MAIL, ACCOUNT) else None
     return None
+
+
+def _is_setting(value: Value, words: Words) -> bool:
+    """Tell whether an argument is a switch that the user's words name, by its name or by one of few values."""
+    if type(value.value) is bool:
+        said = value.pointer.rpartition("/")[2]
+    elif value.role is Role.CONTROL and type(value.value) is str:
+        said = value.value
+    else:
+        return False
+    telling = [each for each in tokens_of(key_of(said.replace("_", " "))) if is_telling(each)]
+    return any(singular(each) in words.wish.words for each in telling)
 
 
 def _carries(value: Value, words: Words) -> bool:

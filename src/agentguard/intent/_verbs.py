@@ -38,6 +38,11 @@ _TOOL_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PASSIVE = re.compile(
     r"\b(?:be|get|been|gets|is|are|it|them|want|have)\s+(?:\w+\s+){0,3}?([a-z]{3,}ed|sent|paid|made|put|set)\b"
 )
+# "Ask for a refund of it": the noun says what is asked for.
+_ASKED_FOR = re.compile(
+    r"\b(?:ask(?: \w+)? for|request|apply for|demand|claim|i want|i need|i'd like)\s+(?:(?:a|an|the|my|full|partial)\s+){0,2}([a-z]+)\b"
+)
+_NO_MORE = re.compile(r"\bno (?:more|longer)\b")
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
 _WORDS_READ = 40
 _REPORTING = re.compile(rf"\b(?:{'|'.join(REPORTING)})\b")
@@ -95,6 +100,14 @@ def read_wish(prompt: str) -> Wish:
         if verb in KINDS:
             verbs.add(verb)
             (loose if verb in GENERIC else kinds).update(KINDS[verb])
+    for match in _ASKED_FOR.finditer(text):
+        deed = singular(match[1])
+        if deed in ASKED_DEEDS:
+            kinds.update(KINDS[DEEDS[deed]])
+            verbs.add(DEEDS[deed])
+    if _NO_MORE.search(text) is not None:
+        verbs.add("stop")
+        loose.update(("change", "remove"))
     if not verbs:
         # "I would like a refund" has no verb of a change.
         for deed in ASKED_DEEDS & every:
@@ -205,6 +218,17 @@ def delegates(prompt: str) -> bool:
     return _OPEN.search(text) is not None and _OWN_LIST.search(text) is None
 
 
+_CITES = re.compile(
+    r"\b(?:gives?|gave|names?|named|mentions?|mentioned|links?|linked|provides?|provided|recommends?|recommended"
+    r"|states?|stated|writes|wrote|lists?|quotes?|quoted)\b(?=\s*(?:[.,;!?)]|$|(?:in|on|at|there|to|us|me)\b))"
+)
+
+
+def cites(prompt: str) -> bool:
+    """Tell whether a user speaks of what a text itself says: "the address that Bob gives in his letter"."""
+    return _CITES.search(prompt.casefold()) is not None
+
+
 def slots(words: list[str]) -> frozenset[str]:
     """Return the shapes of values that a user speaks of without giving them: "the link in Bob's mail"."""
     found = frozenset(shape for word in words for shape in SLOTS.get(word, ()))
@@ -227,7 +251,12 @@ def spelt_numbers(words: list[str]) -> set[str]:
     return {NUMBERS[word] for word in words if word in NUMBERS}
 
 
-_MOST = re.compile(r"\bmost (?:expensive|recent|popular|frequent|valuable|stars|recently)\b")
+_MOST = re.compile(
+    r"\bmost (?:expensive|recent|popular|frequent|valuable|stars|recently)\b|\bthe most\b|\bmost(?=\s*(?:[.,;!?]|$))"
+)
+_FIRST = re.compile(
+    r"\b(?:due|starts?|begins?|leaves?|ends?|expires?|arrives?)\s+(?:first|next|soonest)\b|\bleast\b"
+)
 
 
 def extremes(words: list[str], prompt: str) -> frozenset[int]:
@@ -235,4 +264,6 @@ def extremes(words: list[str], prompt: str) -> frozenset[int]:
     found = {end for end, known in ENDS.items() if not known.isdisjoint(words)}
     if _MOST.search(prompt.casefold()) is not None:
         found.add(1)
+    if _FIRST.search(prompt.casefold()) is not None:
+        found.add(-1)
     return frozenset(found)

@@ -18,6 +18,7 @@ from agentguard.intent._forms import (
     tokens_of,
 )
 from agentguard.intent._verbs import (
+    cites,
     computes,
     delegates,
     extremes,
@@ -74,6 +75,7 @@ class Words:
         for number in spelt_numbers(every):
             self.phrases.setdefault(number, number)
         self.hands_over = delegates(text)
+        self.cites = cites(text)
         self.slots = slots(every)
         self.many = speaks_of_many(every)
         self.computes = computes(every)

@@ -87,6 +87,13 @@ def _of_weak(word: str, before: str, tool: Tool, reading: Reading) -> Argument |
         return _a_name(before, makes=reading.verb in verbs.MAKING)
     if word == "number":
         return Argument(_T, nouns.NUMBERED.get(before, "id"))
+    if (
+        word == "reference"
+        and not before
+        and {reading.verb, *named} & (verbs.MONEY | {"pay", "transfer", "wire"})
+    ):
+        # What a payment is for.
+        return Argument(_P, "text")
     if word == "code":
         return _a_code(before, reading, runs=runs)
     if word == "address" and before in ("ip", "mac", "server"):
