@@ -20,8 +20,8 @@ def test_replay_shows_decisions_and_where_arguments_come_from(agentguard: Comman
     for words in (
         "assistant is asked: Summarise my unread mail",
         "deny  line 4: send_email(to=",
-        "Only what somebody else wrote has this target",
-        "/to/0: target, text: only what somebody else wrote says it, in the result of search_emails",
+        "The user neither named the target nor asked for any change",
+        "/to/0: target, cited: it stands in a text that the user spoke of",
         "it would not have been made",
         "3 calls: 1 allow, 2 deny",
     ):
