@@ -21,9 +21,10 @@ from agentguard.core import (
     SessionOpening,
 )
 from agentguard.intent import IntentStore
+from agentguard.intent._store import MAX_SESSIONS
 from agentguard.pdp import PolicyDecisionPoint, World
 from agentguard.pdp._sessions import MAX_PROMPT, session_world
-from agentguard.policy import find_template, parse_policies
+from agentguard.policy import PolicySet, find_template, parse_policies, shipped_rules
 from agentguard.registry import ActionRegistry, Inventory
 
 if TYPE_CHECKING:
@@ -254,3 +255,30 @@ def test_session_world_keeps_the_inventory_of_the_project() -> None:
     world = session_world(base, base.registry)
     assert world.inventory.resolve("tool:anything").listed
     assert not base.inventory.resolve("tool:anything").listed
+
+
+COUNTED = """
+version: 1
+rules: []
+limits:
+  - {id: few-mails, effect: deny, of: {actions: [send_email]}, count: 2, per: session}
+"""
+
+
+def test_sessions_that_ended_leave_nothing_behind_in_the_history() -> None:
+    pdp = point(COUNTED)
+    for number in range(MAX_SESSIONS + 50):
+        name = f"s-{number}"
+        pdp.open_session(opening(session=name))
+        effects = [pdp.decide(send("bob@corp.example", session=name)).effect for _ in range(3)]
+        assert effects == [Effect.ALLOW, Effect.ALLOW, Effect.DENY]
+    assert len(pdp.history) == MAX_SESSIONS
+
+
+def test_many_short_sessions_of_one_agent_are_no_burst() -> None:
+    base = PolicySet(tuple(shipped_rules()))
+    pdp = PolicyDecisionPoint(World(ActionRegistry.build(()), Inventory.build((), ()), base))
+    for number in range(60):
+        name = f"s-{number}"
+        pdp.open_session(opening(session=name))
+        assert pdp.decide(send("bob@corp.example", session=name)).effect is Effect.ALLOW

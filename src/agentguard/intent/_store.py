@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 S = TypeVar("S")
 Key = tuple[str, str]
@@ -18,10 +21,17 @@ class IntentStore(Generic[S]):
     """Sessions by (principal id, session id). Safe to use from many threads.
 
     A session ends a day after it was last used, or when there are too many: the one unused for longest goes. What
-    has ended is remembered as such, so that its name is no session without an intent all at once.
+    has ended is remembered as such, so that its name is no session without an intent all at once; `on_end` is told.
     """
 
-    def __init__(self, *, max_sessions: int = MAX_SESSIONS, ttl_s: float = TTL_S) -> None:
+    def __init__(
+        self,
+        *,
+        max_sessions: int = MAX_SESSIONS,
+        ttl_s: float = TTL_S,
+        on_end: Callable[[Key], None] = lambda _key: None,
+    ) -> None:
+        self._on_end = on_end
         self.max_sessions = max_sessions
         self.ttl_s = ttl_s
         self._lock = threading.Lock()
@@ -67,3 +77,4 @@ class IntentStore(Generic[S]):
         self._ended[key] = None
         while len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
+        self._on_end(key)

@@ -106,7 +106,8 @@ class PolicyDecisionPoint:
         self._tickets = tickets
         self._costs = costs
         self._closed = False
-        self._sessions = Sessions()
+        # What it counted is of no use any more, and many short sessions of one principal need its room.
+        self._sessions = Sessions(on_end=lambda key: self.history.forget(*key))
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         """Return the decision on `request`; never raises."""

@@ -60,10 +60,10 @@ class OpenSession(msgspec.Struct):
 
 
 class Sessions:
-    """Opens and finds sessions with an intent. Safe to use from many threads."""
+    """Opens and finds sessions with an intent; `on_end` is told of each that ended. Safe to use from many threads."""
 
-    def __init__(self) -> None:
-        self.store: IntentStore[OpenSession] = IntentStore()
+    def __init__(self, on_end: Callable[[Key], None]) -> None:
+        self.store: IntentStore[OpenSession] = IntentStore(on_end=on_end)
         self._tools: OrderedDict[str, Toolbox] = OrderedDict()
         self._worlds: OrderedDict[tuple[str, int], tuple[World, World]] = OrderedDict()
 

@@ -197,6 +197,11 @@ class History:
             for each in matched.frees:
                 self._free(each, self._order(each, ask), ask)
 
+    def forget(self, principal: str, session: str) -> None:
+        """Forget a session that has ended and whose name nobody can take again."""
+        with self._lock:
+            self._scopes.forget(("session", principal, session))
+
     def denied(self, sequences: SequenceSet, principal: Principal, context: Context, now: datetime) -> None:
         """Note a denial, for the breaker; denials during a pause do not make it longer."""
         breaker = sequences.breaker

@@ -112,6 +112,11 @@ class Scopes:
         self._held[key[1]] += 1
         return state
 
+    def forget(self, key: Key) -> None:
+        """Forget a scope of which no request will come any more."""
+        if self.states.pop(key, None) is not None:
+            self._held[key[1]] -= 1
+
     def _has_room(self, principal: str, now: float) -> bool:
         crowded = self._held[principal] >= self.share or len(self.states) >= self.limit
         # Swept when the table has doubled, so that it costs little for each new scope; when there is no room, once
