@@ -10,11 +10,13 @@ if TYPE_CHECKING:
 
     from agentguard.core.approval import Approval, ApprovalFilter, StoredApproval
     from agentguard.core.approval_move import Move
+    from agentguard.core.approval_wire import ApprovalStatus
     from agentguard.core.decision import Decision, Outcome
     from agentguard.core.event import Event, EventFilter, StoredEvent
     from agentguard.core.notice import Notice
     from agentguard.core.observation import Observation
     from agentguard.core.opening import OpenedSession, SessionOpening
+    from agentguard.core.principal import Principal
     from agentguard.core.regrade import Regrade, Vouched
     from agentguard.core.request import Request
     from agentguard.core.spend import Bill, Booking, Claim, Hold, Level, Reservation, SpendEntry, SpendFilter
@@ -91,6 +93,18 @@ class SessionOpener(Protocol):
 
         Raises:
             AgentGuardError: its words or tools cannot be used, or it is not for this one to say; there is none then.
+        """
+
+
+@runtime_checkable
+class ApprovalWaiter(Protocol):
+    """Waits for people; a decision point that asks them is one. Safe to call from many threads."""
+
+    def wait_approval(self, approval_id: str, *, principal: Principal, timeout_s: float) -> ApprovalStatus:
+        """Return where an approval of `principal` stands, once it is not pending any more or the time is up.
+
+        Raises:
+            AgentGuardError: it is not known, it is not this principal's, or nobody could say.
         """
 
 
