@@ -245,7 +245,7 @@ class _Making:
         if move.by != approval.principal:
             raise ApprovalError("only who asked can say what came of it", code="approval_not_yours")
         result = ActionResult(move.status, self._at, move.detail)
-        step = Step(StepKind.FINISHED, self._at, move.by, note=move.detail, details={"status": move.status})
+        step = Step(StepKind.FINISHED, self._at, move.by, note=move.detail, details={"outcome": move.status})
         return replace(approval, result=result, effect_unknown=False, steps=(*approval.steps, step))
 
     def _pending(self) -> Approval:
