@@ -14,10 +14,11 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.approvals import Router
 from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
 from agentguard.core import Clock, ConfigError, Context, Location, Principal, Spender, SystemClock
@@ -36,11 +37,13 @@ from agentguard.identity import (
 )
 from agentguard.pdp import (
     ActionCosts,
+    ApprovalDesk,
     Keeper,
     PolicyDecisionPoint,
     RiskPolicy,
     Thresholds,
     World,
+    edit_problem,
     lint_policies,
 )
 from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, PolicyWatcher, shipped_rules
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
 
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
-    from agentguard.core import EventBus, EventStore
+    from agentguard.core import ApprovalEngine, EventBus, EventStore, Notifier, Person
     from agentguard.enforcement import TicketStore
     from agentguard.gateway import Gateway
     from agentguard.spend import Budgets, PriceTable
@@ -198,7 +201,9 @@ class Engine:
     """A decision point of a project that records what it decides, and follows its policy files.
 
     With `keeps_sessions` what it remembers of sessions outlives it, as the sidecar's does. Actions that cost are
-    held to the project's budgets; alerts about those go to `bus`.
+    held to the project's budgets; alerts about those go to `bus`. What needs a person is asked on the routes of the
+    project; with `keeps_sessions` this process keeps the time of that, tells `notifier` and publishes on `bus`.
+    `find_person` knows the accounts.
 
     Raises:
         ConfigError: the state folder or the budgets cannot be used.
@@ -214,6 +219,8 @@ class Engine:
         clock: Clock | None = None,
         keeps_sessions: bool = False,
         bus: EventBus | None = None,
+        notifier: Notifier | None = None,
+        find_person: Callable[[str], Person | None] | None = None,
     ) -> None:
         config = project.config
         self.project = project
@@ -229,17 +236,41 @@ class Engine:
         )
         self.ticket_keys = TicketKeys(self.state)
         self._keeper = Keeper(self.state.path) if keeps_sessions else None
+        commit = Commitments(commitment_key(self.state)).commit
+
+        def open_approvals() -> ApprovalEngine:
+            return _open_approvals(
+                config,
+                audit=self.audit,
+                bus=bus,
+                notifier=notifier,
+                find_person=find_person,
+                check_edit=lambda approval, patch: edit_problem(self.pdp.world, approval, patch, commit),
+                keeps_time=keeps_sessions,
+            )
+
+        self._desk = ApprovalDesk(open_approvals, Router(config.approvals), commit=commit, notifier=notifier)
         self.pdp = PolicyDecisionPoint(
             project.world(),
             audit=self.audit,
-            commit=Commitments(commitment_key(self.state)).commit,
+            commit=commit,
             clock=clock,
             history=self._keeper.history if self._keeper else None,
             flow=self._keeper.flow if self._keeper else None,
             tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
             costs=_costs(self._spending),
+            desk=self._desk,
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
+
+    @property
+    def approvals(self) -> ApprovalEngine:
+        """What asks people, opened.
+
+        Raises:
+            ApprovalError: it cannot be opened.
+        """
+        return self._desk.engine
 
     def warm(self) -> None:
         """Load what reads arguments, where rules ask for facts, so that no first request waits for it."""
@@ -257,11 +288,22 @@ class Engine:
     def close(self) -> None:
         """Stop following files, deny from now on, flush the log and sign its head. Idempotent."""
         self._watcher.stop()
+        # What is left to be put on record goes there before the log is closed.
+        self._desk.close()
         self.pdp.close()
         if self._keeper is not None:
             self._keeper.close()
         if self._spending is not None:
             self._spending.close()
+
+
+def _open_approvals(config: Config, **parts: Any) -> ApprovalEngine:
+    # A cold `check` needs none of this.
+    from agentguard.approvals import EmbeddedEngine, rules_of
+    from agentguard.backends import SqliteApprovalStore
+
+    store = SqliteApprovalStore(config.approvals_file)
+    return EmbeddedEngine(store, rules=rules_of(config.approvals), **parts)
 
 
 class Events:

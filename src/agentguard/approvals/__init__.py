@@ -16,6 +16,7 @@ from agentguard.approvals._router import Router, rules_of
 from agentguard.approvals._rules import Rules, asked, find_nobody
 from agentguard.approvals._telling import record_steps, refusal_record, step_record, tell_steps
 from agentguard.approvals._timers import advance, next_due
+from agentguard.approvals._wait import wait_decided
 
 __all__ = [
     "EmbeddedEngine",
@@ -37,4 +38,5 @@ __all__ = [
     "rules_of",
     "step_record",
     "tell_steps",
+    "wait_decided",
 ]

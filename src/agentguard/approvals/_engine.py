@@ -63,7 +63,7 @@ class EmbeddedEngine:
         rules: Rules | None = None,
         bus: EventBus | None = None,
         notifier: Notifier | None = None,
-        find_person: FindPerson = find_nobody,
+        find_person: FindPerson | None = None,
         check_edit: CheckEdit | None = None,
         clock: Clock | None = None,
         keeps_time: bool = False,
@@ -73,7 +73,7 @@ class EmbeddedEngine:
         self._rules = rules or Rules()
         self._bus = bus
         self._notifier = notifier
-        self._find_person = find_person
+        self._find_person = find_person or find_nobody
         self.check_edit = check_edit
         self._clock = clock or SteadyClock()
         if isinstance(self._clock, SteadyClock):

@@ -135,6 +135,7 @@ def _services(
         events=events.store,
         ticket_keys=engine.ticket_keys,
         ticket_store=tickets,
+        approvals=engine.approvals,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from msgspec.structs import replace
@@ -49,6 +49,14 @@ class Asker(Protocol):
         """Return the decision."""
 
     async def acheck(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
+        """Return the same without blocking the event loop."""
+
+    def hold(self, decision: Decision, again: Callable[[str], Decision]) -> Decision:
+        """Return what people make of a decision that waits for them."""
+
+    async def ahold(
+        self, decision: Decision, again: Callable[[str], Coroutine[Any, Any, Decision]]
+    ) -> Decision:
         """Return the same without blocking the event loop."""
 
     def report(
@@ -126,9 +134,11 @@ class Guarded:
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         host, params, resource = self._ask(args, kwargs)
-        decision = self._asker.check(
-            self._action, resource=resource, params=params, principal=self._principal, context=self._context
-        )
+
+        def ask(approval: str) -> Decision:
+            return self._asker.check(self._action, resource=resource, **self._about(params, approval))
+
+        decision = self._asker.hold(ask(""), ask)
         try:
             call = self._final_call(decision, resource, host)
         except ActionDenied as denied:
@@ -146,9 +156,11 @@ class Guarded:
         import asyncio  # loads slowly, and who awaits has it loaded
 
         host, params, resource = self._ask(args, kwargs)
-        decision = await self._asker.acheck(
-            self._action, resource=resource, params=params, principal=self._principal, context=self._context
-        )
+
+        async def ask(approval: str) -> Decision:
+            return await self._asker.acheck(self._action, resource=resource, **self._about(params, approval))
+
+        decision = await self._asker.ahold(await ask(""), ask)
         try:
             call = self._final_call(decision, resource, host)
         except ActionDenied as denied:
@@ -175,6 +187,10 @@ class Guarded:
             decision = refuse(error.message, action=self._action, resource=self._template)
             log_decision(decision)
             raise ActionDenied(decision) from None
+
+    def _about(self, params: dict[str, Any], approval: str) -> About:
+        about: About = {"params": params, "principal": self._principal, "context": self._context}
+        return {**about, "approval": approval} if approval else about
 
     def _final_call(self, decision: Decision, resource: str, host: Any) -> Callable[[], Any]:
         """Return what to run, within the sandboxes that the decision asks for.

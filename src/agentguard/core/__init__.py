@@ -44,6 +44,7 @@ from agentguard.core.approval_wire import (
     GlassCall,
     ReviewCall,
     VoteCall,
+    WaitCall,
 )
 from agentguard.core.canonical_json import canonical_hash, canonical_json, read_json_object
 from agentguard.core.decision import Decision, Finding, NearMiss, Obligation, Outcome, RiskScore, Severity
@@ -323,6 +324,7 @@ __all__ = [
     "VoteCall",
     "VouchCall",
     "Vouched",
+    "WaitCall",
     "action_reference",
     "canonical_hash",
     "canonical_json",

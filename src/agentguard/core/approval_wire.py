@@ -3,7 +3,8 @@
 `GET /v1/approvals` answers an `ApprovalList`, `GET /v1/approvals/{id}` the `Approval` to people and an
 `ApprovalStatus` to the principal who asked. `POST /v1/approvals/{id}/vote` takes a `VoteCall`, `…/defer` a
 `DeferCall`, `…/delegate` a `DelegateCall`, `…/break-glass` a `GlassCall`, `…/review` a `ReviewCall`, `…/cancel` a
-`CancelCall`, and each answers what the `GET` does. Who it is that speaks is never in a body.
+`CancelCall`, and each answers what the `GET` does. `POST /v1/approvals/wait` takes a `WaitCall` and answers an
+`ApprovalStatus`. Who it is that speaks is never in a body.
 """
 
 from __future__ import annotations
@@ -46,6 +47,17 @@ class ApprovalStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         notes = [step.note for step in approval.steps if step.kind in _REASONS]
         note = notes[-1] if notes else ""
         return cls(approval.id, approval.state, approval.revision, approval.deadline, note)
+
+
+class WaitCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Waits up to `timeout_s` seconds, as far as the server holds so many, until an approval is decided.
+
+    `principal` is whose it is, as in a `CheckCall`.
+    """
+
+    approval: Annotated[str, Meta(max_length=100)]
+    timeout_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    principal: str | None = None
 
 
 class ApprovalList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

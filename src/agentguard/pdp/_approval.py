@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections import OrderedDict
 from datetime import UTC, datetime
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
-from agentguard.approvals import bind, closed, merge_patch
+from agentguard.approvals import bind, closed, merge_patch, wait_decided
 from agentguard.core import (
     AgentGuardError,
     Approval,
@@ -114,17 +114,22 @@ class Release(msgspec.Struct):
 
 
 class ApprovalDesk:
-    """Asks people through `engine`, on the routes of `router`; `notifier` takes what rules want to be told."""
+    """Asks people through an engine, on the routes of `router`; `notifier` takes what rules want to be told.
+
+    `open_engine` is called when the first person has to be asked, since most decisions need none.
+    """
 
     def __init__(
         self,
-        engine: ApprovalEngine,
+        open_engine: Callable[[], ApprovalEngine],
         router: Router,
         *,
         commit: Callable[[Any], Any],
         notifier: Notifier | None = None,
     ) -> None:
-        self.engine = engine
+        self._open_engine = open_engine
+        self._engine: ApprovalEngine | None = None
+        self._opening = threading.Lock()
         self._router = router
         self._commit = commit
         self._notifier = notifier
@@ -137,6 +142,23 @@ class ApprovalDesk:
         except AgentGuardError as error:
             return denied(decision, f"nobody can be asked: {error.message}")
         return replace(decision, approval=kept.id)
+
+    @property
+    def engine(self) -> ApprovalEngine:
+        """The engine, opened.
+
+        Raises:
+            ApprovalError: it cannot be opened.
+        """
+        with self._opening:
+            if self._engine is None:
+                self._engine = self._open_engine()
+            return self._engine
+
+    def close(self) -> None:
+        """Close the engine, if it was opened. Idempotent."""
+        if self._engine is not None:
+            self._engine.close()
 
     def redeem(self, approval_id: str, decision: Decision, case: Case) -> tuple[Decision, Release | None]:
         """Return what becomes of a decision whose request names an approval; nothing is used up yet."""
@@ -225,15 +247,10 @@ class ApprovalDesk:
         Raises:
             ApprovalError: there is none, or it is somebody else's (`approval_unknown`).
         """
-        until = monotonic() + timeout_s
         approval = self.engine.wait(approval_id)
         if approval.principal != principal.id:
             raise ApprovalError(f"there is no approval `{approval_id[:100]}`", code="approval_unknown")
-        while approval.state is ApprovalState.PENDING and monotonic() < until:
-            before = approval.revision
-            approval = self.engine.wait(approval_id, revision=before, timeout_s=until - monotonic())
-            if approval.revision == before:
-                break
+        approval = wait_decided(self.engine, approval_id, timeout_s=timeout_s)
         return ApprovalStatus.of(approval)
 
     def _notify(self, decision: Decision, now: datetime) -> Decision:

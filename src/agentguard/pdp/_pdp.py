@@ -163,9 +163,7 @@ class PolicyDecisionPoint:
         if case is not None:
             self._wind_up(decision, case, release, held)
             if session is not None and case.verdict.origins is not None:
-                session.decided(
-                    case.action.action.name, case.params, case.verdict.origins, decision.effect
-                )
+                session.decided(case.action.action.name, case.params, case.verdict.origins, decision.effect)
         return decision
 
     def _wind_up(

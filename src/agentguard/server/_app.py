@@ -13,6 +13,7 @@ from starlette.routing import Router
 from agentguard.gateway import is_gateway_path
 from agentguard.server._admin import AdminRoutes
 from agentguard.server._agents import AgentsSeen
+from agentguard.server._approvals import ApprovalRoutes
 from agentguard.server._check import CheckRoutes
 from agentguard.server._feed import Feed
 from agentguard.server._gateway import GatewayRoute
@@ -72,6 +73,7 @@ class App:
             if services.gateway is not None
             else None
         )
+        self._approvals = ApprovalRoutes(services, self._check.authenticate, self._check.principal)
         tickets = TicketRoutes(services, self._check.authenticate, admin.require_admin)
         self._hot: dict[str, HotRoute] = {
             "/v1/check": self._check.check,
@@ -83,8 +85,10 @@ class App:
             "/v1/tickets/consume": tickets.consume,
             "/v1/tickets/revoke": tickets.revoke,
             "/v1/sessions": labels.open_session,
+            "/v1/approvals/wait": self._approvals.wait,
         }
-        routes = [*api_routes(services, self._metrics, admin, tickets), *pages.routes()]
+        api = api_routes(services, self._metrics, admin, tickets)
+        routes = [*api, *self._approvals.routes(), *pages.routes()]
         self._known = frozenset(route.path for route in routes)
         self._router = Router(routes, redirect_slashes=False)
         self._following: asyncio.Task[None] | None = None
@@ -107,12 +111,14 @@ class App:
             _log.exception("a rejected request could not be recorded")
 
     def end_streams(self) -> None:
-        """End all event streams, so that a shutdown need not wait for their readers."""
+        """End all event streams and answer who is held, so that a shutdown need not wait for them."""
+        self._approvals.end()
         self._feed.close()
 
     def close(self) -> None:
         """Release threads. The services belong to whoever made them."""
         self._check.close()
+        self._approvals.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]

@@ -74,6 +74,7 @@ class CheckRoutes:
             params=call.params,
             context=_context(token, call.context),
             ticket_for=call.ticket_for,
+            approval=call.approval,
         )
         if self._pool is None:
             decision, took_s = self._timed_decide(request, trace=call.trace)
