@@ -64,6 +64,7 @@ def command(
         engine = Engine(project, keeps_sessions=True, bus=events.bus)
         open_parts.callback(engine.close)
         engine.warm()
+        events.compare(engine)
         tickets = open_ticket_store(engine.state)
         open_parts.callback(tickets.close)
         services = _services(engine, tokens, events, tickets, host=host, port=port)
