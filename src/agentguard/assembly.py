@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -301,10 +302,12 @@ class Events:
         self.recorder = EventRecorder(self.bus, self.store, keep)
         self._truth: TruthFollower | None = None
 
-    def compare(self, engine: Engine, *, on_alert: Callable[[Event], None] | None = None) -> None:
+    def compare(
+        self, engine: Engine, *, url: str | None = None, on_alert: Callable[[Event], None] | None = None
+    ) -> None:
         """Hold what the kernel saw against what was decided, until this is closed.
 
-        An alert makes the sessions that it speaks of untrusted in `engine`; `on_alert` is told of it as well.
+        `url` is where agents ask: reaching for it needs no decision. An alert makes the sessions that it speaks of untrusted in `engine`; `on_alert` is told of it as well.
         """
         from agentguard.audit import LogTail
         from agentguard.events import Truth, TruthFollower
@@ -323,10 +326,9 @@ class Events:
             if on_alert is not None:
                 on_alert(alert)
 
+        door = urlsplit(url or "")
         # An agent may name this machine in its own way.
-        doors = frozenset(
-            (host, config.server.port) for host in (config.server.host, "localhost", "127.0.0.1")
-        )
+        doors = frozenset((host, door.port) for host in (door.hostname, "localhost") if host and door.port)
         self._truth = TruthFollower(
             Truth(facts_of, own=doors),
             records=LogTail(config.audit_folder),

@@ -169,6 +169,10 @@ CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
     "before it was claimed": (
         [decision("file:/srv/data/a.csv", 5), decision("file:report.txt", 0, audit_id="d2")], deed("file.read", "file:/srv/data/a.csv", 1), ("contradicted", "medium"),
     ),
+    "just before it was claimed, as clocks differ": (
+        [decision("file:/srv/data/a.csv", 1.1)], deed("file.read", "file:/srv/data/a.csv", 1), None,
+    ),
+    "another file just before the claim": ([decision("file:report.txt", 1.1)], deed("file.read", "file:/home/u/notes.txt", 1), None),
     "long after it was claimed": (
         [decision("https://api.example.com/v1")], connect("api.example.com", at=61), ("undeclared", "medium"),
     ),

@@ -66,6 +66,8 @@ class Deed(msgspec.Struct, frozen=True):
         `own` are the doors at which an agent asks us.
         """
         if self.family == "file":
+            if self.action == "file.list":
+                return True
             pattern = _SCRATCH if self.writes else _RUNTIME
             return pattern.fullmatch(self.path) is not None or (
                 not self.writes and _SCRATCH.fullmatch(self.path) is not None

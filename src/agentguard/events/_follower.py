@@ -91,7 +91,6 @@ class TruthFollower:
             return otherwise
 
     def _tell(self, alert: Event) -> None:
-        _log.warning("%s: %s", alert.payload["action"], alert.payload["reason"])
         try:
             # Stored at once, also while the program ends; the bus is for who subscribes.
             self._store.append([alert])

@@ -96,14 +96,21 @@ class Truth:
         return _alert(found, event)
 
     def _compare(self, deed: Deed, event: Event) -> Discrepancy | None:
+        if not deed.is_named and deed.is_ordinary(self._own):
+            return None
         claims = list(self._open(deed, event))
         covering = [each for each in claims if each.covers(deed)]
-        if any(each.is_allowed for each in covering) or (not deed.is_named and deed.is_ordinary(self._own)):
+        if any(each.is_allowed for each in covering):
             return None
         sessions = tuple(dict.fromkeys(each.session for each in claims if each.session))
         if covering:
             return Discrepancy("refused", Severity.CRITICAL, deed, tuple(covering), sessions)
-        rivals = tuple(each for each in claims if each.is_allowed and each.speaks_of(deed.family))
+        # The slack excuses; it accuses nobody of what came before the claim.
+        rivals = tuple(
+            each
+            for each in claims
+            if each.is_allowed and each.speaks_of(deed.family) and each.since <= deed.at <= each.until
+        )
         severity = _severity(deed, is_contradicted=bool(rivals))
         if severity is None:
             return None
