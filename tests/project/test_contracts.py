@@ -26,7 +26,7 @@ LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command
 
 # contract -> (module, what is planted at its end)
 PLANTED = {
-    "floors": ("config.py", "import agentguard.registry"),
+    "floors": ("config/_config.py", "import agentguard.registry"),
     "light-core": ("policy/_set.py", "import sqlite3"),
     "pep-without-pdp": ("server/_app.py", "from agentguard.pdp import PolicyDecisionPoint"),
     "front-door": ("cli/check.py", "import agentguard"),
