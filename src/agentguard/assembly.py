@@ -38,6 +38,7 @@ from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
 from agentguard.identity import (
     AdminToken,
+    People,
     StateFolder,
     TicketKeys,
     TokenIssuer,
@@ -63,10 +64,11 @@ if TYPE_CHECKING:
 
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
-    from agentguard.core import Event, EventBus, EventStore
+    from agentguard.core import AuditLog, Event, EventBus, EventStore
     from agentguard.enforcement import TicketStore
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
+    from agentguard.identity import Account
     from agentguard.spend import Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
@@ -205,6 +207,35 @@ def open_tokens(project: Project, environ: Mapping[str, str] | None = None) -> T
         verifier=TokenVerifier(keys, project.inventory.principals.get, audience=settings.audience),
         admin=AdminToken(state),
     )
+
+
+def open_people(
+    project: Project, environ: Mapping[str, str] | None = None, *, by: str = "", audit: AuditLog | None = None
+) -> People:
+    """Return the people of `project`; each change is recorded, as made by `by`, before it is made.
+
+    It is recorded in `audit`, or in the project's log, opened for it.
+
+    Raises:
+        ConfigError: the state folder cannot be used.
+    """
+    state = StateFolder.open(project.config.project.id, os.environ if environ is None else environ)
+
+    def note(change: str, account: Account) -> None:
+        record = {
+            "type": "people", "change": change, "person": account.name, "by": by, "roles": account.roles,
+            "groups": account.groups, "disabled": account.is_disabled,
+        }  # fmt: skip
+        if audit is not None:
+            audit.append(record)
+            return
+        log = SegmentLog(project.config.audit_folder, signer=audit_keys(state).signer())
+        try:
+            log.append(record)
+        finally:
+            log.close()
+
+    return People(state, note=note)
 
 
 class Engine:

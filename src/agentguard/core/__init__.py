@@ -151,6 +151,8 @@ from agentguard.core.wire import (
     CheckReply,
     ErrorBody,
     ErrorDetail,
+    LoginCall,
+    LoginReply,
     ObserveCall,
     PlanCall,
     PlanReply,
@@ -162,6 +164,7 @@ from agentguard.core.wire import (
     TicketRevocation,
     TicketRevocationReply,
     VouchCall,
+    WhoReply,
 )
 
 __all__ = [
@@ -258,6 +261,8 @@ __all__ = [
     "Ledger",
     "Level",
     "Location",
+    "LoginCall",
+    "LoginReply",
     "MarkUnknown",
     "Match",
     "Move",
@@ -327,6 +332,7 @@ __all__ = [
     "VoteCall",
     "VouchCall",
     "Vouched",
+    "WhoReply",
     "action_reference",
     "canonical_hash",
     "canonical_json",
