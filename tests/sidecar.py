@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import socket
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -35,9 +36,9 @@ from agentguard.core import (
     SessionOpening,
     Vouched,
 )
-from agentguard.identity import LoginCodes, VerifiedToken
+from agentguard.identity import LoginCodes, People, StateFolder, VerifiedToken
 from agentguard.policy import describe, parse_policies
-from agentguard.server import Services, build_server, listen
+from agentguard.server import PeopleDoor, Services, build_server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -234,6 +235,14 @@ class Rejected(Rejections):
         self.seen.append((peer, kind, body))
 
 
+_STATE = tempfile.TemporaryDirectory()
+
+
+def nobody() -> People:
+    """Return an empty list of people."""
+    return People(StateFolder.open("nobody", {"XDG_STATE_HOME": _STATE.name}))
+
+
 @dataclass
 class World:
     """Everything behind one sidecar, and the way to it."""
@@ -247,6 +256,7 @@ class World:
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
+    people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -273,6 +283,7 @@ class World:
             blocking=self.blocking,
             events=self.events,
             gateway=self.gateway,
+            people=self.people,
         )
 
     def ask(

@@ -15,18 +15,31 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from agentguard.approvals import Router
 from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
-from agentguard.core import Clock, ConfigError, Context, Location, Principal, Spender, SystemClock
+from agentguard.core import (
+    Clock,
+    ConfigError,
+    Context,
+    Integrity,
+    Label,
+    Location,
+    Principal,
+    Sensitivity,
+    Spender,
+    SystemClock,
+)
 from agentguard.documents import find_documents
 from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
 from agentguard.identity import (
     AdminToken,
+    People,
     StateFolder,
     TicketKeys,
     TokenIssuer,
@@ -54,9 +67,11 @@ if TYPE_CHECKING:
 
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
-    from agentguard.core import ApprovalEngine, EventBus, EventStore, Notifier, Person
+    from agentguard.core import ApprovalEngine, AuditLog, Event, EventBus, EventStore, Notifier
     from agentguard.enforcement import TicketStore
+    from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
+    from agentguard.identity import Account
     from agentguard.spend import Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
@@ -197,13 +212,41 @@ def open_tokens(project: Project, environ: Mapping[str, str] | None = None) -> T
     )
 
 
+def open_people(
+    project: Project, environ: Mapping[str, str] | None = None, *, by: str = "", audit: AuditLog | None = None
+) -> People:
+    """Return the people of `project`; each change is recorded, as made by `by`, before it is made.
+
+    It is recorded in `audit`, or in the project's log, opened for it.
+
+    Raises:
+        ConfigError: the state folder cannot be used.
+    """
+    state = StateFolder.open(project.config.project.id, os.environ if environ is None else environ)
+
+    def note(change: str, account: Account) -> None:
+        record = {
+            "type": "people", "change": change, "person": account.name, "by": by, "roles": account.roles,
+            "groups": account.groups, "disabled": account.is_disabled,
+        }  # fmt: skip
+        if audit is not None:
+            audit.append(record)
+            return
+        log = SegmentLog(project.config.audit_folder, signer=audit_keys(state).signer())
+        try:
+            log.append(record)
+        finally:
+            log.close()
+
+    return People(state, note=note)
+
+
 class Engine:
     """A decision point of a project that records what it decides, and follows its policy files.
 
     With `keeps_sessions` what it remembers of sessions outlives it, as the sidecar's does. Actions that cost are
     held to the project's budgets; alerts about those go to `bus`. What needs a person is asked on the routes of the
     project; with `keeps_sessions` this process keeps the time of that, tells `notifier` and publishes on `bus`.
-    `find_person` knows the accounts.
 
     Raises:
         ConfigError: the state folder or the budgets cannot be used.
@@ -220,7 +263,6 @@ class Engine:
         keeps_sessions: bool = False,
         bus: EventBus | None = None,
         notifier: Notifier | None = None,
-        find_person: Callable[[str], Person | None] | None = None,
     ) -> None:
         config = project.config
         self.project = project
@@ -244,7 +286,7 @@ class Engine:
                 audit=self.audit,
                 bus=bus,
                 notifier=notifier,
-                find_person=find_person,
+                find_person=People(self.state).person,
                 check_edit=lambda approval, patch: edit_problem(self.pdp.world, approval, patch, commit),
                 keeps_time=keeps_sessions,
             )
@@ -277,6 +319,13 @@ class Engine:
         world = self.pdp.world
         if world.policies.asks_facts:
             world.facts.warm(world.registry)
+
+    def distrust(self, alert: Event) -> None:
+        """Let the sessions that an alert speaks of count as having seen something untrusted and private."""
+        label = Label(Integrity.UNTRUSTED, Sensitivity.RESTRICTED)
+        source, text = f"kernel:{alert.payload['action']}", str(alert.payload.get("reason", ""))
+        for session in alert.payload.get("sessions", ()):
+            self.pdp.flow.observe((alert.principal, session), text, label, source, alert.time.timestamp())
 
     def _adopt(self, policies: PolicySet) -> None:
         # One assignment: a decision in progress keeps the world that it began with.
@@ -322,10 +371,49 @@ class Events:
         self.store = SqliteEventStore(config.events_file)
         keep = Retention(config.events.retention_days, config.events.max_events)
         self.recorder = EventRecorder(self.bus, self.store, keep)
+        self._truth: TruthFollower | None = None
+
+    def compare(
+        self, engine: Engine, *, url: str | None = None, on_alert: Callable[[Event], None] | None = None
+    ) -> None:
+        """Hold what the kernel saw against what was decided, until this is closed.
+
+        `url` is where agents ask: reaching for it needs no decision. An alert makes the sessions that it speaks of untrusted in `engine`; `on_alert` is told of it as well.
+        """
+        from agentguard.audit import LogTail
+        from agentguard.events import Truth, TruthFollower
+
+        project, config = engine.project, engine.project.config
+
+        def facts_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+            action, params = project.registry.resolve(str(record["action"])), record["params"]
+            if action is None or not isinstance(params, dict):
+                return {}
+            resource = project.inventory.resolve(str(record["resource"]))
+            return project.facts.extract(action.action, params, resource)
+
+        def act(alert: Event) -> None:
+            engine.distrust(alert)
+            if on_alert is not None:
+                on_alert(alert)
+
+        door = urlsplit(url or "")
+        # An agent may name this machine in its own way.
+        doors = frozenset((host, door.port) for host in (door.hostname, "localhost") if host and door.port)
+        self._truth = TruthFollower(
+            Truth(facts_of, own=doors),
+            records=LogTail(config.audit_folder),
+            store=self.store,
+            bus=self.bus,
+            on_alert=act,
+        )
 
     def close(self) -> int:
         """Write what was published; return how many events could not be written. Idempotent."""
         lost = self.recorder.close()
+        if self._truth is not None:
+            # Last, so that it has seen all that was written.
+            self._truth.close()
         self.store.close()
         return lost
 

@@ -34,6 +34,9 @@ TYPES = {
         "TicketRevocationReply",
         "Action",
         "ErrorBody",
+        "LoginCall",
+        "LoginReply",
+        "WhoReply",
     )
 } | {"PolicyDescription": PolicyDescription}
 

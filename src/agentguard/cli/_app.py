@@ -34,6 +34,7 @@ COMMANDS = {
     "events": ("events", "Show and follow what the kernel and other layers saw."),
     "spend": ("spend", "Show what was spent, how far budgets are used, what models cost."),
     "token": ("token", "Issue, verify and revoke tokens; rotate keys."),
+    "people": ("people", "Accounts of people who vote: add, role, disable, login."),
     "flow": ("flow", "Endorse, declassify and vouch for what an agent has seen."),
     "ticket": ("ticket", "Look at and revoke execution tickets; export their keys."),
     "session": ("session", "Replay what an agent did, and see what would have been decided."),

@@ -145,11 +145,15 @@ from agentguard.core.spend import (
 )
 from agentguard.core.ticket import Ticket
 from agentguard.core.wire import (
+    RUN_HEADER,
+    RUN_VARIABLE,
     TOKEN_PRINCIPAL,
     CheckCall,
     CheckReply,
     ErrorBody,
     ErrorDetail,
+    LoginCall,
+    LoginReply,
     ObserveCall,
     PlanCall,
     PlanReply,
@@ -161,6 +165,7 @@ from agentguard.core.wire import (
     TicketRevocation,
     TicketRevocationReply,
     VouchCall,
+    WhoReply,
 )
 
 __all__ = [
@@ -176,6 +181,8 @@ __all__ = [
     "PERSON_ROLES",
     "POLICY_AUTHOR",
     "REGRADES",
+    "RUN_HEADER",
+    "RUN_VARIABLE",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
     "VIEWER",
@@ -255,6 +262,8 @@ __all__ = [
     "Ledger",
     "Level",
     "Location",
+    "LoginCall",
+    "LoginReply",
     "MarkUnknown",
     "Match",
     "Move",
@@ -325,6 +334,7 @@ __all__ = [
     "VouchCall",
     "Vouched",
     "WaitCall",
+    "WhoReply",
     "action_reference",
     "canonical_hash",
     "canonical_json",

@@ -4,7 +4,7 @@
 `PlanReply`; `/v1/outcome` an `Outcome`, `/v1/observe` an `ObserveCall` and `/v1/vouch` a `VouchCall`, and answer
 nothing (204); `/v1/regrade` takes a `RegradeCall` and answers a `CheckReply`. `/v1/tickets/consume` takes a
 `TicketCall` and answers the `Ticket`, `/v1/tickets/revoke` a `TicketRevocation` and a `TicketRevocationReply`. Every
-4xx and 5xx answers an `ErrorBody`.
+4xx and 5xx answers an `ErrorBody`. `/v1/login` takes a `LoginCall` and answers a `LoginReply`, `/v1/me` a `WhoReply`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from agentguard.core.label import Integrity
 from agentguard.core.principal import Principal
 from agentguard.core.request import Context
 from agentguard.core.resource import Sensitivity
+
+# In the environment of what `agentguard run` launches: the run's id. A client says it to the sidecar in a header, as
+# `RUN` or `RUN/PID`. Whoever asks can write anything there, so it only narrows which deeds a decision can excuse.
+RUN_VARIABLE = "AGENTGUARD_RUN"
+RUN_HEADER = "AgentGuard-Run"
 
 # Fresh for each call and said again in the reply, so that an answer to something else is noticed. Who calls by
 # hand may leave it out.
@@ -173,3 +178,25 @@ class ErrorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of every HTTP error."""
 
     error: ErrorDetail
+
+
+class LoginCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A name and its password."""
+
+    name: str
+    password: str
+
+
+class LoginReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's token, for the header `Authorization`, and how many seconds it is good for at most."""
+
+    token: str
+    expires_in_s: int
+
+
+class WhoReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who has logged in."""
+
+    name: str
+    roles: tuple[str, ...]
+    groups: tuple[str, ...]

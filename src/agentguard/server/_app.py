@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.routing import Router
 
+from agentguard.core import IdentityError
 from agentguard.gateway import is_gateway_path
 from agentguard.server._admin import AdminRoutes
 from agentguard.server._agents import AgentsSeen
@@ -32,8 +33,8 @@ from agentguard.server._http import (
 from agentguard.server._labels import LabelRoutes
 from agentguard.server._metrics import Metrics
 from agentguard.server._pages import PageRoutes
+from agentguard.server._people import PeopleRoutes, refusal_of
 from agentguard.server._routes import api_routes
-from agentguard.server._sessions import Sessions
 from agentguard.server._tickets import TicketRoutes
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class App:
         self._services = services
         self._metrics = Metrics(services.audit)
         self._hosts = HostGuard(services.settings.allowed_hosts)
-        agents, sessions = AgentsSeen(), Sessions()
+        agents, sessions = AgentsSeen(), services.people.sessions
         self._feed = Feed(services.audit, agents, services.events)
         self._check = CheckRoutes(services, self._metrics, agents)
         admin = AdminRoutes(services, sessions, self._feed, agents)
@@ -87,8 +88,12 @@ class App:
             "/v1/sessions": labels.open_session,
             "/v1/approvals/wait": self._approvals.wait,
         }
-        api = api_routes(services, self._metrics, admin, tickets)
-        routes = [*api, *self._approvals.routes(), *pages.routes()]
+        routes = [
+            *api_routes(services, self._metrics, admin, tickets),
+            *self._approvals.routes(),
+            *PeopleRoutes(services).routes(),
+            *pages.routes(),
+        ]
         self._known = frozenset(route.path for route in routes)
         self._router = Router(routes, redirect_slashes=False)
         self._following: asyncio.Task[None] | None = None
@@ -145,6 +150,8 @@ class App:
             self._metrics.answered(path, status)
         except HttpError as error:
             await self._fail(error, path, body, scope, send)
+        except IdentityError as error:
+            await self._fail(refusal_of(error), path, body, scope, send)
         except ClientGoneError:
             self.reject(peer_of(scope), "client_gone", body)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever failed, nothing was allowed

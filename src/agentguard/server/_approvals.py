@@ -37,7 +37,7 @@ from agentguard.core import (
     VoteCall,
     WaitCall,
 )
-from agentguard.server._http import HttpError, bearer, parse_json, peer_of, read_body, unauthorized
+from agentguard.server._http import HttpError, bearer, parse_json, peer_of, read_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -219,7 +219,7 @@ class ApprovalRoutes:
 
         async def endpoint(request: HttpRequest) -> Response:
             # First who it is: a stranger learns nothing about bodies.
-            person = self._voter(request)
+            person = self._services.people.person_of(request)
             call = parse_json(await self._body(request), decoder)
             move = make(call, person, _origin(request))
             approval_id = request.path_params["id"]
@@ -282,21 +282,6 @@ class ApprovalRoutes:
             hint = "what you did is kept, and goes on record when the log works again"
             raise HttpError(503, error.code, error.message, hint=hint) from None
 
-    def _voter(self, request: HttpRequest) -> Person:
-        people = self._services.people
-        hint = "log in as a person: no token of an agent and no admin token is a vote"
-        if people is None:
-            raise HttpError(503, "people_missing", "this server knows no people", hint=hint)
-        try:
-            return people.person_of(request)
-        except IdentityError as error:
-            if error.code.startswith("csrf"):
-                raise HttpError(403, error.code, error.message, hint=error.hint) from None
-            token = bearer(request.scope["headers_read"])
-            if token and (self._services.admin_matches(token) or self._is_agent(token)):
-                raise HttpError(403, "login_needed", "a token is no person", hint=hint) from None
-            raise unauthorized(error.code, error.message, hint=error.hint or hint) from None
-
     def _look(self, request: HttpRequest) -> None:
         """Pass for the admin token and for a person's login."""
         token = bearer(request.scope["headers_read"])
@@ -305,14 +290,7 @@ class ApprovalRoutes:
         if token and self._is_agent(token):
             hint = "ask for one of its own, by its id"
             raise HttpError(403, "agent_may_only_check", "an agent's token may not see others'", hint=hint)
-        people = self._services.people
-        if people is not None:
-            try:
-                people.person_of(request)
-            except IdentityError as error:
-                raise unauthorized(error.code, error.message, hint=error.hint) from None
-            return
-        raise unauthorized("admin_token_needed", "this needs the admin token or a login")
+        self._services.people.person_of(request)
 
     def _is_agent(self, token: str) -> bool:
         try:

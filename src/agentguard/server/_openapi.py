@@ -11,6 +11,8 @@ from agentguard.core import (
     CheckCall,
     CheckReply,
     ErrorBody,
+    LoginCall,
+    LoginReply,
     ObserveCall,
     OpenedSession,
     Outcome,
@@ -23,6 +25,7 @@ from agentguard.core import (
     TicketRevocation,
     TicketRevocationReply,
     VouchCall,
+    WhoReply,
 )
 from agentguard.policy import PolicyDescription
 from agentguard.server._agents import AgentSeen
@@ -145,6 +148,7 @@ _ERRORS = {
     "409": "The session has too many changed labels, or its name is taken",
     "413": "The body is too large",
     "421": "The `Host` is not this server's",
+    "429": "Too many attempts to log in; the answer says how long to wait",
     "503": "The audit log takes no records",
 }
 # What every call with a body can be answered.
@@ -171,6 +175,9 @@ def openapi() -> dict[str, Any]:
         Action,
         AgentSeen,
         PolicyDescription,
+        LoginCall,
+        LoginReply,
+        WhoReply,
         ErrorBody,
     )
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -187,6 +194,7 @@ def openapi() -> dict[str, Any]:
             **_agent_paths(),
             **_label_paths(),
             **_ticket_paths(),
+            **_people_paths(),
             **_admin_paths(),
             **_watch_paths(),
         },
@@ -198,6 +206,11 @@ def openapi() -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "A person's, or one with `act_as`",
+                },
+                "login": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A person's login: `POST /v1/login`",
                 },
                 "admin": {"type": "http", "scheme": "bearer", "description": "The admin token"},
             },
@@ -314,6 +327,27 @@ def _ticket_paths() -> dict[str, Any]:
         answers["409"] = {"description": "The ticket is refused; the code says why", "content": content}
         answers["503"] = {"description": "The store or the log does not work", "content": content}
     return paths
+
+
+def _people_paths() -> dict[str, Any]:
+    who = {"name": "dana", "roles": ["approver"], "groups": ["payments"]}
+    call = {"name": "dana", "password": "correct horse battery"}
+    reply = {"token": "agps_4kP...", "expires_in_s": 43200}
+    login = _post("Log in as a person", "LoginCall", call, "LoginReply", reply)
+    login["post"]["responses"] |= _errors("429", "503")
+    del login["post"]["security"]
+    ended = {"ended": True}
+    logout: dict[str, Any] = {
+        "summary": "End a person's login",
+        "responses": {
+            "200": _content("Ended", _object({"ended": {"type": "boolean"}}), ended),
+            **_errors("401", "421"),
+        },
+    }
+    me = _get("Say who has logged in", _ref("WhoReply"), who)
+    for operation in (logout, me["get"]):
+        operation["security"] = [{"login": []}]
+    return {"/v1/login": login, "/v1/logout": {"post": logout}, "/v1/me": me}
 
 
 def _admin_paths() -> dict[str, Any]:

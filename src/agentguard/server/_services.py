@@ -11,15 +11,12 @@ from agentguard.core import AuditLog, EventStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.requests import Request as HttpRequest
-
     from agentguard.audit import LogState, Rejections
     from agentguard.core import (
         Action,
         ApprovalEngine,
         Decider,
         LabelKeeper,
-        Person,
         Principal,
         SessionOpener,
     )
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
     from agentguard.policy import PolicyDescription
+    from agentguard.server._people import PeopleDoor
 
 
 class ServedLog(AuditLog, Protocol):
@@ -37,18 +35,6 @@ class ServedLog(AuditLog, Protocol):
         """Where the chain stands, as far as this process knows."""
 
 
-class PeopleDoor(Protocol):
-    """Tells which person a request comes from."""
-
-    def person_of(self, request: HttpRequest) -> Person:
-        """Return who is logged in; of a request that changes something, also that it is their own page that asks.
-
-        Raises:
-            IdentityError: nobody is, or the request comes from elsewhere (`csrf_invalid`). No token of an agent and
-                no admin token is a login.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything that the server calls.
@@ -57,9 +43,8 @@ class Services:
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
     Without `events` there are none to show; without
     `gateway` no models can be called. With `ticket_keys` and `ticket_store` it keeps tickets for executors
-    that have no store of their own; without, those are refused. Without `approvals` nobody is asked, and without
-    `people` nobody can vote. `ready` lists what is wrong; nothing wrong means
-    ready.
+    that have no store of their own; without, those are refused. Without `approvals` nobody is asked. `ready` lists
+    what is wrong; nothing wrong means ready.
     """
 
     decider: Decider
@@ -75,6 +60,7 @@ class Services:
     describe_actions: Callable[[], list[Action]]
     ready: Callable[[], list[str]]
     version: str
+    people: PeopleDoor
     settings: ServerSettings = field(default_factory=ServerSettings)
     blocking: bool = False
     events: EventStore | None = None
@@ -82,4 +68,3 @@ class Services:
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None
     approvals: ApprovalEngine | None = None
-    people: PeopleDoor | None = None
