@@ -113,7 +113,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
         [], deed("file.read", "file:/usr/lib/secret.so", rule="own.rule"), ("undeclared", "high"),
     ),
     "a secret file without any decision": (
-        [], deed("file.read", "file:/root/.ssh/id_ed25519", rule="shipped.path-ssh-key"), ("undeclared", "high"),
+        [], deed("file.read", "file:/srv/u/.ssh/id_ed25519", rule="shipped.path-ssh-key"), ("undeclared", "high"),
     ),
     "a file that no rule names, without any decision": ([], deed("file.read", "file:/srv/u/notes.txt"), None),
     "another host than the claimed one": (
@@ -155,7 +155,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
     "another program than the claimed one": (
         [decision("process:/usr/bin/git")], deed("process.exec", "process:/usr/bin/nc", parents=["/usr/bin/python3.11"]), ("contradicted", "medium"),
     ),
-    "a relative path of a command line": ([decision("shell")], deed("file.write", "file:/work/out/x.txt"), None),
+    "a relative path of a command line": ([decision("shell")], deed("file.write", "file:/srv/job/out/x.txt"), None),
     "refused and done all the same": (
         [decision("file:/srv/data/a.csv", effect="deny")], deed("file.read", "file:/srv/data/a.csv"), ("refused", "critical"),
     ),
