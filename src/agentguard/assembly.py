@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
-    from agentguard.core import ApprovalEngine, AuditLog, Event, EventBus, EventStore, Notifier
+    from agentguard.core import ApprovalEngine, ApprovalStore, AuditLog, Event, EventBus, EventStore, Notifier
     from agentguard.enforcement import TicketStore
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
@@ -353,6 +353,17 @@ def _open_approvals(config: Config, **parts: Any) -> ApprovalEngine:
 
     store = SqliteApprovalStore(config.approvals_file)
     return EmbeddedEngine(store, rules=rules_of(config.approvals), **parts)
+
+
+def read_approvals(config: Config) -> ApprovalStore | None:
+    """Return the project's approvals, to be closed; None if nobody was ever asked.
+
+    Raises:
+        ApprovalError: they cannot be opened.
+    """
+    from agentguard.backends import SqliteApprovalStore
+
+    return SqliteApprovalStore(config.approvals_file) if config.approvals_file.exists() else None
 
 
 class Events:
