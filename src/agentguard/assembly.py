@@ -549,6 +549,7 @@ def open_gateway(
         budgets=spending.keeper,
         spender=spending.spender,
         blocking=config.audit.durability != "os",
+        hold_s=config.approvals.hold_s,
     )
     return gateway, spending
 
