@@ -118,8 +118,8 @@ class Demo:
         """Have the agent follow its plan, then perhaps end the sidecar, and return what is to be said of it."""
         watch = self._watch()
         before = look(self.system)
-        agent = self._agent("--report", str(self._report))
         person = Person(self._url, PERSON, self._password)
+        agent = self._agent("--report", str(self._report))
         if not self._patience.until(lambda: person.answer() or agent.poll() is not None, within_s=_WORK_S):
             raise DemoError(f"the agent did not finish within {_WORK_S:.0f} s")
         after = look(self.system)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("agentguard.approvals")
 # How soon a change that another process made is seen by who waits here.
-POLL_S = 0.02
+POLL_S = 0.01
 # Each lost race means that somebody else's move was made, so this many in a row are no accident.
 _RACES = 100
 _LOCKS = 64
