@@ -203,6 +203,7 @@ class EnforcementPoint:
         """
         while needs_person(decision) and isinstance(self._decider, ApprovalWaiter):
             known = decision.approval
+            self._say_waiting(decision)
             try:
                 status = self.wait_approval(decision, self._approval_wait_s)
             except AgentGuardError:
@@ -220,6 +221,7 @@ class EnforcementPoint:
         """Return the same without blocking the event loop."""
         while needs_person(decision) and isinstance(self._decider, ApprovalWaiter):
             known = decision.approval
+            self._say_waiting(decision)
             try:
                 status = await self.await_approval(decision, self._approval_wait_s)
             except AgentGuardError:
@@ -377,6 +379,13 @@ class EnforcementPoint:
         who = self.principal(about.get("principal"))
         ticket_for, approval = about.get("ticket_for", ""), about.get("approval", "")
         return make_request(action, resource, who, about.get("params"), context, ticket_for, approval)
+
+    def _say_waiting(self, decision: Decision) -> None:
+        # Whoever looks at a program that stands still is to know why, without any logging set up.
+        if self._approval_wait_s != 0:
+            _LOGGER.warning(
+                "%s waits for a person: agentguard approvals show %s", decision.action, decision.approval
+            )
 
     def _who(self, decision: Decision) -> Principal:
         return self._find_principal(decision.principal) if decision.principal else TOKEN_PRINCIPAL

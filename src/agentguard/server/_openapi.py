@@ -30,6 +30,7 @@ from agentguard.core import (
 from agentguard.policy import PolicyDescription
 from agentguard.server._agents import AgentSeen
 
+_SHORT = {"agentguard.core.approval.Step": "ApprovalStep", "agentguard.policy._sequence_rule.Step": "Step"}
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
 _DECISION: dict[str, Any] = {
     "effect": "require_approval",
@@ -185,6 +186,11 @@ def openapi() -> dict[str, Any]:
         ErrorBody,
     )
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    text = msgspec.json.encode(schemas).decode()
+    # Two are called alike, and got the names of their modules.
+    for name, short in _SHORT.items():
+        text = text.replace(name, short)
+    schemas = msgspec.json.decode(text)
     return {
         "openapi": "3.1.0",
         "info": {
