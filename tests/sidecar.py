@@ -43,7 +43,7 @@ from agentguard.server import PeopleDoor, Services, build_server, listen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agentguard.core import EventStore
+    from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
 
 ADMIN = "agadm_correct-horse"
@@ -257,6 +257,7 @@ class World:
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
     people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
+    approvals: ApprovalEngine | None = None
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -284,6 +285,7 @@ class World:
             events=self.events,
             gateway=self.gateway,
             people=self.people,
+            approvals=self.approvals,
         )
 
     def ask(

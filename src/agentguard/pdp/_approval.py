@@ -97,7 +97,18 @@ class Case(msgspec.Struct):
             return
         action, params, moment = verdict.action.action, verdict.params, self.past.moment
         inside = self.world.facts_about(verdict.action, params, self.resource)
-        facts = Facts(self.principal, action, self.resource, params, self.context, self.now, inside)
+        origins = self.past.provenance((self.principal.id, self.context.session), params, action.name)
+        facts = Facts(
+            self.principal,
+            action,
+            self.resource,
+            params,
+            self.context,
+            self.now,
+            inside,
+            origins,
+            verdict.origins,
+        )
         score = verdict.risk.score if verdict.risk is not None else 0
         history.commit(sequences, facts, effect, now=moment, score=score)
 
