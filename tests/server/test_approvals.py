@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -29,15 +30,24 @@ if TYPE_CHECKING:
 GOOD = "correct horse battery"
 
 
-@pytest.fixture
+# One server for all: each test has an approval of its own.
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
 def log() -> ListLog:
     return ListLog()
 
 
-@pytest.fixture
-def engine(tmp_path: Path, log: ListLog) -> Iterator[EmbeddedEngine]:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("people")
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path, log: ListLog) -> Iterator[EmbeddedEngine]:
     made = EmbeddedEngine(
-        MemoryApprovalStore(), audit=log, find_person=people(tmp_path).person, keeps_time=True
+        MemoryApprovalStore(), audit=log, find_person=people(folder).person, keeps_time=True
     )
     yield made
     made.close()
@@ -53,20 +63,24 @@ def people(folder: Path) -> People:
     return made
 
 
-@pytest.fixture
-def world(engine: EmbeddedEngine, tmp_path: Path) -> Iterator[World]:
-    with running(World(people=PeopleDoor(people(tmp_path)), approvals=engine)) as made:
+@pytest.fixture(scope="module")
+def world(engine: EmbeddedEngine, folder: Path) -> Iterator[World]:
+    with running(World(people=PeopleDoor(people(folder)), approvals=engine)) as made:
         yield made
 
 
 @pytest.fixture
 def asked(engine: EmbeddedEngine) -> Approval:
-    return engine.open(draft())
+    return engine.open(draft(next(NUMBERS)))
 
 
 def login(world: World, name: str = "dana") -> str:
     reply = world.ask("POST", "/v1/login", {"name": name, "password": GOOD})
     return str(reply.json()["token"])
+
+
+def vote_on(log: ListLog, approval: Approval) -> dict[str, Any]:
+    return next(each for each in log.records if (each["approval"], each["status"]) == (approval.id, "voted"))
 
 
 def act(world: World, approval: Approval, what: str, body: Any, token: str | None) -> Reply:
@@ -76,7 +90,7 @@ def act(world: World, approval: Approval, what: str, body: Any, token: str | Non
 def test_a_person_decides_and_where_from_is_on_record(world: World, asked: Approval, log: ListLog) -> None:
     reply = act(world, asked, "vote", {"approve": True, "note": "fine", "edition": 0}, login(world))
     assert (reply.status, reply.json()["state"]) == (200, "approved")
-    voted = next(each for each in log.records if each["status"] == "voted")
+    voted = vote_on(log, asked)
     assert (voted["by"], voted["origin"]) == ("dana", {"via": "api", "address": "127.0.0.1"})
 
 
@@ -84,7 +98,7 @@ def test_the_command_line_is_told_apart(world: World, asked: Approval, log: List
     headers = {"User-Agent": "agentguard-cli"}
     path = f"/v1/approvals/{asked.id}/vote"
     assert world.ask("POST", path, {"approve": False}, login(world), headers).json()["state"] == "denied"
-    assert next(each for each in log.records if each["status"] == "voted")["origin"]["via"] == "cli"
+    assert vote_on(log, asked)["origin"]["via"] == "cli"
 
 
 ACTS: list[tuple[str, str, Any, int, str]] = [
@@ -129,7 +143,7 @@ def test_a_principal_sees_where_its_own_stands_and_no_more(world: World, asked: 
 
 
 def test_what_is_somebody_elses_is_not_there(world: World, engine: EmbeddedEngine) -> None:
-    other = engine.open(draft(2, principal="other-agent"))
+    other = engine.open(draft(next(NUMBERS), principal="other-agent"))
     assert world.ask("GET", f"/v1/approvals/{other.id}", token=AGENT).code == "approval_unknown"
     assert act(world, other, "cancel", {}, AGENT).code == "approval_unknown"
     waited = world.ask("POST", "/v1/approvals/wait", {"approval": other.id}, AGENT)
@@ -195,9 +209,14 @@ def test_a_wait_that_is_none_is_refused(world: World, asked: Approval, wait: str
     assert world.ask("GET", f"/v1/approvals/{asked.id}?wait={wait}", token=AGENT).code == "query_invalid"
 
 
-def test_a_shutdown_answers_who_is_held(engine: EmbeddedEngine, asked: Approval, tmp_path: Path) -> None:
+def holding() -> int:
+    return sum("agentguard-held" in each.name for each in threading.enumerate())
+
+
+def test_a_shutdown_answers_who_is_held(engine: EmbeddedEngine, asked: Approval, folder: Path) -> None:
     came: list[Any] = []
-    with running(World(people=PeopleDoor(people(tmp_path)), approvals=engine)) as world:
+    held = holding()
+    with running(World(people=PeopleDoor(people(folder)), approvals=engine)) as world:
         body = {"approval": asked.id, "timeout_s": 60}
 
         def wait() -> None:
@@ -205,33 +224,29 @@ def test_a_shutdown_answers_who_is_held(engine: EmbeddedEngine, asked: Approval,
 
         caller = threading.Thread(target=wait)
         caller.start()
-        while not any(each.name.startswith("agentguard-held") for each in threading.enumerate()):
+        while holding() == held:
             time.sleep(0.01)
     caller.join(10)
     assert came == ["pending"]
 
 
-def lines(answer: http.client.HTTPResponse, count: int) -> list[str]:
-    return [answer.readline().decode().strip() for _ in range(count)]
+def place_of(answer: http.client.HTTPResponse, approval: Approval) -> str:
+    """Return the place of an approval in a stream; the connection's timeout is the deadline."""
+    place = ""
+    while approval.id not in (line := answer.readline().decode()):
+        place = line.removeprefix("id: ").strip() if line.startswith("id: ") else place
+    return place
 
 
 def test_the_stream_goes_on_where_it_was_cut(world: World, engine: EmbeddedEngine, asked: Approval) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=10)
     headers = {"Authorization": f"Bearer {ADMIN}", "Last-Event-ID": "0"}
     connection.request("GET", "/v1/approvals/stream", headers=headers)
-    answer = connection.getresponse()
-    told = lines(answer, 5)
-    assert told[0] == "retry: 1000"
-    assert told[2].startswith("id: ")
-    assert asked.id in told[4]
-    place = told[2].removeprefix("id: ")
+    place = place_of(connection.getresponse(), asked)
     connection.close()
-    connection.request(
-        "GET", f"/v1/approvals/stream?after={place}", headers={"Authorization": f"Bearer {ADMIN}"}
-    )
-    answer = connection.getresponse()
-    later = engine.open(draft(7))
-    assert later.id in lines(answer, 5)[4]
+    connection.request("GET", f"/v1/approvals/stream?after={place}", headers=headers | {"Last-Event-ID": ""})
+    later = engine.open(draft(next(NUMBERS)))
+    assert int(place_of(connection.getresponse(), later)) > int(place)
     connection.close()
 
 
@@ -239,10 +254,12 @@ def test_a_stream_begins_with_what_is_new(world: World, engine: EmbeddedEngine, 
     connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=10)
     connection.request("GET", "/v1/approvals/stream", headers={"Authorization": f"Bearer {ADMIN}"})
     answer = connection.getresponse()
-    assert lines(answer, 2)[0] == "retry: 1000"
-    later = engine.open(draft(8))
-    assert asked.id != later.id
-    assert later.id in lines(answer, 3)[2]
+    assert answer.readline() == b"retry: 1000\n"
+    later = engine.open(draft(next(NUMBERS)))
+    told = b""
+    while later.id.encode() not in told:
+        told += answer.readline()
+    assert asked.id.encode() not in told
     connection.close()
 
 
