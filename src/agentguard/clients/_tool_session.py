@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
+from agentguard.clients._asking import CIRCUMSTANCES, check_keywords
 from agentguard.clients._deny import refuse
-from agentguard.core import AgentGuardError, Decision, RequestError
+from agentguard.core import AgentGuardError, Context, Decision, RequestError
 
 if TYPE_CHECKING:
-    from agentguard.clients._asking import About
+    from agentguard.clients._asking import Asked, Circumstances
     from agentguard.clients._point import EnforcementPoint
     from agentguard.core import OpenedSession, Principal
 
@@ -30,8 +31,13 @@ class ToolSession:
         self._point = point
         self._principal = principal
         self._is_lost = False
+        # What each check would put together anew.
+        self._context = Context(session=self.id)
+        self._named = {tool: (action, f"tool:{action}") for tool, action in self.actions.items()}
 
-    def check(self, tool: str, args: dict[str, Any] | None = None, **about: Unpack[About]) -> Decision:
+    def check(
+        self, tool: str, args: dict[str, Any] | None = None, **about: Unpack[Circumstances]
+    ) -> Decision:
         """Return the decision on a call of `tool`, recorded; never raises.
 
         Run the tool with `decision.params` if the effect is allow or transform, and report what it gives back with
@@ -40,18 +46,18 @@ class ToolSession:
         problem = self._problem(tool)
         if problem is not None:
             return problem
-        action = self.actions[tool]
-        about["params"], about["principal"] = args, self._principal
-        return self._point.check(action, resource=f"tool:{action}", session=self.id, **about)
+        action, resource = self._named[tool]
+        return self._point.check(action, resource=resource, **self._asked(args, about))
 
-    async def acheck(self, tool: str, args: dict[str, Any] | None = None, **about: Unpack[About]) -> Decision:
+    async def acheck(
+        self, tool: str, args: dict[str, Any] | None = None, **about: Unpack[Circumstances]
+    ) -> Decision:
         """Return the same as `check` without blocking the event loop."""
         problem = self._problem(tool)
         if problem is not None:
             return problem
-        action = self.actions[tool]
-        about["params"], about["principal"] = args, self._principal
-        return await self._point.acheck(action, resource=f"tool:{action}", session=self.id, **about)
+        action, resource = self._named[tool]
+        return await self._point.acheck(action, resource=resource, **self._asked(args, about))
 
     def observe(
         self,
@@ -88,6 +94,13 @@ class ToolSession:
         import asyncio  # loads slowly, and who awaits has it loaded
 
         await asyncio.to_thread(self.observe, call, result, error)
+
+    def _asked(self, args: dict[str, Any] | None, about: Circumstances) -> Asked:
+        """Return what is asked besides the tool: its arguments, in this session, for whom it was opened."""
+        if not about:
+            return {"context": self._context, "params": args, "principal": self._principal}
+        check_keywords(about, CIRCUMSTANCES)
+        return {**about, "params": args, "principal": self._principal, "session": self.id}
 
     def _problem(self, tool: object) -> Decision | None:
         shown = tool[:_ENOUGH] if type(tool) is str else ""

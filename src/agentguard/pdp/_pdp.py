@@ -62,6 +62,8 @@ log = logging.getLogger("agentguard.pdp")
 
 _normalised = lru_cache(maxsize=8192)(normalise_resource_id)
 _set = msgspec.structs.force_setattr
+# An attribute of an enumeration takes as long as a call.
+_ALLOW, _TRANSFORM, _, _DENY = Effect
 _NOBODY = Principal("")
 _NO_CONTEXT: Context = Request(_NOBODY, "", "").context
 _NOTHING: dict[str, Any] = {}
@@ -159,7 +161,7 @@ class PolicyDecisionPoint:
                 misses = near_misses(
                     world.policies,
                     facts,
-                    history=decision.effect is not Effect.DENY,
+                    history=decision.effect is not _DENY,
                     conceal=bool(action.secret_paths),
                 )
                 _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
@@ -172,12 +174,12 @@ class PolicyDecisionPoint:
         except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
             _log_crash("a layer failed", error)
             decision = _refusal(request, world, "error", f"a layer failed: {type(error).__name__}")
-        if decision.effect is Effect.DENY and world.policies.sequences.breaker is not None:
+        if decision.effect is _DENY and world.policies.sequences.breaker is not None:
             self._count_denial(decision, world, history, principal, context, moment)
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
         if self._audit is not None:
             decision = self._recorded(decision, principal, context, verdict, asked, ticket)
-        if ticket is not None and decision.effect is not Effect.DENY:
+        if ticket is not None and decision.effect is not _DENY:
             decision = self._ticketed(decision, ticket)
         if verdict is not None and verdict.reservation is not None:
             history.settle(verdict.reservation, decision.effect)
@@ -255,9 +257,9 @@ class PolicyDecisionPoint:
             # Who may not ask is not told either what there is.
             self._check_subject(regrade)
         decision = self.decide(request)
-        if decision.effect is Effect.TRANSFORM:
+        if decision.effect is _TRANSFORM:
             self.record_outcome(Outcome(decision.audit_id, "refused", "rewritten", by.id))
-        if decision.effect is not Effect.ALLOW:
+        if decision.effect is not _ALLOW:
             return decision
         moment = self._clock.now()
         try:
@@ -358,7 +360,7 @@ class PolicyDecisionPoint:
     def _ticketed(self, decision: Decision, draft: Ticket) -> Decision:
         assert self._tickets is not None
         signed = sign_ticket(self._tickets, decision, draft)
-        if signed.effect is Effect.DENY and signed.audit_id:
+        if signed.effect is _DENY and signed.audit_id:
             # Its record says allow.
             try:
                 self.record_outcome(Outcome(signed.audit_id, "refused", signed.reason, signed.principal))
@@ -507,7 +509,7 @@ def _refusal(request: object, world: World, stage: str, reason: str) -> Decision
     known = request if type(request) is Request else Request(_NOBODY, "", "")
     principal, context = known.principal, known.context
     return Decision(
-        effect=Effect.DENY,
+        effect=_DENY,
         reason=reason,
         principal=_shown(principal.id) if type(principal) is Principal else "",
         action=_shown(known.action),
@@ -528,7 +530,7 @@ def _unrecorded(decision: Decision, error: Exception) -> Decision:
     why = error.message if isinstance(error, AgentGuardError) else type(error).__name__
     return msgspec.structs.replace(
         decision,
-        effect=Effect.DENY,
+        effect=_DENY,
         stage="audit",
         reason=f"the decision could not be recorded: {why}",
         obligations=(),
