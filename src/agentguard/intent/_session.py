@@ -33,6 +33,7 @@ from agentguard.intent._forms import (
     shape_of,
     tokens_of,
 )
+from agentguard.intent._journal import Refused, Seen
 from agentguard.intent._kind import K
 from agentguard.intent._memory import MAX_ASKS, MAX_STRIKES, Memory
 from agentguard.intent._notes import note_on
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from agentguard.core import Provenance
+    from agentguard.intent._journal import Event
+    from agentguard.intent._parse import Parsed
 
 TARGET, AMOUNT, SECRET = "target", "amount", "secret"
 # An attribute of an enumeration takes as long as a call.
@@ -66,7 +69,8 @@ class IntentSession:
     """The state of one session. Safe to use from many threads.
 
     `prompt` are the user's words, `identities` names of the user that the host program vouches for, `is_listed`
-    tells whether the inventory knows an id.
+    tells whether the inventory knows an id. `note` is handed each event before it counts; what it raises is passed on,
+    and the event does not count.
     """
 
     def __init__(
@@ -76,12 +80,14 @@ class IntentSession:
         *,
         identities: Iterable[str] = (),
         is_listed: Callable[[str], bool] = lambda _: False,
+        note: Callable[[Event], None] | None = None,
     ) -> None:
         self.shapes = shapes
         self.words = Words(prompt)
         self.memory = Memory(self.words, frozenset(filter(None, map(key_of, identities))))
         self.lock = threading.RLock()
         self._is_listed = is_listed
+        self._note = note
         # What the words ask for does not change, nor what a tool does.
         self._asks: dict[tuple[str, bool], Asked] = {}
 
@@ -213,7 +219,6 @@ class IntentSession:
         if effect is not Effect.DENY and effect is not Effect.REQUIRE_APPROVAL:
             return
         with self.lock:
-            memory = self.memory
             bad = {
                 each.argument
                 for each in origins.arguments
@@ -221,42 +226,63 @@ class IntentSession:
             }
             if not bad:
                 return
-            memory.strikes += 1
-            for value in self.shapes[name].values(params):
-                if value.pointer not in bad:
-                    continue
-                for part in parts_of(value.value):
-                    self._refused(key_of(part), effect)
+            values = [each for each in self.shapes[name].values(params) if each.pointer in bad]
+            keys = tuple(key_of(part) for value in values for part in parts_of(value.value))
+            event = Refused(keys, effect is Effect.DENY)
+            if self._note is not None:
+                self._note(event)
+            self._count(event)
 
-    def _refused(self, key: str, effect: Effect) -> None:
+    def _count(self, event: Refused) -> None:
+        self.memory.strikes += 1
+        for key in event.keys:
+            self._refused(key, is_denied=event.is_denied)
+
+    def _refused(self, key: str, *, is_denied: bool) -> None:
         memory = self.memory
         if not key or self.words.says(key) is not None:
             return
         memory.pending[key] = memory.pending.get(key, 0) + 1
-        if effect is Effect.DENY or memory.pending[key] > MAX_ASKS:
+        if is_denied or memory.pending[key] > MAX_ASKS:
             memory.refused.add(key)
 
     def observe(self, name: str, params: dict[str, Any], result: Any, error: str = "") -> None:
         """Take in what a call gave back: its records, and who and what they belong to."""
-        shape = self.shapes.get(name)
+        seen = Seen(name, params, result, error)
         parsed = parse_result(result) if result is not None else None
         with self.lock:
-            memory = self.memory
-            call = memory.begin(name)
-            call.is_loose = parsed is not None and parsed.is_loose
-            call.is_document = parsed is not None and parsed.is_document
-            # What an unknown tool did may have been anything.
-            call.is_write = shape is None or shape.is_write
-            values = shape.values(params) if shape is not None else []
-            if shape is not None:
-                self._lead(call, values, self._judge_for(shape, is_external=False))
-            if call.is_write:
-                memory.wrote([value.value for value in values])
-                self._resolve(values)
-            if parsed is not None:
-                memory.take(call, parsed.value)
-            if error:
-                memory.take(memory.begin(name), error)
+            if self._note is not None:
+                self._note(seen)
+            self._take(seen, parsed)
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Take in again what was noted of this session by an earlier process."""
+        with self.lock:
+            for event in events:
+                if isinstance(event, Refused):
+                    self._count(event)
+                else:
+                    self._take(event, parse_result(event.result) if event.result is not None else None)
+
+    def _take(self, seen: Seen, parsed: Parsed | None) -> None:
+        name = seen.tool
+        shape = self.shapes.get(name)
+        memory = self.memory
+        call = memory.begin(name)
+        call.is_loose = parsed is not None and parsed.is_loose
+        call.is_document = parsed is not None and parsed.is_document
+        # What an unknown tool did may have been anything.
+        call.is_write = shape is None or shape.is_write
+        values = shape.values(seen.params) if shape is not None else []
+        if shape is not None:
+            self._lead(call, values, self._judge_for(shape, is_external=False))
+        if call.is_write:
+            memory.wrote([value.value for value in values])
+            self._resolve(values)
+        if parsed is not None:
+            memory.take(call, parsed.value)
+        if seen.error:
+            memory.take(memory.begin(name), seen.error)
 
     def _resolve(self, values: list[Value]) -> None:
         """Take back what an approval that was given had counted against the call."""

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import AuditLog, Ticket
     from agentguard.enforcement import TicketIssuer
-    from agentguard.intent import IntentSession
+    from agentguard.intent import IntentSession, Journals
     from agentguard.pdp._cost import ActionCosts
     from agentguard.registry import CompiledAction
     from agentguard.spend import Admission
@@ -84,7 +84,8 @@ class PolicyDecisionPoint:
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
     secret value into what may stand in the log. `history` is what rules about more than one request look back
     on, `flow` where values come from; without them they begin empty. `tickets` issues execution tickets to who
-    asks for one; without it, asking for one is a deny. `costs` holds actions that cost to their budgets.
+    asks for one; without it, asking for one is a deny. `costs` holds actions that cost to their budgets. `journals` are
+    the files in which sessions with an intent outlive the process.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class PolicyDecisionPoint:
         flow: FlowStore | None = None,
         tickets: TicketIssuer | None = None,
         costs: ActionCosts | None = None,
+        journals: Journals | None = None,
     ) -> None:
         self.world = world
         self.history = History() if history is None else history
@@ -109,7 +111,7 @@ class PolicyDecisionPoint:
         self._costs = costs
         self._closed = False
         # What it counted is of no use any more, and many short sessions of one principal need its room.
-        self._sessions = Sessions(on_end=lambda key: self.history.forget(*key))
+        self._sessions = Sessions(on_end=lambda key: self.history.forget(*key), journals=journals)
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         """Return the decision on `request`; never raises."""
@@ -210,19 +212,22 @@ class PolicyDecisionPoint:
         """Take in what an action gave back: its label and fingerprints, under the principal's session.
 
         Raises:
-            RequestError: the decision point is closed. Whatever the values are, their label counts.
+            RequestError: the decision point is closed, or a session with an intent cannot be kept, or taken up again
+                after a restart. Whatever the values are, their label counts.
         """
         if self._closed:
             raise RequestError("the decision point is closed", code="closed")
         key, moment = (observation.principal.id, observation.session), self._clock.now().timestamp()
-        opened = self._sessions.store.find(key, moment) if observation.session else None
+        opened = self._sessions.find_open(key, self.world, moment) if observation.session else None
         name, label = _label_of(opened.world if opened is not None else self.world, observation)
-        if opened is not None:
-            params = observation.params if observation.params is not None else {}
-            opened.intent.observe(name, params, observation.result, observation.error)
-        for value in (observation.result, observation.error or None):
-            if value is not None:
-                self.flow.observe(key, value, label, f"tool:{name}", moment)
+        try:
+            if opened is not None:
+                params = observation.params if observation.params is not None else {}
+                opened.intent.observe(name, params, observation.result, observation.error)
+        finally:
+            for value in (observation.result, observation.error or None):
+                if value is not None:
+                    self.flow.observe(key, value, label, f"tool:{name}", moment)
 
     def open_session(self, opening: SessionOpening) -> OpenedSession:
         """Open a session with the user's words, once that is in the log.
@@ -314,7 +319,10 @@ class PolicyDecisionPoint:
 
     def close(self) -> None:
         """Deny from now on, and close the log."""
+        is_first = not self._closed
         self._closed = True
+        if is_first:
+            self._sessions.close()
         if self._audit is not None:
             self._audit.close()
 
