@@ -16,6 +16,7 @@ from agentguard.core import (
     OpenedSession,
     Principal,
     PrincipalKind,
+    RegistryError,
     RequestError,
     Sensitivity,
     SessionOpening,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from agentguard.core import Action
     from agentguard.flow import Key
     from agentguard.intent import Event, Journal, Journals
 
@@ -37,6 +39,7 @@ _LOG = logging.getLogger("agentguard.pdp")
 
 MAX_TOOLS = 1_000
 MAX_PROMPT = 65_536
+_ENOUGH = 200
 _MAX_KEPT = 64
 # A tool is no resource of the project. What may be done is for the rules on origins to say, so it weighs little.
 TOOLS = ResourceEntry(id="tool:**", type="tool", sensitivity=Sensitivity.INTERNAL)
@@ -91,7 +94,7 @@ class Sessions:
             RegistryError: a tool cannot be read.
         """
         _check(opening)
-        tools = self._toolbox(opening.tools)
+        tools = self._toolbox(opening.tools, base.registry)
         world = self._world(base, tools.registry)
         name = opening.session or secrets.token_hex(8)
         key = (opening.principal.id, name)
@@ -170,7 +173,7 @@ class Sessions:
         if found is None:
             return None
         try:
-            tools = self._toolbox(found.opening.tools)
+            tools = self._toolbox(found.opening.tools, base.registry)
             session = self._session(key, found.opening, tools, base)
             session.replay(found.events)
             opened = OpenSession(session, tools, base, self._world(base, tools.registry))
@@ -208,21 +211,15 @@ class Sessions:
             self._journals.end(key)
         self._on_end(key)
 
-    def _toolbox(self, document: Any) -> Toolbox:
+    def _toolbox(self, document: Any, base: ActionRegistry) -> Toolbox:
+        named, schemas = _sorted_out(document)
         try:
-            digest = hashlib.sha256(msgspec.json.encode(document)).hexdigest()
+            digest = hashlib.sha256(msgspec.json.encode([document, base.digest if named else ""])).hexdigest()
         except (TypeError, ValueError, RecursionError):
             digest = ""
         found = self._tools.get(digest) if digest else None
         if found is None:
-            imported = import_tools(document)
-            if len(imported) > MAX_TOOLS:
-                raise RequestError(f"a session has at most {MAX_TOOLS} tools", code="session_invalid")
-            registry = ActionRegistry.build(each.action for each in imported)
-            unsure = {each.action.name: each.unsure for each in imported}
-            shapes = {action.name: Shape(action, unsure[action.name]) for action in registry}
-            names = {each.tool: each.action.name for each in imported}
-            found = Toolbox(registry, shapes, names)
+            found = _make_toolbox(named, schemas, base)
             if digest:
                 _keep(self._tools, digest, found)
         return found
@@ -234,6 +231,39 @@ class Sessions:
             kept = base, session_world(base, registry)
             _keep(self._worlds, key, kept)
         return kept[1]
+
+
+def _sorted_out(document: Any) -> tuple[list[str], Any]:
+    """Return the actions of the project that a list of tools names, and the schemas in it."""
+    if type(document) not in (list, tuple):
+        return [], document
+    named = [each for each in document if type(each) is str]
+    return named, [each for each in document if type(each) is not str] if named else document
+
+
+def _make_toolbox(named: list[str], schemas: Any, base: ActionRegistry) -> Toolbox:
+    imported = import_tools(schemas) if schemas or not named else ()
+    if len(imported) + len(named) > MAX_TOOLS:
+        raise RequestError(f"a session has at most {MAX_TOOLS} tools", code="session_invalid")
+    own = {name: _as_tool(name, base) for name in named}
+    registry = ActionRegistry.build([*(each.action for each in imported), *own.values()])
+    unsure = {each.action.name: each.unsure for each in imported}
+    shapes = {action.name: Shape(action, unsure.get(action.name, ())) for action in registry}
+    names = {each.tool: each.action.name for each in imported}
+    return Toolbox(registry, shapes, names | {name: action.name for name, action in own.items()})
+
+
+def _as_tool(name: str, base: ActionRegistry) -> Action:
+    """Return a declared action as a tool of a session: on the tool itself, and without other actions beside it."""
+    found = base.resolve(name)
+    if found is None:
+        raise RegistryError(
+            f"no action is named `{name[:_ENOUGH]}`",
+            hint="give a tool's schema, or the name of an action as `agentguard actions list` shows it",
+        )
+    return msgspec.structs.replace(
+        found.action, resource_types=(), read_only_form=None, compensating_action=None
+    )
 
 
 def _unkept(error: OSError) -> RequestError:
