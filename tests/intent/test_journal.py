@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentguard.core import Principal, RequestError, SessionOpening
 from agentguard.intent import Event, Journals, Seen
-from agentguard.intent._journal import MAX_BYTES, Refused
+from agentguard.intent._journal import MAGIC, MAX_BYTES, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,3 +217,32 @@ def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("a file")
     with pytest.raises(OSError, match="s"):
         list(Journals(tmp_path / "s").folder.iterdir())
+
+
+def test_a_file_that_says_nothing_of_how_it_was_opened_is_lost(tmp_path: Path) -> None:
+    journals = Journals(tmp_path / "s")
+    journals.create(KEY, OPENING)
+    file = file_in(tmp_path / "s")
+    file.write_bytes(MAGIC)
+    with pytest.raises(RequestError, match="lost"):
+        again(tmp_path / "s").take(KEY)
+
+
+def test_the_oldest_ends_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentguard.intent._journal.MAX_FILES", 2)
+    journals = Journals(tmp_path / "s")
+    for number in range(3):
+        journals.create(("helper", f"s-{number}"), OPENING).end()
+        journals.end(("helper", f"s-{number}"))
+    assert [journals.knows(("helper", f"s-{number}")) for number in range(3)] == [False, True, True]
+    assert len(list((tmp_path / "s").iterdir())) == 2
+    assert not Journals(tmp_path / "s").knows(("helper", "s-0"))
+
+
+def test_where_the_machine_has_no_name_for_its_run_only_what_was_closed_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentguard.intent._journal._BOOT", tmp_path / "none")
+    Journals(tmp_path / "s").create(KEY, OPENING)
+    with pytest.raises(RequestError, match="lost"):
+        Journals(tmp_path / "s").take(KEY)

@@ -94,7 +94,7 @@ class Shape:
             elif type(value) is list and _CONTAINERS.isdisjoint(map(type, value)):
                 found += [
                     Value(f"{pointer}/{at}", inner, *place.below(str(at)).said)
-                    for at, inner in enumerate(value)
+                    for at, inner in enumerate(value[: MAX_VALUES + 1])
                 ]
             else:
                 _add_below(found, pointer, value, place)

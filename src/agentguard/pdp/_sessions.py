@@ -212,14 +212,13 @@ class Sessions:
         self._on_end(key)
 
     def _toolbox(self, document: Any, base: ActionRegistry) -> Toolbox:
-        named, schemas = _sorted_out(document)
         try:
-            digest = hashlib.sha256(msgspec.json.encode([document, base.digest if named else ""])).hexdigest()
+            digest = hashlib.sha256(msgspec.json.encode([document, base.digest])).hexdigest()
         except (TypeError, ValueError, RecursionError):
             digest = ""
         found = self._tools.get(digest) if digest else None
         if found is None:
-            found = _make_toolbox(named, schemas, base)
+            found = make_toolbox(document, base)
             if digest:
                 _keep(self._tools, digest, found)
         return found
@@ -241,7 +240,14 @@ def _sorted_out(document: Any) -> tuple[list[str], Any]:
     return named, [each for each in document if type(each) is not str] if named else document
 
 
-def _make_toolbox(named: list[str], schemas: Any, base: ActionRegistry) -> Toolbox:
+def make_toolbox(document: Any, base: ActionRegistry) -> Toolbox:
+    """Return the tools of a document: schemas as frameworks write them, and names of actions of the project.
+
+    Raises:
+        RequestError: there are too many.
+        RegistryError: a tool cannot be read, or no such action is declared.
+    """
+    named, schemas = _sorted_out(document)
     imported = import_tools(schemas) if schemas or not named else ()
     if len(imported) + len(named) > MAX_TOOLS:
         raise RequestError(f"a session has at most {MAX_TOOLS} tools", code="session_invalid")
