@@ -251,6 +251,7 @@ class Engine:
             flow=self._keeper.flow if self._keeper else None,
             tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
             costs=_costs(self._spending),
+            journals=self._keeper.journals if self._keeper else None,
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
