@@ -187,6 +187,27 @@ class Loaded:
             self._levels = levels
             self._configure()
 
+    @property
+    def levels(self) -> int:
+        """The levels on which guarded cgroups are looked for, one bit each."""
+        return self._levels
+
+    def add_level(self, level: int) -> None:
+        """Look for guarded cgroups on this level as well.
+
+        Raises:
+            KernelError: it is deeper than the programs look (`cgroup_deep`).
+        """
+        if not 1 <= level <= MAX_LEVEL:
+            raise KernelError(
+                f"the cgroup is {level} levels deep, and the programs look at {MAX_LEVEL} only",
+                code="cgroup_deep",
+                hint="watch one that is above it",
+            )
+        with self._changing:
+            if not self._levels >> level & 1:
+                self.set_levels(self._levels | 1 << level)
+
     def _configure(self) -> None:
         value = np.zeros(1, CONFIG)
         value["file_limit"] = self.settings.sec_bytes // 8 * 7

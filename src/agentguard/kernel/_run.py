@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
+from agentguard.kernel._check import Check
 from agentguard.kernel._launch import Child, Guardian
 from agentguard.kernel._layout import Drop
 from agentguard.kernel._observer import Observer
-from agentguard.kernel._selftest import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,36 +7,43 @@ import logging
 import os
 import secrets
 import socket
-import struct
 import threading
 import time
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentguard.core import AgentGuardError, KernelError
+from agentguard.core import AgentGuardError, Event, EventKind, KernelError
 from agentguard.kernel import Cgroup, Handover, Observer, clean_up, end_all
+from agentguard.sensor._frames import Peer, peer_of, send
+from agentguard.sensor._outlet import Outlet
+from agentguard.sensor._pods import PodDirectory
 from agentguard.sensor._protocol import (
-    AskHealth,
     Batch,
     Finish,
     Finished,
-    Health,
     Lost,
-    Refused,
     Watch,
     Watching,
     receive_asked,
-    send,
 )
+from agentguard.sensor._spool import Spool
+from agentguard.sensor._stream import AskHealth, Attach, Health, Refused, Report, Standing, encode_report
+from agentguard.sensor._watcher import Watcher
 
 if TYPE_CHECKING:
-    from agentguard.kernel import Drop, Settings
+    from collections.abc import Callable
+
+    from agentguard.kernel import Drop, Seen, Settings
+    from agentguard.sensor._settings import Watching as Agents
 
 MAX_RUNS = 64
 MAX_RUNS_OF_A_USER = 16
 _SEND_TIMEOUT_S = 10.0
-_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+# How long a sidecar that is there has to take the rest when the sensor ends; what it does not take is kept.
+_FLUSH_S = 3.0
+TIER = "observe"
 _log = logging.getLogger("agentguard.sensor")
 
 
@@ -53,25 +60,61 @@ class _Run:
 class Sensor:
     """Listens at `path` until `stop`. Load it as root.
 
+    With `agents` it watches those too that nobody launched, and keeps what they do for the sidecar of the project.
+    `confine` gives up rights once everything is loaded, and returns the names of those that are left.
+
     Raises:
         KernelError: this kernel or this user cannot observe, or the socket cannot be made (`sensor_socket`).
+        ConfigError: the buffer cannot be used.
     """
 
-    def __init__(self, path: Path, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings | None = None,
+        *,
+        agents: Agents | None = None,
+        confine: Callable[[], list[str]] = list,
+    ) -> None:
         clean_up()
         self._path = path
-        self._listener = _listen(path)
+        self._id = secrets.token_hex(8)
         self._runs: dict[int, _Run] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._dispatched = threading.Event()
         self._turn = 0
         self._began = time.monotonic()
-        self._threads: list[threading.Thread] = []
-        try:
-            self._observer = Observer(settings, on_drop=self._note_drop)
-        except BaseException:
-            self._close_socket()
-            raise
+        self._rights: list[str] = []
+        self._watcher: Watcher | None = None
+        self._outlet: Outlet | None = None
+        self._spool: Spool | None = None
+        with contextlib.ExitStack() as stack:
+            self._listener = _listen(path)
+            stack.callback(self._close_socket)
+            if agents is not None:
+                self._spool = stack.enter_context(contextlib.closing(_open_spool(agents, self._id)))
+            self._observer = stack.enter_context(
+                Observer(
+                    settings, on_drop=self._note_drop, before_reading=lambda: self._rights.extend(confine())
+                )
+            )
+            if agents is not None and self._spool is not None:
+                self._watch_agents(agents, self._spool)
+            self._stack = stack.pop_all()
+
+    def _watch_agents(self, agents: Agents, spool: Spool) -> None:
+        # The self-test was two levels below where the hierarchy is mounted.
+        root_level = max(0, self._observer.loaded.levels.bit_length() - 3)
+        self._watcher = Watcher(self._observer, spool, agents.rules, root_level=root_level, sensor=self._id)
+        if agents.pods is not None:
+            self._watcher.pods = PodDirectory(agents.pods, on_news=self._watcher.look_again)
+        self._outlet = Outlet(spool, project=agents.project, uids=agents.uids, standing=self._standing)
+        self._watcher.tell(
+            "started", tier=TIER, self_test={each.name: each.ok for each in self._observer.checks},
+            missing=dict(self._observer.missing), version=version("agentguard"), rights=self._rights,
+            after_crash=not spool.was_closed, waiting=spool.waiting,
+        )  # fmt: skip
 
     def serve(self) -> None:
         """Serve clients until `stop` is called from elsewhere."""
@@ -79,6 +122,8 @@ class Sensor:
         dispatcher.start()
         self._listener.settimeout(0.2)
         try:
+            if self._watcher is not None:
+                self._watcher.start()
             while not self._stopping.is_set():
                 try:
                     connection, _ = self._listener.accept()
@@ -86,6 +131,7 @@ class Sensor:
                     continue
                 threading.Thread(target=self._attend, args=(connection,), daemon=True).start()
         finally:
+            self._stopping.set()
             self._close_socket()
             with self._lock:
                 runs = list(self._runs.values())
@@ -93,8 +139,24 @@ class Sensor:
                 # Whoever is watched goes on, and its launcher says that nobody watches any more.
                 with contextlib.suppress(OSError):
                     run.connection.shutdown(socket.SHUT_RDWR)
+            if self._watcher is not None:
+                self._watcher.stop()
+            self._dispatched.set()
             dispatcher.join(5)
-            self._observer.close()
+            self._end_watching()
+            self._stack.close()
+
+    def _end_watching(self) -> None:
+        """Put the rest into the buffer, and let a sidecar that is there have it."""
+        if self._watcher is None or self._outlet is None or self._spool is None:
+            return
+        self._watcher.drain()
+        counters = self._observer.reader.counters
+        self._watcher.tell(
+            "stopped", records=counters.records, errors=self._errors(), dropped=self._dropped()
+        )
+        self._outlet.flush(_FLUSH_S)
+        self._outlet.wait_done(_FLUSH_S)
 
     def stop(self) -> None:
         """Have `serve` return."""
@@ -104,22 +166,43 @@ class Sensor:
         """Return how it is."""
         counters = self._observer.reader.counters
         mean = counters.latency_ns_total / counters.batches / 1e6 if counters.batches else 0.0
-        dropped = {"vital": counters.dropped_vital, "file": counters.dropped_file, "io": counters.dropped_io}
+        watcher = self._watcher
         return Health(
             version=version("agentguard"),
             uptime_s=round(time.monotonic() - self._began, 1),
-            tier="observe",
+            tier=TIER,
             checks=self._observer.checks,
             missing=dict(self._observer.missing),
             runs=len(self._runs),
             records=counters.records,
             repeated=self._observer.reader.decoder.repeated,
-            dropped=dropped,
-            errors=counters.errors,
+            dropped=self._dropped(),
+            errors=self._errors(),
             backlog=self._observer.handover.backlog,
             latency_mean_ms=round(mean, 2),
             latency_max_ms=round(counters.latency_ns_max / 1e6, 2),
+            agents=len(watcher.agents()) if watcher is not None else 0,
+            sidecar=self._outlet is not None and self._outlet.is_attached,
+            buffer=self._spool.state() if self._spool is not None else None,
+            pods=watcher.pods.problem if watcher is not None and watcher.pods is not None else "",
         )
+
+    def _standing(self) -> Standing:
+        return Standing(self._id, self.health(), self._watcher.agents() if self._watcher is not None else [])
+
+    def _dropped(self) -> dict[str, int]:
+        """Return what was lost on the way, and from the buffer: what is vital, and the rest."""
+        counters = self._observer.reader.counters
+        file = counters.dropped_file + self._observer.handover.skipped
+        dropped = {"vital": counters.dropped_vital, "file": file, "io": counters.dropped_io}
+        if self._spool is not None:
+            dropped["vital"] += self._spool.dropped["vital"]
+            dropped["file"] += self._spool.dropped["ordinary"]
+        return dropped
+
+    def _errors(self) -> int:
+        watched = self._watcher.errors if self._watcher is not None else 0
+        return self._observer.reader.counters.errors + watched
 
     def _attend(self, connection: socket.socket) -> None:
         """Serve one client, in a thread of its own."""
@@ -136,38 +219,44 @@ class Sensor:
             _log.error("serving a client failed: %s", type(error).__name__)
 
     def _converse(self, connection: socket.socket) -> None:
-        peer_pid, uid, _ = _CREDENTIALS.unpack(
-            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
+        peer = peer_of(connection)
         asked = receive_asked(connection)
         if isinstance(asked, AskHealth):
             send(connection, self.health())
         elif isinstance(asked, Watch):
-            run = self._admit(connection, asked.pid, peer_pid, uid)
+            run = self._admit(connection, asked.pid, peer)
             try:
                 self._follow(run)
             finally:
                 self._end(run)
+        elif isinstance(asked, Attach):
+            if self._outlet is None:
+                raise KernelError(
+                    "the sensor watches for no project",
+                    code="sensor_denied",
+                    hint="start it with `--project`",
+                )
+            self._outlet.serve(connection, asked, peer)
 
-    def _admit(self, connection: socket.socket, pid: int, peer_pid: int, uid: int) -> _Run:
+    def _admit(self, connection: socket.socket, pid: int, peer: Peer) -> _Run:
         """Put the child into a cgroup of its own and watch it.
 
         Raises:
             KernelError: it is not the peer's own child (`sensor_denied`), or there are too many runs (`sensor_full`).
         """
         with self._lock:
-            own = sum(run.uid == uid for run in self._runs.values())
-            if len(self._runs) >= MAX_RUNS or (uid != 0 and own >= MAX_RUNS_OF_A_USER):
+            own = sum(run.uid == peer.uid for run in self._runs.values())
+            if len(self._runs) >= MAX_RUNS or (peer.uid != 0 and own >= MAX_RUNS_OF_A_USER):
                 raise KernelError(
                     "the sensor watches too many runs", code="sensor_full", hint="wait for one to end"
                 )
-        _check_own_child(pid, peer_pid, uid)
+        _check_own_child(pid, peer)
         cgroup = Cgroup.make(f"run-{os.getpid()}-{secrets.token_hex(8)}")
         try:
             cgroup.add(pid)
             # Once more, now that it is where we look: a pid could have passed to somebody else in between.
-            _check_own_child(pid, peer_pid, uid)
-            run = _Run(connection, cgroup, uid)
+            _check_own_child(pid, peer)
+            run = _Run(connection, cgroup, peer.uid)
             with self._lock:
                 self._runs[cgroup.id] = run
             self._observer.watch(cgroup)
@@ -213,17 +302,22 @@ class Sensor:
             send(run.connection, message)
 
     def _dispatch(self) -> None:
-        """Give each client what is its own."""
+        """Give each client what is its own, and the watcher the rest."""
         handover = self._observer.handover
-        while not self._stopping.is_set():
-            parts: dict[int, list[object]] = {}
-            for seen in handover.take(0.05):
+        while True:
+            taken = handover.take(0.05)
+            parts: dict[int, list[Seen]] = {}
+            for seen in taken:
                 parts.setdefault(seen.cgroup, []).append(seen)
             for cgroup_id, batch in parts.items():
                 run = self._runs.get(cgroup_id)
                 if run is not None:
-                    run.outbox.put(batch)  # type: ignore[arg-type]  # a list of what `take` gave
+                    run.outbox.put(batch)
+                elif self._watcher is not None:
+                    self._watcher.put(batch)
             self._turn += 1
+            if not taken and self._dispatched.is_set():
+                return
 
     def _wait_for_dispatch(self) -> None:
         """Wait until what was handed over by now has reached its clients."""
@@ -238,6 +332,8 @@ class Sensor:
         _log.error("%d records of class %s were lost", count, drop.name.lower())
         with self._lock:
             runs = list(self._runs.values())
+        if self._watcher is not None and self._watcher.agents():
+            self._watcher.tell_dropped(drop.name.lower(), count)
         for run in runs:
             with contextlib.suppress(OSError):
                 self._send(run, Lost(drop.name.lower(), count))
@@ -254,6 +350,28 @@ class Sensor:
         self._listener.close()
         with contextlib.suppress(OSError):
             self._path.unlink()
+
+
+def _open_spool(agents: Agents, sensor: str) -> Spool:
+    def say_lost(counts: dict[str, int]) -> bytes:
+        now = datetime.now(UTC)
+        facts = {"kind": "buffer", "count": sum(counts.values()), **counts}
+        event = Event(
+            f"{sensor}-{time.time_ns():x}",
+            EventKind.ALERT,
+            now,
+            payload={"action": "events.dropped", **facts},
+        )
+        record = {
+            "type": "sensor",
+            "phase": "dropped",
+            "sensor": sensor,
+            "happened": now.isoformat(),
+            **facts,
+        }
+        return encode_report(Report(event, None, record))
+
+    return Spool(agents.buffer_folder, max_bytes=agents.buffer_bytes, say_lost=say_lost)
 
 
 def _listen(path: Path) -> socket.socket:
@@ -291,14 +409,14 @@ def _refuse_second(path: Path) -> None:
             )
 
 
-def _check_own_child(pid: int, peer_pid: int, uid: int) -> None:
+def _check_own_child(pid: int, peer: Peer) -> None:
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     facts = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     parent, owner = facts.get("PPid", ["-1"])[0], facts.get("Uid", ["-1"])[0]
-    if int(parent) != peer_pid or (uid != 0 and int(owner) != uid):
+    if int(parent) != peer.pid or (peer.uid != 0 and int(owner) != peer.uid):
         raise KernelError(
             "only an own child can be watched",
             code="sensor_denied",

@@ -1,0 +1,124 @@
+"""The account of one agent that nobody launched: each new thing that it does becomes a report."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentguard.core import EventKind, Principal
+from agentguard.kernel import Judge, Kind, Tally, clock_offset_ns, event_of
+from agentguard.sensor._stream import Agent, Ask, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentguard.kernel import Cgroup, Observer, ProcessTree, Seen, Verdict, Wish
+    from agentguard.sensor._discovery import Found
+
+MAX_KNOWN = 20_000
+MAX_LISTED = 10_000
+# What an agent does again is told again after so long.
+TOLD_FOR_S = 3600.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TICKS_NS = 10_000_000  # of /proc/PID/stat; USER_HZ is 100 on every machine that we run on
+_START_FIELD = 19  # of what stands after the name in /proc/PID/stat, counted from 0
+
+
+def session_of(cgroup_id: int) -> str:
+    """Return the name of an agent's session: the same for a cgroup until it is gone, whoever watches it."""
+    boot = _BOOT_ID.read_text(encoding="utf-8").strip() if _BOOT_ID.exists() else ""
+    return hashlib.sha256(f"{boot}:{cgroup_id}".encode()).hexdigest()[:16]
+
+
+class Account:
+    """What one agent does, told to `tell` with whether it is vital. For one thread."""
+
+    def __init__(self, found: Found, cgroup: Cgroup, tell: Callable[[Report, bool], None]) -> None:
+        self.cgroup = cgroup
+        self.agent = Agent(
+            found.principal, session_of(cgroup.id), found.path, datetime.now(UTC), dict(found.labels)
+        )
+        self.gone_at = 0.0
+        judge = Judge(None, principal=Principal(found.principal), run=self.agent.session)
+        self._teller = _Teller(self.agent, tell)
+        self._tally = Tally(judge, self._teller)
+        self._collected: set[tuple[int, int]] = set()
+
+    def note(self, seen: Seen) -> None:
+        """Take in one thing that was seen."""
+        if seen.kind != Kind.DNS:
+            process = self._tally.tree.of(seen)
+            if not process.program:
+                # It ran before it was watched, so nothing told which program it is.
+                process.program = _program_of(seen.pid, seen.start_ns) or "?"
+        self._tally.note(seen)
+
+    def collect(self, observer: Observer) -> None:
+        """Look what moved through sockets, and make room in the kernel for those of others."""
+        ended = set(self._tally.tree.take_ended())
+        fresh = ended - self._collected
+        self._collected = ended
+        if fresh:
+            self._tally.note_traffic(observer.traffic(self.cgroup, fresh))
+        if self._tally.is_waiting:
+            self._tally.note_traffic(observer.traffic(self.cgroup))
+        if len(self._tally.files) > MAX_LISTED or len(self._tally.programs) >= MAX_LISTED // 2:
+            self._tally.forget()
+
+
+class _Teller:
+    """Makes reports, each different thing once in a while."""
+
+    def __init__(self, agent: Agent, tell: Callable[[Report, bool], None]) -> None:
+        self._agent, self._tell = agent, tell
+        self._offset_ns = clock_offset_ns()
+        self._known: dict[tuple[str, str, str, str], float] = {}
+
+    def note(self, seen: Seen, tree: ProcessTree, wish: Wish, _: Verdict | None) -> None:
+        key = (wish.action, wish.resource, repr(wish.params), tree.of(seen).program)
+        now = time.monotonic()
+        if now - self._known.get(key, -TOLD_FOR_S) < TOLD_FOR_S:
+            return
+        if len(self._known) >= MAX_KNOWN:
+            # The oldest half goes; a dictionary keeps the order of insertion.
+            for old in list(self._known)[: MAX_KNOWN // 2]:
+                del self._known[old]
+        self._known.pop(key, None)
+        self._known[key] = now
+        self._say(seen, tree, Ask(wish.action, wish.resource, wish.params, wish.known))
+
+    def note_attempt(self, seen: Seen, tree: ProcessTree) -> None:
+        self._say(seen, tree, None)
+
+    def _say(self, seen: Seen, tree: ProcessTree, ask: Ask | None) -> None:
+        agent = self._agent
+        event = event_of(seen, tree, principal=agent.principal, run=agent.session, offset_ns=self._offset_ns)
+        more: dict[str, object] = {"cgroup": agent.cgroup, **agent.labels}
+        suffix = ""
+        if ask is not None:
+            # One thing that was seen can be two actions, as a rename is.
+            suffix = f"-{ask.action}"
+            more |= {"action": ask.action, "resource": ask.resource}
+        event = msgspec.structs.replace(
+            event, event_id=event.event_id + suffix, payload={**more, **event.payload}
+        )
+        self._tell(Report(event, ask), event.kind is not EventKind.FILE)
+
+
+def _program_of(pid: int, start_ns: int) -> str:
+    """Return the program of a process that runs, if it is still the one that began then."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        name, _, rest = (folder / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
+        if abs(int(rest.split()[_START_FIELD]) * _TICKS_NS - start_ns) > 2 * _TICKS_NS:
+            return ""
+        first = (folder / "cmdline").read_bytes().partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    except (OSError, ValueError, IndexError):
+        return ""
+    # Which file it is only its owner may ask; what it was started as is what it says of itself.
+    return first if first.startswith("/") else name
