@@ -392,6 +392,7 @@ def open_sensor_link(engine: Engine, events: Events) -> SensorLink:
         store=events.store,
         bus=events.bus,
         principal_named=project.principal,
+        is_expected=bool(project.config.sensor.watch),
     )
 
 

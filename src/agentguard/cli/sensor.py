@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket as unix
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +72,16 @@ def command(context: click.Context, *, socket: Path | None, folder: Path | None,
         click.echo(f"the sensor listens at {plain(str(place))}; stop it with Ctrl-C")
         if watched:
             click.echo(f"  watches agents of {plain(', '.join(watched))}")
+    _notify("READY=1")
     sensor.serve()
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, if it started us and waits (sd_notify(3))."""
+    place = environ().get("NOTIFY_SOCKET", "")
+    if place[:1] in {"/", "@"}:
+        with unix.socket(unix.AF_UNIX, unix.SOCK_DGRAM) as datagrams, contextlib.suppress(OSError):
+            datagrams.sendto(state.encode(), place.replace("@", "\0", 1) if place[0] == "@" else place)
 
 
 def _config(folder: Path | None) -> Config | None:

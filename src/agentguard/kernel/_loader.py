@@ -148,7 +148,7 @@ class Loaded:
         """Watch what happens in the cgroup and below it; `cgroup_id` is the inode of its folder.
 
         Raises:
-            KernelError: there is no room for another one.
+            KernelError: there is no room for another one, or it is gone (`cgroup_gone`).
         """
         if CGROUP_OBJECT in self._objects and CGROUP_OBJECT not in self.missing:
             try:
@@ -157,6 +157,9 @@ class Loaded:
                     for each in self._programs(CGROUP_OBJECT)
                 ]
             except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENODEV}:
+                    # That says nothing of the others.
+                    raise KernelError("the cgroup is gone", code="cgroup_gone") from None
                 self.missing[CGROUP_OBJECT] = _explain(error, ())
         value = np.zeros(1, GUARD)
         value["flags"] = flags

@@ -94,6 +94,13 @@ class Observer:
                 self.loaded.forget_sums(keys[ours])
         return found
 
+    def forget(self, cgroup: Cgroup, *, unless: Callable[[int], bool] = lambda _pid: False) -> None:
+        """Make room: forget what processes of the cgroup have moved, but not those for whose pid `unless` holds."""
+        keys, _ = self.loaded.sums()
+        ours = keys[keys["cgroup"] == np.uint64(cgroup.id)]
+        if len(ours):
+            self.loaded.forget_sums(ours[[not unless(pid) for pid in ours["pid"].tolist()]])
+
     def _named(self, keys: NDArray[Any], values: NDArray[Any]) -> Iterator[Traffic]:
         for key, value in zip(keys.tolist(), values.tolist(), strict=True):
             _, ino, _, _, dev = key

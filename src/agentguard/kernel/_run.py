@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _GRACE_S = 2.0
 _COLLECT_EVERY_S = 1.0
-_OURS = re.compile(r"(?:run|self-test)-([0-9]+)-")
+_OURS = re.compile(r"(?:run|self-test|sensor)-([0-9]+)-")
 
 
 class Surroundings(msgspec.Struct, frozen=True):

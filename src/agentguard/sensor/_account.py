@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_KNOWN = 20_000
 MAX_LISTED = 10_000
+_SWEEP_EVERY = 12  # collections
 # What an agent does again is told again after so long.
 TOLD_FOR_S = 3600.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -48,6 +49,7 @@ class Account:
         self._teller = _Teller(self.agent, tell)
         self._tally = Tally(judge, self._teller)
         self._collected: set[tuple[int, int]] = set()
+        self._collections = 0
 
     def note(self, seen: Seen) -> None:
         """Take in one thing that was seen."""
@@ -67,6 +69,10 @@ class Account:
             self._tally.note_traffic(observer.traffic(self.cgroup, fresh))
         if self._tally.is_waiting:
             self._tally.note_traffic(observer.traffic(self.cgroup))
+        self._collections += 1
+        if self._collections % _SWEEP_EVERY == 0:
+            # Of very many that ended at once the tree has forgotten some.
+            observer.forget(self.cgroup, unless=lambda pid: Path(f"/proc/{pid}").exists())
         if len(self._tally.files) > MAX_LISTED or len(self._tally.programs) >= MAX_LISTED // 2:
             self._tally.forget()
 

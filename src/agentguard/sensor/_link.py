@@ -61,7 +61,8 @@ class SensorLink:
 
     Each thing that was seen is decided by `decider` as a request of the principal, with what it was as attribute
     `observed`; then it is in `store` and on `bus`, and the sensor may forget it. The sensor's own records go to
-    `audit`. While log or store take nothing, nothing is taken from the sensor, which keeps it.
+    `audit`. While log or store take nothing, nothing is taken from the sensor, which keeps it. Where a sensor
+    `is_expected`, it is on record that there is none.
     """
 
     def __init__(
@@ -74,10 +75,11 @@ class SensorLink:
         store: EventStore,
         bus: EventBus,
         principal_named: Callable[[str], Principal],
+        is_expected: bool = False,
     ) -> None:
         self._path, self._project = path, project
         self._decider, self._audit, self._store, self._bus = decider, audit, store, bus
-        self._principal_named = principal_named
+        self._principal_named, self._is_expected = principal_named, is_expected
         self._standing: Standing | None = None
         self._standing_at = 0.0
         self._connected = False
@@ -127,16 +129,26 @@ class SensorLink:
                 self._attend()
                 self._problem = "the sensor is gone"
             except (AgentGuardError, OSError) as error:
-                problem = error.message if isinstance(error, AgentGuardError) else str(error)
-                if problem != self._problem and not self._stopping.is_set():
-                    _log.info("the sensor is not followed: %s", problem)
-                self._problem = problem
+                self._fail(error.message if isinstance(error, AgentGuardError) else str(error))
             except Exception:  # noqa: BLE001 - the thread must go on; what was not taken stays with the sensor
                 self._problem = "the sidecar failed"
                 _log.exception("following the sensor failed")
             self._part()
             pause = _FIRST_BACKOFF_S if self._connections > before else min(pause * 2, _MAX_BACKOFF_S)
             self._stopping.wait(pause)
+
+    def _fail(self, problem: str) -> None:
+        is_news, self._problem = problem != self._problem, problem
+        if not is_news or self._stopping.is_set():
+            return
+        is_first = self._connections == 0
+        _log.log(
+            logging.WARNING if self._is_expected else logging.DEBUG, "the sensor is not followed: %s", problem
+        )
+        if is_first and self._is_expected:
+            # Who asked for agents to be watched must not believe that they are.
+            with contextlib.suppress(AuditError):
+                self._audit.append({"type": "sensor", "phase": "missing", "reason": problem})
 
     def _attend(self) -> None:
         """Follow until the connection ends.
@@ -187,7 +199,7 @@ class SensorLink:
         self._connected = False
         if self._stopping.is_set():
             return
-        _log.warning("the sensor is away: agents that it watched are not seen, or told of later")
+        _log.warning("the sensor is away: what agents do that it watched is not seen, or told later")
         with contextlib.suppress(AuditError):
             self._audit.append({"type": "sensor", "phase": "away", "reason": self._problem})
 

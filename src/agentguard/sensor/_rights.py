@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # From linux/capability.h and linux/prctl.h.
-KILL, NET_ADMIN, BPF = 5, 12, 39
-_NAMES = {KILL: "CAP_KILL", NET_ADMIN: "CAP_NET_ADMIN", BPF: "CAP_BPF"}
+DAC_OVERRIDE, KILL, NET_ADMIN, BPF = 1, 5, 12, 39
+_NAMES = {DAC_OVERRIDE: "CAP_DAC_OVERRIDE", KILL: "CAP_KILL", NET_ADMIN: "CAP_NET_ADMIN", BPF: "CAP_BPF"}
 # To end what a launcher that is gone has left, to attach to one more cgroup what reads DNS, to change BPF maps.
 KEPT = (KILL, NET_ADMIN, BPF)
 _VERSION_3 = 0x20080522

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from agentguard.core import AgentGuardError, Event, EventKind, KernelError
 from agentguard.kernel import Cgroup, Handover, Observer, clean_up, end_all
 from agentguard.sensor._frames import Peer, peer_of, send
+from agentguard.sensor._janitor import Janitor
 from agentguard.sensor._outlet import Outlet
 from agentguard.sensor._pods import PodDirectory
 from agentguard.sensor._protocol import (
@@ -53,6 +54,7 @@ class _Run:
     def __init__(self, connection: socket.socket, cgroup: Cgroup, uid: int) -> None:
         self.connection, self.cgroup, self.uid = connection, cgroup, uid
         self.outbox = Handover()
+        self.skipped_before = 0
         self.sending = threading.Lock()
         self.done = threading.Event()
 
@@ -74,7 +76,7 @@ class Sensor:
         settings: Settings | None = None,
         *,
         agents: Agents | None = None,
-        confine: Callable[[], list[str]] = list,
+        confine: Callable[[], list[str]] | None = None,
     ) -> None:
         clean_up()
         self._path = path
@@ -90,18 +92,25 @@ class Sensor:
         self._outlet: Outlet | None = None
         self._spool: Spool | None = None
         with contextlib.ExitStack() as stack:
+            if confine is not None:
+                stack.callback(Janitor().dismiss)
             self._listener = _listen(path)
             stack.callback(self._close_socket)
             if agents is not None:
                 self._spool = stack.enter_context(contextlib.closing(_open_spool(agents, self._id)))
             self._observer = stack.enter_context(
-                Observer(
-                    settings, on_drop=self._note_drop, before_reading=lambda: self._rights.extend(confine())
-                )
+                Observer(settings, on_drop=self._note_drop, before_reading=lambda: self._confine(confine))
             )
+            stack.callback(self._place.remove)
             if agents is not None and self._spool is not None:
                 self._watch_agents(agents, self._spool)
             self._stack = stack.pop_all()
+
+    def _confine(self, give_up: Callable[[], list[str]] | None) -> None:
+        """Give up rights. Before, take a place among the cgroups: their folder stays while it is there."""
+        self._place = Cgroup.make(f"sensor-{os.getpid()}-{secrets.token_hex(4)}")
+        if give_up is not None:
+            self._rights = give_up()
 
     def _watch_agents(self, agents: Agents, spool: Spool) -> None:
         # The self-test was two levels below where the hierarchy is mounted.
@@ -193,7 +202,8 @@ class Sensor:
     def _dropped(self) -> dict[str, int]:
         """Return what was lost on the way, and from the buffer: what is vital, and the rest."""
         counters = self._observer.reader.counters
-        file = counters.dropped_file + self._observer.handover.skipped
+        skipped = self._observer.handover.skipped if self._watcher is None else self._watcher.skipped
+        file = counters.dropped_file + skipped
         dropped = {"vital": counters.dropped_vital, "file": file, "io": counters.dropped_io}
         if self._spool is not None:
             dropped["vital"] += self._spool.dropped["vital"]
@@ -257,6 +267,7 @@ class Sensor:
             # Once more, now that it is where we look: a pid could have passed to somebody else in between.
             _check_own_child(pid, peer)
             run = _Run(connection, cgroup, peer.uid)
+            run.skipped_before = self._observer.handover.skipped
             with self._lock:
                 self._runs[cgroup.id] = run
             self._observer.watch(cgroup)
@@ -281,8 +292,8 @@ class Sensor:
         if not isinstance(asked, Finish):
             _log.warning("a launcher is gone; %d processes that it had left were ended", left)
             return
-        if run.outbox.skipped:
-            self._send(run, Lost("file", run.outbox.skipped))
+        if skipped := run.outbox.skipped + self._observer.handover.skipped - run.skipped_before:
+            self._send(run, Lost("file", skipped))
         traffic = self._observer.traffic(run.cgroup)
         self._send(run, Finished(traffic, left, self._observer.reader.counters.errors))
 
@@ -344,6 +355,7 @@ class Sensor:
         if self._stopping.is_set():
             return
         self._observer.loaded.release(run.cgroup.id)
+        self._observer.forget(run.cgroup)
         run.cgroup.remove()
 
     def _close_socket(self) -> None:

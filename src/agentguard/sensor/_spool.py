@@ -54,8 +54,8 @@ class Spool:
     """Records in segment files of one folder, oldest first; each has a place, and places grow.
 
     What `append` counted as accepted survives the process, and after a `sync` the machine. It stays until
-    `taken`. What finds no room is not accepted, and counted; as soon as there is room, what `say_lost` makes of
-    the counts is a record of its own. Safe to use from many threads, by one process.
+    `taken`. What finds no room is not accepted, and counted; at the next `sync` at which there is room again, what
+    `say_lost` makes of the counts becomes a record of its own. Safe to use from many threads, by one process.
 
     Raises:
         ConfigError: the folder cannot be used (`spool_unavailable`), or another sensor uses it (`spool_busy`).
@@ -151,7 +151,6 @@ class Spool:
     def append(self, bodies: Sequence[tuple[bytes, bool]]) -> int:
         """Append records, each with whether it is vital, and return how many were accepted."""
         with self._changed:
-            self._tell_lost()
             chosen, refused = self._choose(bodies)
             if chosen and not self._write([body for body, _ in chosen]):
                 refused += chosen
@@ -160,6 +159,7 @@ class Spool:
                 if count := sum(is_vital is is_wanted for _, is_vital in refused):
                     self._lose(kind, count)
             if chosen:
+                self._failing = ""
                 self._changed.notify_all()
             return len(chosen)
 
@@ -186,7 +186,7 @@ class Spool:
         if not any(self._lost.values()):
             return
         body = self._say_lost(dict(self._lost))
-        if self._used() + HEAD_BYTES + len(body) <= self._max and self._write([body]):
+        if self._used() <= self._max * _ORDINARY_SHARE and self._write([body]):
             self._lost = dict.fromkeys(self._lost, 0)
             self._write_state()
             self._changed.notify_all()
@@ -215,7 +215,6 @@ class Spool:
                 _log.error("the buffer takes nothing: %s", why)
             self._failing = why
             return False
-        self._failing = ""
         segment.size += len(data)
         segment.last += len(bodies)
         self._next += len(bodies)
@@ -263,6 +262,9 @@ class Spool:
             _log.error("a segment of the buffer is damaged; records lost: %d", segment.last - self._cursor)
             self._lose("vital", segment.last - self._cursor)
             self._cursor = segment.last
+            if segment is self._segments[-1]:
+                # What comes next must not stand behind the damage.
+                self._close_writer()
         return found, total
 
     def _position(self, segment: _Segment, place: int) -> _Reader:

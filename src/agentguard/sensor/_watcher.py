@@ -52,7 +52,7 @@ class Watcher:
         self._accounts: dict[int, Account] = {}
         self._refused: set[str] = set()
         self._inbox = Handover()
-        self._skipped = 0
+        self._told_skipped = 0
         self._pod_problem = ""
         self._pending: list[tuple[bytes, bool]] = []
         self._news = FolderNews()
@@ -77,6 +77,11 @@ class Watcher:
     def agents(self) -> list[Agent]:
         """Return who is watched."""
         return [each.agent for each in list(self._accounts.values()) if not each.gone_at]
+
+    @property
+    def skipped(self) -> int:
+        """How many opens of files were left out, since too much waited in this process."""
+        return self._inbox.skipped + self._observer.handover.skipped
 
     def put(self, batch: list[Seen]) -> None:
         """Take what was seen, of agents and others; for one thread."""
@@ -179,10 +184,13 @@ class Watcher:
                 raise KernelError(f"more than {MAX_AGENTS} agents", code="sensor_full")  # noqa: TRY301 - one place says so
             self._observer.loaded.add_level(self._root_level + found.depth)
             self._accounts[cgroup.id] = account
+            missing = set(self._observer.missing)
             self._observer.watch(cgroup)
         except KernelError as error:
             self._accounts.pop(cgroup.id, None)
             cgroup.let_go()
+            if error.code == "cgroup_gone":
+                return
             self._refused.add(found.path)
             _log.error("`%s` is not watched: %s", found.path, error.message)
             self.tell(
@@ -193,6 +201,8 @@ class Watcher:
                 reason=error.message,
             )
             return
+        for name in set(self._observer.missing) - missing:
+            self.tell("degraded", alert="sensor.degraded", reason=f"{name}: {self._observer.missing[name]}")
         agent = account.agent
         _log.info("watching %s in %s", agent.principal, agent.cgroup)
         # What these did before is not known.
@@ -240,11 +250,12 @@ class Watcher:
             each.collect(self._observer)
             if each.gone_at and now - each.gone_at > _AFTERWARDS_S:
                 del self._accounts[cgroup_id]
+                self._observer.forget(each.cgroup)
                 each.cgroup.let_go()
 
     def _tell_skipped(self) -> None:
-        if skipped := self._inbox.skipped - self._skipped:
-            self._skipped += skipped
+        if skipped := self.skipped - self._told_skipped:
+            self._told_skipped += skipped
             self.tell_dropped("file", skipped)
 
     @contextlib.contextmanager
