@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -357,18 +358,17 @@ def test_full_disk_refuses_and_goes_on_when_there_is_room(tmp_path: Path) -> Non
     if mounted.returncode:
         pytest.skip("this machine mounts no tmpfs")
     try:
-        spool = opened(disk / "buffer", 1 << 24)
-        accepted = sum(spool.append([(b"%03d" % number + b"x" * 5000, True)]) for number in range(100))
-        assert 10 < accepted < 100
-        assert spool.dropped["vital"] == 100 - accepted
-        found = spool.read(most_bytes=1 << 24)
-        assert [int(body[:3]) for _, body in found] == list(range(accepted))
-        spool.taken(found[-1][0])
-        spool.sync()
-        assert spool.append([(b"again", True)]) == 1
-        told = [body for _, body in spool.read()]
-        assert told == [say_lost({"vital": 100 - accepted, "ordinary": 0}), b"again"]
-        spool.close()
+        with contextlib.closing(opened(disk / "buffer", 1 << 24)) as spool:
+            accepted = sum(spool.append([(b"%03d" % number + b"x" * 5000, True)]) for number in range(100))
+            assert 10 < accepted < 100
+            assert spool.dropped["vital"] == 100 - accepted
+            found = spool.read(most_bytes=1 << 24)
+            assert [int(body[:3]) for _, body in found] == list(range(accepted))
+            spool.taken(found[-1][0])
+            spool.sync()
+            assert spool.append([(b"again", True)]) == 1
+            told = [body for _, body in spool.read()]
+            assert told == [say_lost({"vital": 100 - accepted, "ordinary": 0}), b"again"]
     finally:
         subprocess.run(["umount", disk], check=True)
 

@@ -125,10 +125,10 @@ class KubeletPods:
             # Each time anew: such tokens are short-lived, and replaced in their file.
             headers = {"Authorization": f"Bearer {self._token.read_text().strip()}"} if self._is_tls else {}
             connection.request("GET", self._path, headers={"Accept": "application/json", **headers})
-            answer = connection.getresponse()
-            if answer.status != http.client.OK:
-                raise _problem(f"the kubelet answered {answer.status}")
-            return read_pods(answer.read(_MAX_BYTES + 1))
+            with connection.getresponse() as answer:
+                if answer.status != http.client.OK:
+                    raise _problem(f"the kubelet answered {answer.status}")
+                return read_pods(answer.read(_MAX_BYTES + 1))
         except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise _problem(f"the kubelet cannot be asked: {str(why).lower()}") from None
