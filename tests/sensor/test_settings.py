@@ -25,7 +25,7 @@ def watching(folder: Path, sensor: str) -> Watching:
 
 def test_owner_of_the_file_is_told(tmp_path: Path) -> None:
     found = watching(tmp_path, "")
-    assert (found.project, found.uids) == ("my-project", {os.geteuid()})
+    assert (found.project, found.uids) == ("my-project", frozenset((os.geteuid(),)))
     assert (found.buffer_folder, found.pods) == (tmp_path / "buffer", None)
     assert not found.rules
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_KNOWN = 20_000
 MAX_LISTED = 10_000
-_SWEEP_EVERY = 12  # collections
+_SWEEP_EVERY = 30  # collections
 # What an agent does again is told again after so long.
 TOLD_FOR_S = 3600.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -84,7 +84,7 @@ class SensorLink:
         self._standing_at = 0.0
         self._connected = False
         self._problem = "not asked yet"
-        self._connections = self._reports = 0
+        self._connections = self._reports = self._kept = 0
         self._decisions = {effect.value: 0 for effect in Effect}
         # What was decided and is not stored yet, up to which place of which buffer.
         self._pending: list[Event] = []
@@ -124,7 +124,7 @@ class SensorLink:
     def _run(self) -> None:
         pause = _FIRST_BACKOFF_S
         while not self._stopping.is_set():
-            before = self._connections
+            before, began = self._kept, time.monotonic()
             try:
                 self._attend()
                 self._problem = "the sensor is gone"
@@ -134,7 +134,8 @@ class SensorLink:
                 self._problem = "the sidecar failed"
                 _log.exception("following the sensor failed")
             self._part()
-            pause = _FIRST_BACKOFF_S if self._connections > before else min(pause * 2, _MAX_BACKOFF_S)
+            went_well = self._kept > before or time.monotonic() - began > _MAX_BACKOFF_S
+            pause = _FIRST_BACKOFF_S if went_well else min(pause * 2, _MAX_BACKOFF_S)
             self._stopping.wait(pause)
 
     def _fail(self, problem: str) -> None:
@@ -265,3 +266,4 @@ class SensorLink:
             # The recorder finds it in the store already; others may do without.
             self._bus.publish(self._pending, droppable=True)
             self._pending = []
+        self._kept += 1

@@ -28,7 +28,7 @@ MAX_DEPTH = 8
 _LOOK_EVERY_S = 2.0
 # Looking may take this share of the time, however many cgroups come and go.
 _IDLE_SHARE = 4
-_COLLECT_EVERY_S = 5.0
+_COLLECT_EVERY_S = 2.0
 _SYNC_EVERY_S = 1.0
 # What was under way when a cgroup went has arrived by then.
 _AFTERWARDS_S = 2.0
