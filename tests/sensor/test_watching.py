@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentguard.config import load_config
 from agentguard.kernel import PARENT, Cgroup, find_mount
 from agentguard.sensor._discovery import LABEL
 from command_line import SOURCE, Command, environment, sidecar, spawn, wait_for
@@ -314,6 +315,43 @@ def test_connection_over_udp_counts_once_something_is_sent(site: Site) -> None:
         site.run(cgroup, sys.executable, "-c", script)
         (event,) = wait_for(lambda: site.events(action="net.connect", resource=f"host:127.0.0.1:{port}"))
         assert event["payload"]["effect"] == "deny"
+
+
+INSIDER = """
+import socket, sys, os
+from agentguard.sensor._frames import send
+from agentguard.sensor._protocol import Watch, receive_told
+from agentguard.sensor._stream import Attach
+child = os.fork()
+if child == 0:
+    os.read(0, 1)
+    os._exit(0)
+for asked in (Watch(child), Attach(sys.argv[2])):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(sys.argv[1])
+        send(connection, asked)
+        assert receive_told(connection).code == "sensor_denied"
+os.kill(child, 9)
+"""
+
+
+def test_agent_cannot_take_itself_or_its_traces_out_of_sight(site: Site) -> None:
+    cgroup = site.cgroup(f"{site.unit}/below")
+    project = load_config(site.command.folder, {}).project.id
+    with site.sensor():
+        site.watched()
+        site.run(
+            cgroup,
+            "/usr/bin/env",
+            f"PYTHONPATH={SOURCE}",
+            sys.executable,
+            "-c",
+            INSIDER,
+            str(site.socket),
+            project,
+        )
+        # It can ask how the sensor is, as anybody can.
+        assert site.health()["tier"] == "observe"
 
 
 def test_cgroup_that_goes_is_watched_no_longer_and_its_successor_is(site: Site) -> None:

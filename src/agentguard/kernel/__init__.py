@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agentguard.core import KernelError
 
 if TYPE_CHECKING:
-    from agentguard.kernel._cgroups import PARENT, Cgroup, container_of, find_mount
+    from agentguard.kernel._cgroups import PARENT, Cgroup, container_of, find_mount, own_path
     from agentguard.kernel._check import Check
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
@@ -60,6 +60,7 @@ __all__ = [
     "end_all",
     "event_of",
     "find_mount",
+    "own_path",
     "probe",
     "propose",
     "tell",
@@ -98,6 +99,7 @@ _PLACES = {
     "end_all": "_run",
     "event_of": "_events",
     "find_mount": "_cgroups",
+    "own_path": "_cgroups",
     "probe": "_probe",
     "propose": "_learn",
     "tell": "_report",

@@ -148,13 +148,21 @@ class Tally:
         """Whether a datagram socket was connected through which nothing is known to have been sent yet."""
         return bool(self._waiting)
 
+    @property
+    def size(self) -> int:
+        """How many entries the account has."""
+        return sum(map(len, self._tables()))
+
     def forget(self) -> None:
         """Drop the account, and keep what later records refer to: for whoever only listens, for as long as he likes."""
-        for table in (self.files, self.programs, self.hosts, self.names, self.attempts, self._judge.wishes):
+        for table in self._tables():
             table.clear()
         self._sockets = {ino: seen for ino, seen in self._sockets.items() if ino in self._waiting}
         if len(self._name_of_address) >= MAX_OTHERS * 5:
             self._name_of_address.clear()
+
+    def _tables(self) -> tuple[dict[Any, Any], ...]:
+        return (self.files, self.programs, self.hosts, self.names, self.attempts, self._judge.wishes)
 
     def _verdict(self, wish: Wish, seen: Seen) -> Verdict | None:
         verdict = self._judge.verdict(wish)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentguard.sensor._discovery import Found
 
 MAX_KNOWN = 20_000
-MAX_LISTED = 10_000
+MAX_LISTED = 5_000
 _SWEEP_EVERY = 30  # collections
 # What an agent does again is told again after so long.
 TOLD_FOR_S = 3600.0
@@ -59,6 +59,8 @@ class Account:
                 # It ran before it was watched, so nothing told which program it is.
                 process.program = _program_of(seen.pid, seen.start_ns) or "?"
         self._tally.note(seen)
+        if self._tally.size > MAX_LISTED:
+            self._tally.forget()
 
     def collect(self, observer: Observer) -> None:
         """Look what moved through sockets, and make room in the kernel for those of others."""
@@ -73,8 +75,7 @@ class Account:
         if self._collections % _SWEEP_EVERY == 0:
             # Of very many that ended at once the tree has forgotten some.
             observer.forget(self.cgroup, unless=lambda pid: Path(f"/proc/{pid}").exists())
-        if len(self._tally.files) > MAX_LISTED or len(self._tally.programs) >= MAX_LISTED // 2:
-            self._tally.forget()
+        self._teller.set_clock()
 
 
 class _Teller:
@@ -82,11 +83,15 @@ class _Teller:
 
     def __init__(self, agent: Agent, tell: Callable[[Report, bool], None]) -> None:
         self._agent, self._tell = agent, tell
+        # By hash: what an agent writes into its arguments may be long.
+        self._known: dict[int, float] = {}
+        self.set_clock()
+
+    def set_clock(self) -> None:
         self._offset_ns = clock_offset_ns()
-        self._known: dict[tuple[str, str, str, str], float] = {}
 
     def note(self, seen: Seen, tree: ProcessTree, wish: Wish, _: Verdict | None) -> None:
-        key = (wish.action, wish.resource, repr(wish.params), tree.of(seen).program)
+        key = hash((wish.action, wish.resource, repr(wish.params), tree.of(seen).program))
         now = time.monotonic()
         if now - self._known.get(key, -TOLD_FOR_S) < TOLD_FOR_S:
             return

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentguard.core import AgentGuardError, Event, EventKind, KernelError
-from agentguard.kernel import Cgroup, Handover, Observer, clean_up, end_all
+from agentguard.kernel import PARENT, Cgroup, Handover, Observer, clean_up, end_all, own_path
 from agentguard.sensor._frames import Peer, peer_of, send
 from agentguard.sensor._janitor import Janitor
 from agentguard.sensor._outlet import Outlet
@@ -230,9 +230,18 @@ class Sensor:
 
     def _converse(self, connection: socket.socket) -> None:
         peer = peer_of(connection)
+        # Now, while it is known to be alive: another could have its pid later.
+        is_watched = self._is_watched(peer.pid)
         asked = receive_asked(connection)
         if isinstance(asked, AskHealth):
             send(connection, self.health())
+        elif isinstance(asked, Watch | Attach) and is_watched:
+            # It would take itself out of sight, or what was seen of it.
+            raise KernelError(
+                "whoever is watched cannot have others watched, or told",
+                code="sensor_denied",
+                hint="what it starts is watched with it",
+            )
         elif isinstance(asked, Watch):
             run = self._admit(connection, asked.pid, peer)
             try:
@@ -247,6 +256,17 @@ class Sensor:
                     hint="start it with `--project`",
                 )
             self._outlet.serve(connection, asked, peer)
+
+    def _is_watched(self, pid: int) -> bool:
+        """Tell whether a process is in a cgroup that is watched, which the kernel says; true if that cannot be said."""
+        try:
+            path = own_path(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"))
+        except OSError:
+            return True
+        watched = [each.cgroup for each in self._watcher.agents()] if self._watcher is not None else []
+        return any(f"{path}/".startswith(f"{each}/") for each in watched) or path.startswith(
+            f"/{PARENT}/run-"
+        )
 
     def _admit(self, connection: socket.socket, pid: int, peer: Peer) -> _Run:
         """Put the child into a cgroup of its own and watch it.

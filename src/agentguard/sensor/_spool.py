@@ -347,4 +347,4 @@ class Spool:
             self._write_state(is_closed=True)
             for descriptor in (self._state, self._lock):
                 os.close(descriptor)
-            self._lock = -1
+            self._state = self._lock = -1
