@@ -370,6 +370,30 @@ def test_cgroup_that_goes_is_watched_no_longer_and_its_successor_is(site: Site) 
     assert sessions == [each["session"] for each in site.records("gone")]
 
 
+def test_agents_that_come_and_go_together_are_no_trouble(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("x")
+    with site.sensor(), sidecar(site.command.folder):
+        site.health()
+        labelled = [site.cgroup(f"{site.name}-{number}") for number in range(4)]
+        for number, each in enumerate(labelled):
+            os.setxattr(each.path, LABEL, f"{site.name}-{number}".encode())
+        site.watched(4)
+        # More than the programs have quick slots for, and one on another level.
+        deep = site.cgroup(f"{site.name}-x/below/{site.unit}")
+        site.watched(5)
+        for each in labelled:
+            site.cgroups.remove(each)
+            each.path.rmdir()
+        site.watched(1)
+        site.run(deep, "/bin/cat", str(tmp_path / "data"))
+        (event, *_) = wait_for(lambda: site.events(path=str(tmp_path / "data")))
+        assert (event["principal"], event["payload"]["cgroup"]) == (
+            "by-unit",
+            f"/{site.name}-x/below/{site.unit}",
+        )
+        assert site.health()["errors"] == 0
+
+
 def test_buffer_that_is_full_says_what_was_dropped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTGUARD_SENSOR_BUFFER_BYTES", str(1 << 20))
     cgroup = site.cgroup(site.unit)

@@ -218,11 +218,13 @@ class Loaded:
             value["levels"] = self._levels
         # INVARIANT: while the slots change nobody looks there, or what one does would count as another's.
         self._put("config", np.zeros(1, "<u4"), value)
-        if len(self._guarded) <= FAST:
-            for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
-                self._put("cgroups", np.array([index], "<u4"), np.array([descriptor], "<u4"))
-                value["ids"][0, index], value["flags"][0, index] = cgroup_id, flags
-            value["fast"] = len(self._guarded)
+        # A cgroup that was removed fits into no slot; the way over the ancestors does without them.
+        with contextlib.suppress(OSError):
+            if len(self._guarded) <= FAST:
+                for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
+                    self._put("cgroups", np.array([index], "<u4"), np.array([descriptor], "<u4"))
+                    value["ids"][0, index], value["flags"][0, index] = cgroup_id, flags
+                value["fast"] = len(self._guarded)
         self._put("config", np.zeros(1, "<u4"), value)
 
     def drops(self) -> NDArray[np.uint64]:
