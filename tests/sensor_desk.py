@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,10 +35,10 @@ def health(spool: Spool) -> Health:
     )  # fmt: skip
 
 
-def sighting(number: int, resource: str = "file:/a", *, known: bool = True) -> bytes:
-    """Return a report of a file that was read."""
+def sighting(number: int, resource: str = "file:/a", *, known: bool = True, age_s: float = 0) -> bytes:
+    """Return a report of a file that was read so many seconds ago."""
     event = Event(
-        f"e-{number}", EventKind.FILE, datetime(2026, 1, 31, tzinfo=UTC), "support-bot", "s-1",
+        f"e-{number}", EventKind.FILE, datetime.now(UTC) - timedelta(seconds=age_s), "support-bot", "s-1",
         {"action": "file.read", "resource": resource},
     )  # fmt: skip
     return encode_report(Report(event, Ask("file.read", resource, {"path": resource}, known)))

@@ -150,6 +150,29 @@ def test_what_was_cut_off_is_denied_and_not_asked(desk: Desk) -> None:
         assert sidecar.decider.requests == []
 
 
+def test_what_is_told_late_says_so(desk: Desk) -> None:
+    desk.spool.append([(sighting(1), True), (sighting(2, age_s=60), True)])
+    desk.open()
+    with following(desk) as sidecar:
+        wait_for(lambda: all_taken(desk))
+        assert [each.payload.get("late") for each in sidecar.events()] == [None, True]
+
+
+def test_same_thing_again_is_one_decision(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.spool.append([(sighting(number, f"file:/{'ab'[number % 2]}"), True) for number in range(6)])
+    desk.open()
+    with following(desk) as sidecar:
+        wait_for(lambda: all_taken(desk))
+        assert len(sidecar.decider.requests) == 2
+        assert [each.payload["effect"] for each in sidecar.events()] == ["allow", "deny"] * 3
+        assert sidecar.link.state().decisions["allow"] == 3
+        # Of very many the verdicts are forgotten, and asked for again.
+        monkeypatch.setattr("agentguard.sensor._link.MAX_VERDICTS", 2)
+        desk.spool.append([(sighting(7, "file:/c"), True), (sighting(8, "file:/a"), True)])
+        wait_for(lambda: all_taken(desk))
+        assert len(sidecar.decider.requests) == 4
+
+
 def test_sensor_that_goes_away_and_comes_back_is_followed_again(desk: Desk) -> None:
     desk.open()
     with following(desk) as sidecar:

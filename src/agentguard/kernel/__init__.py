@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentguard.kernel._observer import Observer
     from agentguard.kernel._probe import Probe, probe, tier_of
     from agentguard.kernel._publish import Publisher
-    from agentguard.kernel._report import Report, tell, to_html
+    from agentguard.kernel._report import AlertSeen, Report, tell, to_html
     from agentguard.kernel._requests import Wish
     from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
     from agentguard.kernel._seen import Seen, Traffic
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PARENT",
     "PEP",
+    "AlertSeen",
     "Cgroup",
     "Check",
     "Child",
@@ -71,6 +72,7 @@ __all__ = [
 _PLACES = {
     "PARENT": "_cgroups",
     "PEP": "_judge",
+    "AlertSeen": "_report",
     "Cgroup": "_cgroups",
     "Check": "_check",
     "Child": "_launch",

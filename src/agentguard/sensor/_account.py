@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
 MAX_KNOWN = 20_000
 MAX_LISTED = 5_000
 _SWEEP_EVERY = 30  # collections
-# What an agent does again is told again after so long.
-TOLD_FOR_S = 3600.0
+# What an agent does again is told again after so long: then it may be something that nobody asked for any more. Files
+# are many, and of those that are opened again the kernel tells nothing anyway.
+_AGAIN_NS, _FILE_AGAIN_NS = 250_000_000, 3_600_000_000_000
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TICKS_NS = 10_000_000  # of /proc/PID/stat; USER_HZ is 100 on every machine that we run on
 _START_FIELD = 19  # of what stands after the name in /proc/PID/stat, counted from 0
@@ -84,7 +84,7 @@ class _Teller:
     def __init__(self, agent: Agent, tell: Callable[[Report, bool], None]) -> None:
         self._agent, self._tell = agent, tell
         # By hash: what an agent writes into its arguments may be long.
-        self._known: dict[int, float] = {}
+        self._known: dict[int, int] = {}
         self.set_clock()
 
     def set_clock(self) -> None:
@@ -92,15 +92,16 @@ class _Teller:
 
     def note(self, seen: Seen, tree: ProcessTree, wish: Wish, _: Verdict | None) -> None:
         key = hash((wish.action, wish.resource, repr(wish.params), tree.of(seen).program))
-        now = time.monotonic()
-        if now - self._known.get(key, -TOLD_FOR_S) < TOLD_FOR_S:
+        told = self._known.pop(key, None)
+        again_ns = _FILE_AGAIN_NS if wish.action.startswith("file.") else _AGAIN_NS
+        if told is not None and seen.time_ns < told + again_ns:
+            self._known[key] = told
             return
         if len(self._known) >= MAX_KNOWN:
             # The oldest half goes; a dictionary keeps the order of insertion.
             for old in list(self._known)[: MAX_KNOWN // 2]:
                 del self._known[old]
-        self._known.pop(key, None)
-        self._known[key] = now
+        self._known[key] = seen.time_ns
         self._say(seen, tree, Ask(wish.action, wish.resource, wish.params, wish.known))
 
     def note_attempt(self, seen: Seen, tree: ProcessTree) -> None:

@@ -7,7 +7,8 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 5.0
 # The sensor says every two seconds how it is.
 _SILENCE_S = 15.0
+# The same thing that an agent does again is one decision; after so long it is another.
+_VERDICTS_S, MAX_VERDICTS = 3600.0, 50_000
+# What is told later than this waited for us: decisions of its time may not be known any more.
+_LATE_S = 10.0
 _CUT = "a part of it was cut off, and an allow must not rest on the rest"
 _log = logging.getLogger("agentguard.sensor")
 
@@ -85,6 +90,8 @@ class SensorLink:
         self._connected = False
         self._problem = "not asked yet"
         self._connections = self._reports = self._kept = 0
+        self._verdicts: dict[int, dict[str, str]] = {}
+        self._verdicts_since = time.monotonic()
         self._decisions = {effect.value: 0 for effect in Effect}
         # What was decided and is not stored yet, up to which place of which buffer.
         self._pending: list[Event] = []
@@ -238,22 +245,37 @@ class SensorLink:
         self._reports += 1
 
     def _with_effect(self, event: Event, ask: Ask) -> Event:
-        if not ask.known:
-            said = {"effect": Effect.DENY.value, "reason": _CUT}
-        else:
-            attributes: dict[str, str | int | float | bool | None] = {"pep": PEP, "observed": True}
-            decision = self._decider.decide(
-                Request(
-                    self._principal_named(event.principal), ask.action, ask.resource, ask.params,
-                    Context(session=event.session, correlation_id=event.session, attributes=attributes),
-                )
-            )  # fmt: skip
-            if decision.stage == "audit":
-                raise AuditError(decision.reason)
-            said = {"effect": decision.effect.value, "reason": decision.reason, "rule": decision.rule or ""}
+        key = hash((event.session, event.principal, ask.action, ask.resource, repr(ask.params), ask.known))
+        said = self._verdicts.get(key) or self._verdict(event, ask)
+        self._verdicts[key] = said
         self._decisions[said["effect"]] += 1
-        said = {name: value for name, value in said.items() if value}
-        return msgspec.structs.replace(event, payload={**event.payload, **said})
+        more: dict[str, Any] = {name: value for name, value in said.items() if value}
+        if (datetime.now(UTC) - event.time).total_seconds() > _LATE_S:
+            more["late"] = True
+        return msgspec.structs.replace(event, payload={**event.payload, **more})
+
+    def _verdict(self, event: Event, ask: Ask) -> dict[str, str]:
+        """Return what the policy says; the decision is on record.
+
+        Raises:
+            AuditError: the log takes nothing.
+        """
+        if time.monotonic() - self._verdicts_since > _VERDICTS_S or len(self._verdicts) >= MAX_VERDICTS:
+            # The policy may have changed meanwhile.
+            self._verdicts.clear()
+            self._verdicts_since = time.monotonic()
+        if not ask.known:
+            return {"effect": Effect.DENY.value, "reason": _CUT}
+        attributes: dict[str, str | int | float | bool | None] = {"pep": PEP, "observed": True}
+        decision = self._decider.decide(
+            Request(
+                self._principal_named(event.principal), ask.action, ask.resource, ask.params,
+                Context(session=event.session, correlation_id=event.session, attributes=attributes),
+            )
+        )  # fmt: skip
+        if decision.stage == "audit":
+            raise AuditError(decision.reason)
+        return {"effect": decision.effect.value, "reason": decision.reason, "rule": decision.rule or ""}
 
     def _keep(self) -> None:
         """Store what was decided, then hand it on: whoever hears of it can rely on it.
