@@ -259,6 +259,41 @@ def test_user_who_is_not_the_projects_is_refused(desk: Desk) -> None:
     os.waitpid(child, 0)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_socket_of_another_user_is_not_believed(desk: Desk) -> None:
+    desk.path.parent.chmod(0o777)
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        os.setgid(65534)
+        os.setuid(65534)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(desk.path))
+            listener.listen()
+            os.write(told, b".")
+            os.close(told)
+            os.read(ready, 0)
+            listener.accept()[0].recv(1)
+        os._exit(0)
+    assert os.read(ready, 1) == b"."
+    with following(desk) as sidecar:
+        wait_for(lambda: "is user 65534's" in sidecar.link.state().problem)
+        assert sidecar.log.records == []
+    os.waitpid(child, 0)
+    for each in (ready, told):
+        os.close(each)
+    desk.path.unlink()
+
+
+def test_failure_of_the_sidecar_itself_leaves_everything_with_the_sensor(desk: Desk) -> None:
+    desk.spool.append([(sighting(1), True)])
+    desk.open()
+    with following(desk) as sidecar:
+        sidecar.decider.answer = lambda _: 1 / 0
+        wait_for(lambda: "the sidecar failed" in sidecar.link.state().problem)
+        assert desk.spool.waiting == 1
+
+
 def test_second_sidecar_waits_until_the_first_is_gone(desk: Desk) -> None:
     desk.open()
     with following(desk) as first:

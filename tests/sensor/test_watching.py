@@ -301,22 +301,6 @@ def test_agent_that_ran_before_the_sensor_is_known_by_its_program(site: Site, tm
             agent.stdin.close()
 
 
-def test_connection_over_udp_counts_once_something_is_sent(site: Site) -> None:
-    cgroup = site.cgroup(site.unit)
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
-        site.sensor(),
-        sidecar(site.command.folder),
-    ):
-        receiver.bind(("127.0.0.1", 0))
-        port = receiver.getsockname()[1]
-        site.watched()
-        script = f"import socket; s = socket.socket(2, 2); s.connect(('127.0.0.1', {port})); s.send(b'x')"
-        site.run(cgroup, sys.executable, "-c", script)
-        (event,) = wait_for(lambda: site.events(action="net.connect", resource=f"host:127.0.0.1:{port}"))
-        assert event["payload"]["effect"] == "deny"
-
-
 INSIDER = """
 import socket, sys, os
 from agentguard.sensor._frames import send
@@ -354,46 +338,6 @@ def test_agent_cannot_take_itself_or_its_traces_out_of_sight(site: Site) -> None
         assert site.health()["tier"] == "observe"
 
 
-def test_cgroup_that_goes_is_watched_no_longer_and_its_successor_is(site: Site) -> None:
-    with site.sensor(), sidecar(site.command.folder):
-        site.health()
-        for _ in range(2):
-            cgroup = site.cgroup(site.unit)
-            site.watched()
-            site.run(cgroup, "/bin/true")
-            site.cgroups.remove(cgroup)
-            cgroup.remove()
-            site.watched(0)
-        wait_for(lambda: len(site.records("gone")) == 2)
-    sessions = [each["session"] for each in site.records("watching")]
-    assert len(set(sessions)) == 2
-    assert sessions == [each["session"] for each in site.records("gone")]
-
-
-def test_agents_that_come_and_go_together_are_no_trouble(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("x")
-    with site.sensor(), sidecar(site.command.folder):
-        site.health()
-        labelled = [site.cgroup(f"{site.name}-{number}") for number in range(4)]
-        for number, each in enumerate(labelled):
-            os.setxattr(each.path, LABEL, f"{site.name}-{number}".encode())
-        site.watched(4)
-        # More than the programs have quick slots for, and one on another level.
-        deep = site.cgroup(f"{site.name}-x/below/{site.unit}")
-        site.watched(5)
-        for each in labelled:
-            site.cgroups.remove(each)
-            each.path.rmdir()
-        site.watched(1)
-        site.run(deep, "/bin/cat", str(tmp_path / "data"))
-        (event, *_) = wait_for(lambda: site.events(path=str(tmp_path / "data")))
-        assert (event["principal"], event["payload"]["cgroup"]) == (
-            "by-unit",
-            f"/{site.name}-x/below/{site.unit}",
-        )
-        assert site.health()["errors"] == 0
-
-
 def test_buffer_that_is_full_says_what_was_dropped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTGUARD_SENSOR_BUFFER_BYTES", str(1 << 20))
     cgroup = site.cgroup(site.unit)
@@ -408,14 +352,6 @@ def test_buffer_that_is_full_says_what_was_dropped(site: Site, monkeypatch: pyte
             assert (dropped["kind"], dropped["count"]) == ("buffer", dropped["ordinary"] + dropped["vital"])
             (alert,) = wait_for(lambda: site.events(action="events.dropped"))[:1]
             assert (alert["kind"], alert["payload"]["count"]) == ("alert", dropped["count"])
-
-
-def test_pods_that_cannot_be_had_are_on_record(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "pods.json").write_text("broken")
-    with site.sensor(), sidecar(site.command.folder):
-        (degraded,) = wait_for(lambda: site.records("degraded"))
-        assert "no list of pods" in degraded["reason"]
-        assert "no list of pods" in site.health()["pods"]
 
 
 def test_sensor_tells_systemd_that_it_is_ready(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
