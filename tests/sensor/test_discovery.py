@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from agentguard.sensor._pods import Pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 UID = "0b5e2c1a-1111-4222-8333-444455556666"
 ID = "ab" * 32
@@ -142,6 +142,17 @@ def test_labelled_cgroup_is_found(tmp_path: Path) -> None:
     watch = {"support-bot": WatchSettings(labels=("support-*",))}
     (found,) = found_in(tmp_path, watch, "two").values()
     assert (found.path, found.principal, found.labels) == ("/one", "support-bot", {"label": "support-7"})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_cgroup_that_a_user_made_has_no_name_of_ours(tmp_path: Path) -> None:
+    path = f"user.slice/user@1000.service/{SYSTEMD}"
+    watch = {"a": WatchSettings(units=("*.service",), pods=("*/app=support",))}
+    (tmp_path / path).mkdir(parents=True)
+    for folder in ("user@1000.service", *Path(SYSTEMD).parts):
+        found = next(each for each in tmp_path.rglob(folder))
+        os.chown(found, 1000, 1000)
+    assert found_in(tmp_path, watch, pods=(SUPPORT,)) == {}
 
 
 def test_each_folder_is_told_before_it_is_read(tmp_path: Path) -> None:

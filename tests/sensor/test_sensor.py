@@ -131,6 +131,24 @@ def test_nonsense_is_refused_and_the_sensor_lives(sensor: Path, data: bytes) -> 
     assert ask_health(sensor).tier == "observe"
 
 
+def test_very_many_connections_of_one_user_are_not_served(
+    sensor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentguard.sensor._server.MAX_CONNECTIONS_OF_A_USER", 2)
+    with contextlib.ExitStack() as stack:
+        open_ones = [stack.enter_context(connected(sensor)) for _ in range(3)]
+        # The last one is closed, and the others wait to be asked.
+        assert open_ones[-1].recv(1) == b""
+    wait_for(lambda: _answers(sensor))
+
+
+def _answers(sensor: Path) -> bool:
+    try:
+        return ask_health(sensor).tier == "observe"
+    except (KernelError, OSError):
+        return False
+
+
 def test_health_counts(sensor: Path) -> None:
     health = ask_health(sensor)
     assert all(each.ok for each in health.checks)

@@ -68,7 +68,7 @@ class Rules:
         """Return whose cgroup this is, nobody's being empty: its folder's name, its label, the pod that begins here."""
         for rule in self._rules:
             if (
-                any(each.matches(name) for each in rule.units)
+                (name and any(each.matches(name) for each in rule.units))
                 or (label and any(each.matches(label) for each in rule.labels))
                 or (pod is not None and any(each.matches(pod) for each in rule.pods))
             ):
@@ -124,19 +124,24 @@ def look(
 def _judge(
     folder: Path, path: str, depth: int, rules: Rules, find_pod: Callable[[str, str], Pod | None]
 ) -> Found | None:
+    label = _label(folder) if rules.asks_labels else ""
+    is_trusted = _is_roots(folder)
+    if not label and not is_trusted:
+        return None
     labels = dict(container_of(path))
     begins_pod = "pod" in labels and "pod" not in container_of(path.rpartition("/")[0])
-    label = _label(folder) if rules.asks_labels else ""
     pod = None
     if labels and (rules.asks_pods or "container" in labels):
         pod = find_pod(labels.get("pod", ""), labels.get("container", ""))
-    principal = rules.principal(folder.name, label, pod if begins_pod else None)
+    # Who may make cgroups of his own may give them any name.
+    name = folder.name if is_trusted else ""
+    principal = rules.principal(name, label, pod if begins_pod and is_trusted else None)
     if not principal:
         return None
     if pod is not None:
         labels |= {"pod": pod.uid, "namespace": pod.namespace, "pod_name": pod.name}
-        if name := pod.containers.get(labels.get("container", "")):
-            labels["container_name"] = name
+        if called := pod.containers.get(labels.get("container", "")):
+            labels["container_name"] = called
     if label:
         labels["label"] = label
     return Found(folder, path, principal, depth, labels)
@@ -149,6 +154,13 @@ def _folders_in(folder: Path) -> list[str]:
     except OSError:
         # It went while we looked.
         return []
+
+
+def _is_roots(folder: Path) -> bool:
+    try:
+        return folder.stat().st_uid in {0, os.geteuid()}
+    except OSError:
+        return False
 
 
 def _label(folder: Path) -> str:

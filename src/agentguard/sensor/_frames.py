@@ -63,17 +63,19 @@ def send(connection: socket.socket, message: msgspec.Struct) -> None:
     connection.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def receive(connection: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> T | None:
+def receive(
+    connection: socket.socket, decoder: msgspec.msgpack.Decoder[T], *, most_bytes: int = MAX_FRAME
+) -> T | None:
     """Return the next message, or None when the other end is gone.
 
     Raises:
-        KernelError: it is no message of ours (`sensor_protocol`).
+        KernelError: it is no message of ours, or longer than `most_bytes` (`sensor_protocol`).
     """
     head = _exactly(connection, _LENGTH.size)
     if head is None:
         return None
     (length,) = _LENGTH.unpack(head)
-    if length > MAX_FRAME:
+    if length > most_bytes:
         raise _foreign()
     body = _exactly(connection, length)
     if body is None:

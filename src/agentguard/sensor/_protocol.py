@@ -52,6 +52,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     errors: int
 
 
+MAX_ASKED = 4096  # bytes; anybody may ask
 Asked = Watch | Finish | AskHealth | Attach
 Told = Watching | Batch | Lost | Finished | Health | Refused
 
@@ -65,7 +66,7 @@ def receive_asked(connection: socket.socket) -> Asked | None:
     Raises:
         KernelError: it is no message of ours (`sensor_protocol`).
     """
-    return receive(connection, _asked)
+    return receive(connection, _asked, most_bytes=MAX_ASKED)
 
 
 def receive_told(connection: socket.socket) -> Told | None:

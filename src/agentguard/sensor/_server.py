@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 MAX_RUNS = 64
 MAX_RUNS_OF_A_USER = 16
+MAX_CONNECTIONS_OF_A_USER = 64
 _SEND_TIMEOUT_S = 10.0
 # How long a sidecar that is there has to take the rest when the sensor ends; what it does not take is kept.
 _FLUSH_S = 3.0
@@ -82,6 +84,7 @@ class Sensor:
         self._path = path
         self._id = secrets.token_hex(8)
         self._runs: dict[int, _Run] = {}
+        self._connections: Counter[int] = Counter()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._dispatched = threading.Event()
@@ -138,7 +141,7 @@ class Sensor:
                     connection, _ = self._listener.accept()
                 except TimeoutError:
                     continue
-                threading.Thread(target=self._attend, args=(connection,), daemon=True).start()
+                self._welcome(connection)
         finally:
             self._stopping.set()
             self._close_socket()
@@ -214,13 +217,33 @@ class Sensor:
         watched = self._watcher.errors if self._watcher is not None else 0
         return self._observer.reader.counters.errors + watched
 
-    def _attend(self, connection: socket.socket) -> None:
-        """Serve one client, in a thread of its own."""
+    def _welcome(self, connection: socket.socket) -> None:
+        """Serve one client in a thread of its own, unless its user has very many."""
+        try:
+            peer = peer_of(connection)
+        except OSError:
+            connection.close()
+            return
+        with self._lock:
+            if self._connections[peer.uid] >= MAX_CONNECTIONS_OF_A_USER:
+                connection.close()
+                return
+            self._connections[peer.uid] += 1
+        threading.Thread(target=self._attend, args=(connection, peer), daemon=True).start()
+
+    def _attend(self, connection: socket.socket, peer: Peer) -> None:
+        try:
+            self._serve(connection, peer)
+        finally:
+            with self._lock:
+                self._connections[peer.uid] -= 1
+
+    def _serve(self, connection: socket.socket, peer: Peer) -> None:
         try:
             with connection:
                 connection.settimeout(_SEND_TIMEOUT_S)
                 try:
-                    self._converse(connection)
+                    self._converse(connection, peer)
                 except KernelError as error:
                     send(connection, Refused(error.code, error.message, error.hint or ""))
         except OSError as error:
@@ -228,8 +251,7 @@ class Sensor:
         except Exception as error:  # noqa: BLE001 - one client's trouble must not end the sensor
             _log.error("serving a client failed: %s", type(error).__name__)
 
-    def _converse(self, connection: socket.socket) -> None:
-        peer = peer_of(connection)
+    def _converse(self, connection: socket.socket, peer: Peer) -> None:
         # Now, while it is known to be alive: another could have its pid later.
         is_watched = self._is_watched(peer.pid)
         asked = receive_asked(connection)
