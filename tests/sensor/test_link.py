@@ -286,10 +286,10 @@ def test_socket_of_another_user_is_not_believed(desk: Desk) -> None:
 
 
 def test_failure_of_the_sidecar_itself_leaves_everything_with_the_sensor(desk: Desk) -> None:
-    desk.spool.append([(sighting(1), True)])
     desk.open()
     with following(desk) as sidecar:
         sidecar.decider.answer = lambda _: 1 / 0
+        desk.spool.append([(sighting(1), True)])
         wait_for(lambda: "the sidecar failed" in sidecar.link.state().problem)
         assert desk.spool.waiting == 1
 

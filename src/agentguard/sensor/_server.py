@@ -15,21 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentguard.core import AgentGuardError, Event, EventKind, KernelError
-from agentguard.kernel import PARENT, Cgroup, Handover, Observer, clean_up, end_all, own_path
+from agentguard.core import Event, EventKind, KernelError
+from agentguard.kernel import PARENT, Cgroup, Observer, clean_up, own_path
 from agentguard.sensor._frames import Peer, peer_of, send
 from agentguard.sensor._janitor import Janitor
 from agentguard.sensor._outlet import Outlet
 from agentguard.sensor._pods import PodDirectory
-from agentguard.sensor._protocol import (
-    Batch,
-    Finish,
-    Finished,
-    Lost,
-    Watch,
-    Watching,
-    receive_asked,
-)
+from agentguard.sensor._protocol import Watch, receive_asked
+from agentguard.sensor._runs import Runs
 from agentguard.sensor._spool import Spool
 from agentguard.sensor._stream import AskHealth, Attach, Health, Refused, Report, Standing, encode_report
 from agentguard.sensor._watcher import Watcher
@@ -40,25 +33,12 @@ if TYPE_CHECKING:
     from agentguard.kernel import Drop, Seen, Settings
     from agentguard.sensor._settings import Watching as Agents
 
-MAX_RUNS = 64
-MAX_RUNS_OF_A_USER = 16
 MAX_CONNECTIONS_OF_A_USER = 64
 _SEND_TIMEOUT_S = 10.0
 # How long a sidecar that is there has to take the rest when the sensor ends; what it does not take is kept.
 _FLUSH_S = 3.0
 TIER = "observe"
 _log = logging.getLogger("agentguard.sensor")
-
-
-class _Run:
-    """One client's run: its cgroup, and what waits to be sent."""
-
-    def __init__(self, connection: socket.socket, cgroup: Cgroup, uid: int) -> None:
-        self.connection, self.cgroup, self.uid = connection, cgroup, uid
-        self.outbox = Handover()
-        self.skipped_before = 0
-        self.sending = threading.Lock()
-        self.done = threading.Event()
 
 
 class Sensor:
@@ -83,12 +63,12 @@ class Sensor:
         clean_up()
         self._path = path
         self._id = secrets.token_hex(8)
-        self._runs: dict[int, _Run] = {}
         self._connections: Counter[int] = Counter()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._dispatched = threading.Event()
         self._turn = 0
+        self._is_ready = False
         self._began = time.monotonic()
         self._rights: list[str] = []
         self._watcher: Watcher | None = None
@@ -105,8 +85,10 @@ class Sensor:
                 Observer(settings, on_drop=self._note_drop, before_reading=lambda: self._confine(confine))
             )
             stack.callback(self._place.remove)
+            self._runs = Runs(self._observer, settle=self._wait_for_dispatch)
             if agents is not None and self._spool is not None:
                 self._watch_agents(agents, self._spool)
+            self._is_ready = True
             self._stack = stack.pop_all()
 
     def _confine(self, give_up: Callable[[], list[str]] | None) -> None:
@@ -145,12 +127,7 @@ class Sensor:
         finally:
             self._stopping.set()
             self._close_socket()
-            with self._lock:
-                runs = list(self._runs.values())
-            for run in runs:
-                # Whoever is watched goes on, and its launcher says that nobody watches any more.
-                with contextlib.suppress(OSError):
-                    run.connection.shutdown(socket.SHUT_RDWR)
+            self._runs.cut_off()
             if self._watcher is not None:
                 self._watcher.stop()
             self._dispatched.set()
@@ -265,11 +242,7 @@ class Sensor:
                 hint="what it starts is watched with it",
             )
         elif isinstance(asked, Watch):
-            run = self._admit(connection, asked.pid, peer)
-            try:
-                self._follow(run)
-            finally:
-                self._end(run)
+            self._runs.attend(connection, asked.pid, peer)
         elif isinstance(asked, Attach):
             if self._outlet is None:
                 raise KernelError(
@@ -290,70 +263,6 @@ class Sensor:
             f"/{PARENT}/run-"
         )
 
-    def _admit(self, connection: socket.socket, pid: int, peer: Peer) -> _Run:
-        """Put the child into a cgroup of its own and watch it.
-
-        Raises:
-            KernelError: it is not the peer's own child (`sensor_denied`), or there are too many runs (`sensor_full`).
-        """
-        with self._lock:
-            own = sum(run.uid == peer.uid for run in self._runs.values())
-            if len(self._runs) >= MAX_RUNS or (peer.uid != 0 and own >= MAX_RUNS_OF_A_USER):
-                raise KernelError(
-                    "the sensor watches too many runs", code="sensor_full", hint="wait for one to end"
-                )
-        _check_own_child(pid, peer)
-        cgroup = Cgroup.make(f"run-{os.getpid()}-{secrets.token_hex(8)}")
-        try:
-            cgroup.add(pid)
-            # Once more, now that it is where we look: a pid could have passed to somebody else in between.
-            _check_own_child(pid, peer)
-            run = _Run(connection, cgroup, peer.uid)
-            run.skipped_before = self._observer.handover.skipped
-            with self._lock:
-                self._runs[cgroup.id] = run
-            self._observer.watch(cgroup)
-        except BaseException:
-            self._runs.pop(cgroup.id, None)
-            _let_go(cgroup)
-            raise
-        return run
-
-    def _follow(self, run: _Run) -> None:
-        """Tell the client what is seen until it says that its child has ended, or is gone."""
-        self._send(run, Watching(self._observer.checks, dict(self._observer.missing)))
-        sender = threading.Thread(target=self._send_batches, args=(run,), daemon=True)
-        sender.start()
-        run.connection.settimeout(None)
-        asked = receive_asked(run.connection)
-        left = end_all(run.cgroup)
-        self._observer.unwatch(run.cgroup)
-        self._wait_for_dispatch()
-        run.done.set()
-        sender.join()
-        if not isinstance(asked, Finish):
-            _log.warning("a launcher is gone; %d processes that it had left were ended", left)
-            return
-        if skipped := run.outbox.skipped + self._observer.handover.skipped - run.skipped_before:
-            self._send(run, Lost("file", skipped))
-        traffic = self._observer.traffic(run.cgroup)
-        self._send(run, Finished(traffic, left, self._observer.reader.counters.errors))
-
-    def _send_batches(self, run: _Run) -> None:
-        while True:
-            batch = run.outbox.take(0.1)
-            if batch:
-                try:
-                    self._send(run, Batch(batch))
-                except OSError:
-                    return
-            elif run.done.is_set():
-                return
-
-    def _send(self, run: _Run, message: Watching | Batch | Lost | Finished) -> None:
-        with run.sending:
-            send(run.connection, message)
-
     def _dispatch(self) -> None:
         """Give each client what is its own, and the watcher the rest."""
         handover = self._observer.handover
@@ -363,10 +272,7 @@ class Sensor:
             for seen in taken:
                 parts.setdefault(seen.cgroup, []).append(seen)
             for cgroup_id, batch in parts.items():
-                run = self._runs.get(cgroup_id)
-                if run is not None:
-                    run.outbox.put(batch)
-                elif self._watcher is not None:
+                if not self._runs.put(cgroup_id, batch) and self._watcher is not None:
                     self._watcher.put(batch)
             self._turn += 1
             if not taken and self._dispatched.is_set():
@@ -381,24 +287,13 @@ class Sensor:
             time.sleep(0.005)
 
     def _note_drop(self, drop: Drop, count: int) -> None:
-        # Whose record it was, nobody knows: each is told.
-        _log.error("%d records of class %s were lost", count, drop.name.lower())
-        with self._lock:
-            runs = list(self._runs.values())
+        kind = drop.name.lower()
+        _log.error("%d records of class %s were lost", count, kind)
+        if not self._is_ready:
+            return  # that was the self-test's, which says what it did not see
         if self._watcher is not None and self._watcher.agents():
-            self._watcher.tell_dropped(drop.name.lower(), count)
-        for run in runs:
-            with contextlib.suppress(OSError):
-                self._send(run, Lost(drop.name.lower(), count))
-
-    def _end(self, run: _Run) -> None:
-        with self._lock:
-            self._runs.pop(run.cgroup.id, None)
-        if self._stopping.is_set():
-            return
-        self._observer.loaded.release(run.cgroup.id)
-        self._observer.forget(run.cgroup)
-        run.cgroup.remove()
+            self._watcher.tell_dropped(kind, count)
+        self._runs.tell_dropped(kind, count)
 
     def _close_socket(self) -> None:
         self._listener.close()
@@ -461,27 +356,3 @@ def _refuse_second(path: Path) -> None:
                 code="sensor_socket",
                 hint="stop it, or take another --socket",
             )
-
-
-def _check_own_child(pid: int, peer: Peer) -> None:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    facts = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
-    parent, owner = facts.get("PPid", ["-1"])[0], facts.get("Uid", ["-1"])[0]
-    if int(parent) != peer.pid or (peer.uid != 0 and int(owner) != peer.uid):
-        raise KernelError(
-            "only an own child can be watched",
-            code="sensor_denied",
-            hint="let `agentguard run` start the program",
-        )
-
-
-def _let_go(cgroup: Cgroup) -> None:
-    """Put back what was moved, without ending it, and remove the cgroup."""
-    for pid in cgroup.pids():
-        with contextlib.suppress(OSError):
-            (cgroup.path.parent.parent / "cgroup.procs").write_text(str(pid))
-    with contextlib.suppress(AgentGuardError, OSError):
-        cgroup.remove()
