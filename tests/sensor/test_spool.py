@@ -226,6 +226,15 @@ def test_damage_that_comes_while_it_runs_is_counted(tmp_path: Path, spool: Spool
     assert bodies_of(spool)[-1] == b"third"
 
 
+def test_segment_that_somebody_removed_is_counted(tmp_path: Path, spool: Spool) -> None:
+    spool.append([(b"first", True), (b"second", True)])
+    segments(tmp_path / "buffer")[-1].unlink()
+    assert bodies_of(spool) == []
+    assert spool.dropped["vital"] == 2
+    assert spool.append([(b"third", True)]) == 1
+    assert bodies_of(spool) == [b"third"]
+
+
 @pytest.mark.parametrize("content", [b"", b"AGS1", b"\0" * 48, b"x" * 500])
 def test_damaged_state_means_that_nothing_was_taken(tmp_path: Path, content: bytes) -> None:
     first = opened(tmp_path)

@@ -247,9 +247,13 @@ class Spool:
     def _read_segment(self, most_bytes: int) -> tuple[list[tuple[int, bytes]], int]:
         place = self._cursor + 1
         segment = next(each for each in self._segments if each.last >= place)
-        reader = self._position(segment, max(place, segment.first))
         found: list[tuple[int, bytes]] = []
         total = 0
+        try:
+            reader = self._position(segment, max(place, segment.first))
+        except OSError:
+            self._skip(segment)
+            return found, total
         left = segment.last - reader.place + 1
         for body, end in islice(records(reader.descriptor, reader.offset, reader.place), left):
             found.append((reader.place, body))
@@ -259,13 +263,18 @@ class Spool:
             if total >= most_bytes:
                 return found, total
         if self._cursor < segment.last:
-            _log.error("a segment of the buffer is damaged; records lost: %d", segment.last - self._cursor)
-            self._lose("vital", segment.last - self._cursor)
-            self._cursor = segment.last
-            if segment is self._segments[-1]:
-                # What comes next must not stand behind the damage.
-                self._close_writer()
+            self._skip(segment)
         return found, total
+
+    def _skip(self, segment: _Segment) -> None:
+        """Count the rest of a segment that cannot be read as lost, and go on behind it."""
+        gone = segment.last - max(self._cursor, segment.first - 1)
+        _log.error("a segment of the buffer is damaged; records lost: %d", gone)
+        self._lose("vital", gone)
+        self._cursor = segment.last
+        if segment is self._segments[-1]:
+            # What comes next must not stand behind the damage.
+            self._close_writer()
 
     def _position(self, segment: _Segment, place: int) -> _Reader:
         reader = self._reader
