@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
+    from agentguard.sensor import LinkState
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -258,6 +259,7 @@ class World:
     gateway: Gateway | None = None
     people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
     approvals: ApprovalEngine | None = None
+    sensor: Callable[[], LinkState] | None = None
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -286,6 +288,7 @@ class World:
             gateway=self.gateway,
             people=self.people,
             approvals=self.approvals,
+            sensor=self.sensor,
         )
 
     def ask(

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,7 +43,6 @@ from agentguard.policy import PolicySet, PolicyWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from agentguard.assembly._project import Project
     from agentguard.assembly._tokens import Tokens
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from agentguard.enforcement import TicketStore
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
+    from agentguard.sensor import SensorLink
     from agentguard.spend import Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
@@ -119,6 +120,7 @@ class Engine:
             tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
             costs=_costs(self._spending),
             desk=self._desk,
+            journals=self._keeper.journals if self._keeper else None,
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
@@ -334,6 +336,23 @@ class Spending:
     def close(self) -> None:
         """Close the ledger. Idempotent."""
         self.ledger.close()
+
+
+def open_sensor_link(engine: Engine, events: Events) -> SensorLink:
+    """Return what follows the machine's sensor for this project, to be started and closed; none need be there yet."""
+    from agentguard.sensor import SensorLink
+
+    project = engine.project
+    return SensorLink(
+        Path(project.config.sensor.socket),
+        project=project.config.project.id,
+        decider=engine.pdp,
+        audit=engine.audit,
+        store=events.store,
+        bus=events.bus,
+        principal_named=project.principal,
+        is_expected=bool(project.config.sensor.watch),
+    )
 
 
 def open_gateway(

@@ -155,6 +155,7 @@ class EnforcementPoint:
         params: Mapping[str, Any] | None = None,
         principal: Principal | str | None = None,
         context: Context | None = None,
+        ticket_for: str = "",
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Return a decorator that lets a function, sync or async, run only as it was decided.
 
@@ -163,6 +164,8 @@ class EnforcementPoint:
         copies of the decided parameters; the obligations are carried out on what it returns, how it ended is
         recorded, and what the agent sees of it is reported, as `observe` does, in the session of `context`. Where a
         person has to approve, the call waits for them.
+        With `ticket_for`, the name of an executor, the function's parameter `ticket` is given the execution ticket; who
+        calls the function does not give it.
 
         Raises:
             ConfigError: when decorating: the template, the action's name or the function cannot be guarded.
@@ -179,6 +182,7 @@ class EnforcementPoint:
             fixed=params or {},
             principal=principal,
             context=context,
+            ticket_for=ticket_for,
         )
 
     def wait_approval(self, decision: Decision, timeout_s: float | None = None) -> ApprovalStatus:

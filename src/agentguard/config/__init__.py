@@ -22,12 +22,14 @@ from agentguard.config._config import (
     ProjectSettings,
     RegistrySettings,
     RiskSettings,
+    SensorSettings,
     ServerSettings,
     Setting,
     SpendSettings,
     Thresholds,
     ToolSettings,
     UpstreamSettings,
+    WatchSettings,
     load_config,
 )
 
@@ -49,6 +51,7 @@ __all__ = [
     "RegistrySettings",
     "RiskSettings",
     "RouteSettings",
+    "SensorSettings",
     "ServerSettings",
     "Setting",
     "SpendSettings",
@@ -56,5 +59,6 @@ __all__ = [
     "Thresholds",
     "ToolSettings",
     "UpstreamSettings",
+    "WatchSettings",
     "load_config",
 ]

@@ -28,8 +28,10 @@ from agentguard.core import (
     WhoReply,
 )
 from agentguard.policy import PolicyDescription
+from agentguard.sensor import LinkState
 from agentguard.server._agents import AgentSeen
 from agentguard.server._openapi_approvals import APPROVAL_TYPES, approval_paths
+from agentguard.server._openapi_sensor import SENSOR_EXAMPLE
 from agentguard.server._openapi_shapes import content_of as _content
 from agentguard.server._openapi_shapes import errors_of as _errors
 from agentguard.server._openapi_shapes import get_of as _get
@@ -168,6 +170,7 @@ def openapi() -> dict[str, Any]:
         TicketRevocationReply,
         Action,
         AgentSeen,
+        LinkState,
         PolicyDescription,
         LoginCall,
         LoginReply,
@@ -365,6 +368,9 @@ def _admin_paths() -> dict[str, Any]:
         "/v1/audit": _get("Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}),
         "/v1/agents": _get("List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}),
         "/v1/events": _get("Search the events, oldest first", events, {"events": [_EVENT], "next": None}),
+        "/v1/sensor": _get(
+            "Say how the machine's sensor is, and whom it watches", _ref("LinkState"), SENSOR_EXAMPLE
+        ),
     }
     for path, filters in (("/v1/audit", _FILTERS), ("/v1/events", _EVENT_FILTERS)):
         paths[path]["get"]["parameters"] = [
