@@ -78,6 +78,11 @@ class Case(msgspec.Struct):
     past: Past
     verdict: Verdict
 
+    @property
+    def is_observed(self) -> bool:
+        """Whether it has happened already, and what would have been decided is all that is asked."""
+        return self.context.attributes.get("observed") is True
+
     def decide_again(self, params: dict[str, Any]) -> Verdict:
         """Return the verdict with other parameters, and take it for the request's own."""
         history = self.past.history
@@ -173,6 +178,8 @@ class ApprovalDesk:
 
     def redeem(self, approval_id: str, decision: Decision, case: Case) -> tuple[Decision, Release | None]:
         """Return what becomes of a decision whose request names an approval; nothing is used up yet."""
+        if case.is_observed:
+            return denied(decision, "what has happened already uses no approval up"), None
         try:
             approval = self.engine.wait(approval_id)
             self._check_same(approval, case)
@@ -197,8 +204,11 @@ class ApprovalDesk:
     def conclude(self, decision: Decision, case: Case, release: Release | None, now: datetime) -> Decision:
         """Return the decision as it is to be recorded: people told or asked, or their approval used up.
 
-        The effect comes after this, or never.
+        The effect comes after this, or never. About what has happened already, as the kernel tells of it, nobody is
+        asked or told.
         """
+        if case.is_observed:
+            return decision
         if decision.obligations:
             decision = self._notify(decision, now)
         if decision.effect is Effect.REQUIRE_APPROVAL:
