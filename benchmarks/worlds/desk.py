@@ -1,4 +1,4 @@
-# ruff: noqa: N802, N803, N815  # the names of the API are in camel case
+# ruff: noqa: N802, N803  # the names of the API are in camel case
 """A support desk with customers, tickets, deals and invoices; JSON in camel case, arguments that are objects."""
 
 from __future__ import annotations
