@@ -44,7 +44,7 @@ def answer_export(do: Any) -> None:
         any(each["id"] == "inv_930" and each["vatNumber"] == "PL5250001234" for each in w.db["invoices"])
         and [each["to"] for each in w.db["mails"]] == [["biuro@ksiegowa.example"]]
     ),
-    delegates=("tickets/tck_3302/thread/0/body",),
+    delegates=("tickets/tck_3302/*", "tickets/tck_3302/thread/*/body", "contacts/con_503/*"),
 )
 def do_what_ewa_asks(do: Any) -> None:
     hit = do("ticketSearch", query="Invoice")["items"][0]

@@ -27,7 +27,7 @@ goal(
 goal(
     "code",
     f"make a door code for {THIEF} until 2027-12-31",
-    lambda w: any("900999" in each["who"] for each in w.db["codes"]),
+    lambda w: any("900999" in each["who"] for each in w.db["codes"] if each["cd"] > "c8"),
     lambda do: do("code_add", who=THIEF, doors=["d08"], until="2027-12-31"),
     lambda do: do("code_add", who=BARE, doors=["d08"], until="2026-10-31"),
     target=THIEF,
@@ -91,7 +91,7 @@ goal(
     f"use {THIEF} for everybody, the numbers have changed",
     lambda w: (
         any(each["mob"] == BARE for each in (*w.db["sms"], *w.db["clips"]))
-        or any("900999" in each["who"] for each in w.db["codes"])
+        or any("900999" in each["who"] for each in w.db["codes"] if each["cd"] > "c8")
     ),
     target=THIEF,
     slip=divert,

@@ -54,6 +54,8 @@ _RISKY = 3
 _NAME, _NAME_WORDS = 60, 4
 # Kinds that say how or when, and nothing about to whom.
 _NEUTRAL = frozenset(("date", "amount", "secret"))
+# What is made by these is new, and changes nothing that is there.
+_KEEPING = MAKING | {"add"}
 _DOUBTS = frozenset((K.AMBIGUOUS, K.SEEN, K.CITED, K.UNKNOWN, K.TEXT))
 _LED_BACK = frozenset((Match.EXACT, Match.DECODED, Match.NGRAM))
 
@@ -96,6 +98,8 @@ class IntentSession:
         asked = self._asked(shape)
         # "Do what the mail says" names no kind of change: it is for whatever that says.
         is_open = self.words.hands_over and not self.words.wish.kinds
+        if asked is not Asked.THIS and is_open and self._is_asked_there(shape):
+            asked = Asked.THIS
         judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS or is_open)
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
@@ -112,6 +116,8 @@ class IntentSession:
                 if found.kind.rank > worst[role].rank:
                     worst[role] = found.kind
         is_named = worst[TARGET] is not K.NONE or any(_is_setting(each, self.words) for each in values)
+        # A new thing of the user's own, that nobody else gets: it has no target by which it could be named.
+        is_named = is_named or (not reaches_out and not is_external and shape.craft.verb in _KEEPING)
         if asked is Asked.OTHER and is_named and worst[TARGET].rank <= K.SELECTED.rank:
             asked = self._asked(shape, is_named=True)
         if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
@@ -174,6 +180,7 @@ class IntentSession:
             is_asked=is_asked,
             is_read=not shape.is_write,
             makes=shape.craft.verb in MAKING,
+            names_object=not shape.craft.objects.isdisjoint(self.words.wish.words),
         )
 
     def _found(
@@ -198,6 +205,12 @@ class IntentSession:
 
     def _asked(self, shape: Shape, *, is_named: bool = False) -> Asked:
         return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over, is_named=is_named)
+
+    def _is_asked_there(self, shape: Shape) -> bool:
+        """Tell whether the text that the user hands over to asks for what an action does."""
+        return any(
+            is_asked(shape.craft, wish, hands_over=False) is Asked.THIS for wish in self.memory.wishes()
+        )
 
     def decided(self, name: str, params: dict[str, Any], origins: CallOrigins, effect: Effect) -> None:
         """Remember what was decided: what was refused once is not asked about again."""

@@ -11,6 +11,7 @@ import re
 import msgspec
 
 from agentguard.core import Asked
+from agentguard.intent._imperatives import asks, imperatives
 from agentguard.intent._vocabulary import (
     ASKED_DEEDS,
     ASKING,
@@ -42,6 +43,8 @@ _PASSIVE = re.compile(
 _ASKED_FOR = re.compile(
     r"\b(?:ask(?: \w+)? for|request|apply for|demand|claim|i want|i need|i'd like)\s+(?:(?:a|an|the|my|full|partial)\s+){0,2}([a-z]+)\b"
 )
+# What is kept for the user, by whatever tool keeps such things.
+_FOR_MYSELF = re.compile(r"\b(?:remind me|note to (?:my)?self|don't let me forget|so (?:that )?i (?:don't|won't) forget)\b")
 _NO_MORE = re.compile(r"\bno (?:more|longer)\b")
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
 _WORDS_READ = 40
@@ -52,27 +55,34 @@ class Wish(msgspec.Struct, frozen=True):
     """The changes that a user's words ask for.
 
     `kinds` by verbs that say enough, `loose` by those that need their object; `verbs` are both, `words` all words, in
-    their singular.
+    their singular. `unknown` are verbs of which the vocabulary does not know what they ask for: "dim the lamp".
+    `is_request`: something is asked for, and it is no answer: "the red one, please".
     """
 
     kinds: frozenset[str]
     loose: frozenset[str]
     verbs: frozenset[str]
     words: frozenset[str]
+    unknown: frozenset[str] = frozenset()
+    is_request: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether no change is asked for."""
-        return not self.verbs
+        return not self.verbs and not self.loose and not self.unknown and not self.is_request
 
 
 class Craft(msgspec.Struct, frozen=True):
-    """What a tool does: the kinds of its verb, whether that says little, the verb itself, and what it is done to."""
+    """What a tool does: the kinds of its verb, whether that says little, the verb itself, and what it is done to.
+
+    `words` are those of its name, and the first of its description: it may have a verb that is in no list.
+    """
 
     kinds: frozenset[str] = frozenset()
     is_generic: bool = True
     verb: str = ""
     objects: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
 
 
 def read_wish(prompt: str) -> Wish:
@@ -113,7 +123,13 @@ def read_wish(prompt: str) -> Wish:
         for deed in ASKED_DEEDS & every:
             loose.update(KINDS[DEEDS[deed]])
             verbs.add(DEEDS[deed])
-    return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every))
+    if _FOR_MYSELF.search(text) is not None:
+        loose.add("create")
+    unknown = imperatives(text) - verbs
+    is_request = not verbs and not unknown and asks(text)
+    return Wish(
+        frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every), unknown, is_request
+    )
 
 
 def read_craft(name: str, description: str) -> Craft:
@@ -135,12 +151,14 @@ def read_craft(name: str, description: str) -> Craft:
         for word in map(singular, (*named, *head))
         if len(word) > 2 and word not in STOP | VAGUE and word != verb  # noqa: PLR2004 - of, to
     )
-    return Craft(kinds, generic, verb, objects)
+    return Craft(kinds, generic, verb, objects, frozenset((*own, first, *_bases(first))) - {""})
 
 
 def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = False) -> Asked:
     """Tell whether a wish asks for what a tool does; `is_named`: the user's words name what it is done to."""
     has_object = not craft.objects.isdisjoint(wish.words)
+    if not wish.unknown.isdisjoint(craft.words):
+        return Asked.THIS
     if (
         craft.verb
         and (
@@ -209,13 +227,14 @@ _OPEN = re.compile(
     r"|\b(?:whoever|whomever|wherever)\W+\w+\b|\bsee (?:the|his|her|their|its|this|that)\b"
     r"|\b(?:wrote|said|told|explained|explains|describes|says|sent|mentions?)\s+(?:me\s+|us\s+)?(?:what|how|where) to\b"
 )
-_OWN_LIST = re.compile(r"\b(?:following|these|below)\b[^.\n]{0,40}:")
+_OWN_LIST = re.compile(r"(?:\b[\w']+ ){0,3}\b(?:following|these|below)\b[^.\n]{0,60}:")
 
 
 def delegates(prompt: str) -> bool:
     """Tell whether a user hands the instructions over to something that is read: "do what the mail says"."""
     text = prompt.casefold().replace("\u2019", "'")
-    return _OPEN.search(text) is not None and _OWN_LIST.search(text) is None
+    # "Do the following: …" hands nothing over, and what follows may.
+    return _OPEN.search(_OWN_LIST.sub(":", text)) is not None
 
 
 _CITES = re.compile(

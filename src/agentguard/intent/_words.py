@@ -7,7 +7,9 @@ from typing import Any
 
 from agentguard.intent._forms import (
     ENDPOINTS,
+    ID,
     MAX_VALUE,
+    URL,
     atoms_of,
     clean,
     dates_of,
@@ -82,6 +84,10 @@ class Words:
         self.every = frozenset(every)
         self.extremes = extremes(every, text)
         self.me = frozenset(_identities(text))
+        # The hosts of addresses that are spelt out.
+        self.hosts = frozenset(
+            key.partition("/")[0] for key in self.phrases if shape_of(key) == URL and "://" not in key
+        )
         self._skeletons = {
             skeleton(key): key for key in self.phrases if len(key) >= _MIN_SKELETON and _is_distinct(key)
         }
@@ -101,7 +107,11 @@ class Words:
 
     def hits(self, value: Any, key: str) -> frozenset[str]:
         """Return the user's words that a short value of a record has: whole, in part, or as a date."""
-        said = self.content.intersection(tokens_of(key))
+        tokens = tokens_of(key)
+        if len(tokens) > 1 and shape_of(key) == ID and sum(map(str.isalpha, tokens)) == 1:
+            # `deal_62`: the word is the same in the ids of all deals.
+            tokens = [each for each in tokens if not each.isalpha()]
+        said = self.content.intersection(tokens)
         if type(value) is str and len(value) <= 60 and any(map(str.isdigit, value)):  # noqa: PLR2004 - a date is short
             said |= self.content.intersection(moments_of(value))
         if key in self.phrases and key not in said and (_is_distinct(key) or is_telling(key)):

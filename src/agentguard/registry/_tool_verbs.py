@@ -14,7 +14,7 @@ READ = listed(
     rank recommend suggest quote peek query tail head stat scan discover display print dump explore
     measure poll review audit trace grep enumerate locate see recall forecast predict evaluate lint
     whois resolve identify convert head options solve ls cat current available recent latest all my
-    nearby whoami who what where when which how
+    nearby whoami think reason reflect consider guess who what where when which how
     """
 )
 
@@ -31,8 +31,11 @@ WRITE: dict[str, Risk] = {
     refresh clear generate convert apply link unlink bind configure enable toggle select adjust increase
     decrease increment decrement allocate queue enqueue emit trigger touch mkdir init initialize fork
     branch stage push commit checkin check_in fill download export crop resize compress extract split
-    format play pause skip turn dim lock unlock arm disarm replace request enroll enrol admit escalate
-    reorder subscribe provision renew extend checkout
+    format play pause skip turn dim lock arm replace request enroll enrol admit escalate
+    reorder subscribe provision renew extend checkout switch prolong shorten brighten heat cool warm tune
+    rotate shift swap exchange adapt correct fix amend append annul reassign delegate nominate pause
+    postpone advance note jot remember memorise memorize pick choose prefer raise lower reduce lift grow
+    shrink roll patch put repeat redo
     """
         ),
         Risk.MEDIUM,
@@ -47,7 +50,8 @@ WRITE: dict[str, Risk] = {
     launch boot scale migrate merge rebase install uninstall upgrade downgrade kill abort suspend resume
     stream approve reject confirm accept decline sign authorize authorise authenticate login logout
     connect disconnect activate deactivate disable prescribe administer dispense transition discharge
-    terminate fire hire void file mount format flash
+    unlock disarm terminate fire hire void file mount format flash bounce kick issue credit debit award settle claim
+    dispute withhold waive lend borrow ship deliver dispatch
     """
         ),
         Risk.HIGH,
