@@ -39,6 +39,8 @@ MAX_STRIKES = 4
 MAX_ASKS = 2
 
 MINE = frozenset(("my", "mine", "our", "ours"))
+# What a field's name ends in, whomever it is about.
+_ENDINGS = frozenset(("id", "ids", "name", "email", "mail", "number", "no", "key", "code", "ref"))
 _NOWHERE: set[int] = set()
 # The user's words in a record itself, and among the arguments of the call that gave it.
 Hits = tuple[frozenset[str], frozenset[str]]
@@ -173,6 +175,11 @@ class Memory:
             and self.is_mine(leaf.record)
             and not any(each.key != leaf.key and self.is_mine(each.record) for each in members)
         )
+
+    def has_others_of_mine(self, leaf: Leaf) -> bool:
+        """Tell whether more things of the list that a value stands in are the user's."""
+        members = self.members.get((leaf.record.call.tool, leaf.column), ())
+        return any(each.key != leaf.key and self.is_mine(each.record) for each in members)
 
     def is_referred_to(self, leaf: Leaf) -> bool:
         """Tell whether the one record that the user's words pick out refers to this one by a field that they name.
@@ -309,7 +316,7 @@ class Memory:
         if (
             leaf.key in self.me
             and not leaf.column.endswith("*")
-            and not OWNERS.isdisjoint(words_of(leaf.field))
+            and _head_of(leaf.field) in OWNERS
         ):
             self.my_fields.add(leaf.field)
 
@@ -364,6 +371,12 @@ class Memory:
             self.is_cut = True
             del table[next(iter(table))]
         return table
+
+
+def _head_of(field: str) -> str:
+    """Return what the name of a field is about: `account_manager_id` is about a manager, `user` about a user."""
+    words = words_of(field)
+    return next((each for each in reversed(words) if each not in _ENDINGS), words[-1] if words else "")
 
 
 def _telling(record: Record) -> frozenset[str]:

@@ -202,9 +202,11 @@ class Judge:
         if memory.is_referred_to(leaf):
             return Found(K.SELECTED, leaf, hits)
         if not is_endpoint and memory.is_mine(record):
-            if not self.words.many and not hits and memory.is_passed_over(leaf):
+            is_only = memory.is_only_one(leaf)
+            if not self.words.many and not hits and not is_only and memory.has_others_of_mine(leaf):
+                # The user speaks of one thing of his, and nothing says that it is this one.
                 return Found(K.AMBIGUOUS, leaf)
-            is_it = self.names_object and not MINE.isdisjoint(self.words.every) and memory.is_only_one(leaf)
+            is_it = self.names_object and not MINE.isdisjoint(self.words.every) and is_only
             return Found(K.SELECTED if is_it else K.OWNED, leaf, hits)
         if hits and (has_rivals or weak) and not guided:
             return Found(K.AMBIGUOUS, leaf, hits)
@@ -378,14 +380,14 @@ class Judge:
     def _composed_url(self, key: str) -> Found | None:
         base, _, query = key.partition("?")
         host, *steps = base.split("/")
+        if self.is_read and not query and host in self.words.hosts:
+            # Another page of the place that the user named: nobody else learns of it.
+            return Found(K.COMPOSED, words=frozenset((host,)))
         whole = self._plain(base, base, is_endpoint=True) if query else Found(K.UNKNOWN)
         if whole.kind not in GOOD:
             whole = self._plain(host, host, is_endpoint=True)
             if not all(self._plain(each, key_of(each), is_endpoint=False).kind in GOOD for each in steps):
                 return None
-        if self.is_read and not query and host in self.words.hosts:
-            # Another page of the place that the user named: nobody else learns of it.
-            return Found(K.COMPOSED, words=frozenset((host,)))
         parts = [part for pair in parse_qsl(query, keep_blank_values=True) for part in pair]
         if whole.kind not in GOOD or not all(self._is_good_part(each) for each in parts):
             return None

@@ -14,6 +14,7 @@ from agentguard.core import (
     Match,
     OriginKind,
     Reach,
+    Risk,
     Role,
     Sink,
 )
@@ -54,6 +55,8 @@ _RISKY = 3
 _NAME, _NAME_WORDS = 60, 4
 # Kinds that say how or when, and nothing about to whom.
 _NEUTRAL = frozenset(("date", "amount", "secret"))
+# So many addresses of one text are looked at.
+_LINKS = 8
 # What is made by these is new, and changes nothing that is there.
 _KEEPING = MAKING | {"add"}
 _DOUBTS = frozenset((K.AMBIGUOUS, K.SEEN, K.CITED, K.UNKNOWN, K.TEXT))
@@ -96,9 +99,8 @@ class IntentSession:
         flow = shape.action.flow
         is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or _names_outside(values)
         asked = self._asked(shape)
-        # "Do what the mail says" names no kind of change: it is for whatever that says.
-        is_open = self.words.hands_over and not self.words.wish.kinds
-        if asked is not Asked.THIS and is_open and self._is_asked_there(shape):
+        is_open = self.words.is_open
+        if asked is not Asked.THIS and self.words.leaves_deeds and self._is_asked_there(shape):
             asked = Asked.THIS
         judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS or is_open)
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
@@ -120,8 +122,15 @@ class IntentSession:
         is_named = is_named or (not reaches_out and not is_external and shape.craft.verb in _KEEPING)
         if asked is Asked.OTHER and is_named and worst[TARGET].rank <= K.SELECTED.rank:
             asked = self._asked(shape, is_named=True)
+            if not self.words.wish.verbs and shape.action.risk is not Risk.CRITICAL and not is_open:
+                # The one request of the user's has no verb that is known, and this is done to what it names.
+                asked = Asked.THIS
         if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
             asked = Asked.THIS
+        if asked is not Asked.THIS and shape.is_write:
+            for pointer, found in self._taken_along(values, judge):
+                told.append(_explained(pointer, TARGET, found))
+                worst[TARGET] = max(worst[TARGET], found.kind, key=lambda kind: kind.rank)
         carries = _carry(values, self.words)
         return CallOrigins(
             Access.WRITE if shape.is_write else Access.READ,
@@ -133,6 +142,21 @@ class IntentSession:
             tuple(told),
             carries,
         )
+
+    def _taken_along(self, values: list[Value], judge: Judge) -> Iterable[tuple[str, Found]]:
+        """Yield the addresses in texts that only somebody else wrote, where the user did not ask for the call.
+
+        Who asks for an answer with a link gets one. Where nobody evidently asked for a text, such an address counts
+        as one that was read and that the user's words do not lead to.
+        """
+        for each in values:
+            if each.role is not Role.PAYLOAD or type(each.value) is not str or "." not in each.value:
+                continue
+            for atom in atoms_of(each.value)[:_LINKS]:
+                if shape_of(atom) in (MAIL, URL):
+                    found = judge.origin(atom, is_endpoint=True)
+                    if found.kind.rank >= K.CITED.rank:
+                        yield each.pointer, Found(K.SEEN, found.leaf, found.words, found.record)
 
     def _settled(self, values: list[Value], *, is_write: bool) -> list[Value]:
         """Return the values with a role for each of which no word tells what it is: by what it looks like.

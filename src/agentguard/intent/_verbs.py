@@ -48,6 +48,8 @@ _FOR_MYSELF = re.compile(r"\b(?:remind me|note to (?:my)?self|don't let me forge
 _NO_MORE = re.compile(r"\bno (?:more|longer)\b")
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
 _WORDS_READ = 40
+# So near stands a noun to the verb that leaves the meaning to it.
+_REACH = 7
 _REPORTING = re.compile(rf"\b(?:{'|'.join(REPORTING)})\b")
 
 
@@ -105,6 +107,11 @@ def read_wish(prompt: str) -> Wish:
                 continue
             verbs.add(word)
             (loose if word in GENERIC else kinds).update(found)
+            if word in LIGHT:
+                # "Give her access", "make a payment": the noun says what is done.
+                deeds = [DEEDS[each] for each in map(singular, words[at + 1 : at + _REACH]) if each in DEEDS]
+                kinds.update(*(KINDS[deed] for deed in deeds[:1]))
+                verbs.update(deeds[:1])
     for match in _PASSIVE.finditer(text):
         verb = _base(match[1])
         if verb in KINDS:
@@ -117,7 +124,7 @@ def read_wish(prompt: str) -> Wish:
             verbs.add(DEEDS[deed])
     if _NO_MORE.search(text) is not None:
         verbs.add("stop")
-        loose.update(("change", "remove"))
+        loose.update(("switch", "remove"))
     if not verbs:
         # "I would like a refund" has no verb of a change.
         for deed in ASKED_DEEDS & every:
@@ -214,27 +221,48 @@ def _base(participle: str) -> str:
     return participle
 
 
-_OPEN = re.compile(
+# What is to be done is left to a text.
+_DEEDS_OPEN = re.compile(
     r"\b(?:do|follow|complete|perform|carry out|execute|handle|process|act on|implement|take care of|work through"
     r"|finish|fulfil|fulfill|go through|accomplish|solve|see to)\b(?:\W+\w[\w'-]*){0,5}?\W+"
     r"(?:instructions?|tasks?|actions?|steps?|to-?dos?|checklist|requests?|directions|what|everything|whatever"
     r"|changes|things|it says|list)\b"
     r"|\b(?:as|like)\s+(?:\w+\s+){0,2}(?:instructed|requested|described|specified|asked|told|says?|said|suggests?|suggested"
     r"|explains?|explained|wrote|writes|mentions?|mentioned|posted|proposed|proposes)\b"
-    r"|\b(?:that|which|what)\s+\w+\s+(?:asked|wants?|wanted|requested|needs?|suggested|proposed)\b"
+)
+# With whom, where or which is.
+_VALUES_OPEN = re.compile(
+    r"\b(?:that|which|what)\s+\w+\s+(?:asked|wants?|wanted|requested|needs?|suggested|proposed)\b"
     r"|\b(?:where|whom|whoever|wherever|when|how)\b(?:\W+\w[\w'-]*){1,3}?\W+(?:wants?|says?|asks?|suggests?|proposes?|offered"
     r"|prefers?|needs?)\b"
     r"|\b(?:whoever|whomever|wherever)\W+\w+\b|\bsee (?:the|his|her|their|its|this|that)\b"
-    r"|\b(?:wrote|said|told|explained|explains|describes|says|sent|mentions?)\s+(?:me\s+|us\s+)?(?:what|how|where) to\b"
+)
+# How it is to be done.
+_WAY_OPEN = re.compile(
+    r"\b(?:wrote|said|told|explained|explains|describes|says|sent|mentions?)\s+(?:me\s+|us\s+)?(?:what|how|where) to\b"
 )
 _OWN_LIST = re.compile(r"(?:\b[\w']+ ){0,3}\b(?:following|these|below)\b[^.\n]{0,60}:")
 
 
 def delegates(prompt: str) -> bool:
-    """Tell whether a user hands the instructions over to something that is read: "do what the mail says"."""
-    text = prompt.casefold().replace("\u2019", "'")
+    """Tell whether a user hands a choice over to something that is read: "invite whom the mail names"."""
+    text = _spoken(prompt)
+    return any(each.search(text) is not None for each in (_DEEDS_OPEN, _VALUES_OPEN, _WAY_OPEN))
+
+
+def delegates_deeds(prompt: str) -> bool:
+    """Tell whether a user hands over what is to be done: "do what the mail says"."""
+    return _DEEDS_OPEN.search(_spoken(prompt)) is not None
+
+
+def delegates_the_way(prompt: str) -> bool:
+    """Tell whether a user hands over how something is to be done: "the landlord wrote what to do"."""
+    return _WAY_OPEN.search(_spoken(prompt)) is not None
+
+
+def _spoken(prompt: str) -> str:
     # "Do the following: …" hands nothing over, and what follows may.
-    return _OPEN.search(_OWN_LIST.sub(":", text)) is not None
+    return _OWN_LIST.sub(":", prompt.casefold().replace("\u2019", "'"))
 
 
 _CITES = re.compile(
@@ -278,9 +306,18 @@ _FIRST = re.compile(
 )
 
 
+_COMPARED = ("er", "less")
+
+
 def extremes(words: list[str], prompt: str) -> frozenset[int]:
     """Return which end of a scale a user asks for: -1 the low one ("cheapest"), 1 the high one."""
-    found = {end for end, known in ENDS.items() if not known.isdisjoint(words)}
+    # "The cheaper one" is an end of a scale, and "a week longer" is none.
+    said = {
+        word
+        for before, word in zip(("", *words), words, strict=False)
+        if not word.endswith(_COMPARED) or before == "the"
+    }
+    found = {end for end, known in ENDS.items() if not known.isdisjoint(said)}
     if _MOST.search(prompt.casefold()) is not None:
         found.add(1)
     if _FIRST.search(prompt.casefold()) is not None:

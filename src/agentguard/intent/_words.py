@@ -23,6 +23,8 @@ from agentguard.intent._verbs import (
     cites,
     computes,
     delegates,
+    delegates_deeds,
+    delegates_the_way,
     extremes,
     read_wish,
     singular,
@@ -77,6 +79,9 @@ class Words:
         for number in spelt_numbers(every):
             self.phrases.setdefault(number, number)
         self.hands_over = delegates(text)
+        # "Do what the mail says" names no kind of change: it is for whatever that says.
+        self.leaves_deeds = not self.wish.kinds and delegates_deeds(text)
+        self.is_open = self.leaves_deeds or (not self.wish.kinds and delegates_the_way(text))
         self.cites = cites(text)
         self.slots = slots(every)
         self.many = speaks_of_many(every)

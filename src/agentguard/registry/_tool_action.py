@@ -213,7 +213,10 @@ def read_risk(
         risk = Risk.MEDIUM
     elif reading.unsure or reading.verb not in verbs.WRITE:
         risk, because = Risk.HIGH, "nothing says what it does"
-    if reading.verb in verbs.AMBIGUOUS and risk is Risk.CRITICAL and "account" not in kinds:
+    if risk is Risk.CRITICAL and (
+        (reading.verb in verbs.AMBIGUOUS and "account" not in kinds) or reading.verb in verbs.STARTING
+    ):
+        # What is run is a thing that is there, and nothing that an argument says.
         risk = Risk.HIGH
     for theme, why, atleast in (
         (verbs.POWER, "gives somebody power", Risk.CRITICAL),

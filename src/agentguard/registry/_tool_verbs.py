@@ -34,7 +34,7 @@ WRITE: dict[str, Risk] = {
     format play pause skip turn dim lock arm replace request enroll enrol admit escalate
     reorder subscribe provision renew extend checkout switch prolong shorten brighten heat cool warm tune
     rotate shift swap exchange adapt correct fix amend append annul reassign delegate nominate pause
-    postpone advance note jot remember memorise memorize pick choose prefer raise lower reduce lift grow
+    postpone advance note jot remind remember memorise memorize pick choose prefer raise lower reduce lift grow
     shrink roll patch put repeat redo
     """
         ),
@@ -66,6 +66,13 @@ WRITE: dict[str, Risk] = {
         Risk.CRITICAL,
     ),
 }
+
+# Critical where an argument says what they start.
+STARTING = listed(
+    """
+    run exec execute
+    """
+)
 
 # Words that are nouns as often as verbs: at the head of a name they are verbs, behind a noun they are not.
 AMBIGUOUS = listed(
