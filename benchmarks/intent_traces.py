@@ -132,6 +132,8 @@ def _type(values: list[Any]) -> dict[str, Any]:
     if kinds >= {"integer", "number"}:
         kinds.discard("integer")
     found: dict[str, Any] = {"type": next(iter(kinds))} if len(kinds) == 1 else {}
+    if None in values and found:
+        found["type"] = [found["type"], "null"]
     if kinds == {"array"}:
         inner = [item for each in values if isinstance(each, list) for item in each]
         found["items"] = _type(inner) if inner else {}

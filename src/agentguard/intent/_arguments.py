@@ -36,7 +36,7 @@ class Shape:
     `unsure` are the pointers of arguments whose role no word tells: there the value itself must.
     """
 
-    __slots__ = ("_root", "_unsure", "action", "craft", "is_write", "name")
+    __slots__ = ("_root", "_unsure", "action", "craft", "has_endpoint", "is_write", "name")
 
     def __init__(self, action: Action, unsure: Iterable[str] = ()) -> None:
         self._unsure = frozenset(unsure)
@@ -47,6 +47,10 @@ class Shape:
             "access" in self._unsure and action.description.casefold().startswith(_GIVES_BACK)
         )
         self.craft = read_craft(action.name, action.description)
+        self.has_endpoint = any(
+            argument.role is Role.TARGET and argument.kind in EXTERNAL_KINDS
+            for argument in action.arguments.values()
+        )
         roles = {argument.role for argument in action.arguments.values()}
         if self.craft.verb == "open" and roles and Role.PAYLOAD not in roles and not self._unsure:
             # What is opened, and nothing is said or moved there: that is looking.

@@ -69,7 +69,7 @@ def cut_list(text: str) -> list[Any] | None:
                 return None
     except (ValueError, RecursionError):
         pass
-    return found if found and all(type(each) is dict for each in found) else None
+    return found if found and all(type(each) in (dict, list) for each in found) else None
 
 
 def _past(text: str, at: int) -> int:

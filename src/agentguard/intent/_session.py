@@ -60,6 +60,7 @@ _LINKS = 8
 # What is made by these is new, and changes nothing that is there.
 _KEEPING = MAKING | {"add"}
 _DOUBTS = frozenset((K.AMBIGUOUS, K.SEEN, K.CITED, K.UNKNOWN, K.TEXT))
+_READ_SOMEWHERE = frozenset((K.SEEN, K.CITED))
 _LED_BACK = frozenset((Match.EXACT, Match.DECODED, Match.NGRAM))
 
 
@@ -105,6 +106,7 @@ class IntentSession:
         judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS or is_open)
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
+        judged: list[tuple[Value, str, Any, Found]] = []
         reaches_out = False
         for each in self._settled(values, is_write=shape.is_write):
             role = _role_of(each, is_write=shape.is_write)
@@ -114,9 +116,11 @@ class IntentSession:
                 endpoint = is_external and each.kind in EXTERNAL_KINDS
                 reaches_out = reaches_out or endpoint or shape_of(key_of(part)) in ENDPOINTS
                 found = self._found(judge, part, each, role, provenance, is_endpoint=endpoint)
-                told.append(_explained(each.pointer, role, found))
-                if found.kind.rank > worst[role].rank:
-                    worst[role] = found.kind
+                judged.append((each, role, part, found))
+        for each, role, found in _with_parts(judged):
+            told.append(_explained(each.pointer, role, found))
+            if found.kind.rank > worst[role].rank:
+                worst[role] = found.kind
         is_named = worst[TARGET] is not K.NONE or any(_is_setting(each, self.words) for each in values)
         # A new thing of the user's own, that nobody else gets: it has no target by which it could be named.
         is_named = is_named or (not reaches_out and not is_external and shape.craft.verb in _KEEPING)
@@ -131,7 +135,8 @@ class IntentSession:
             for pointer, found in self._taken_along(values, judge):
                 told.append(_explained(pointer, TARGET, found))
                 worst[TARGET] = max(worst[TARGET], found.kind, key=lambda kind: kind.rank)
-        carries = _carry(values, self.words)
+        # What names an outsider only if it is given goes nowhere without.
+        carries = (reaches_out or not shape.has_endpoint) and _carry(values, self.words)
         return CallOrigins(
             Access.WRITE if shape.is_write else Access.READ,
             asked,
@@ -323,6 +328,25 @@ class IntentSession:
                 words |= found.words
         call.is_guided, call.is_plain, call.is_own = guided and selecting, not selecting, own and guided
         call.words = words if guided else frozenset()
+
+
+def _with_parts(judged: list[tuple[Value, str, Any, Found]]) -> Iterable[tuple[Value, str, Found]]:
+    """Yield values with their origins; what stands in the very thing that the user named is a part of it.
+
+    A field of the page that the user named, a line of his file: beside the thing itself it needs no word of its own.
+    """
+    named = {key_of(part) for _, role, part, found in judged if role == TARGET and found.kind is K.USER}
+    for value, role, part, found in judged:
+        if named and role == TARGET and found.kind in _READ_SOMEWHERE:
+            record = found.leaf.record if found.leaf is not None else found.record
+            if (
+                record is not None
+                and not named.isdisjoint(record.call.words)
+                and shape_of(key_of(part)) not in ENDPOINTS
+            ):
+                yield value, role, Found(K.LISTED, found.leaf, record.call.words, found.record)
+                continue
+        yield value, role, found
 
 
 def _names_outside(values: list[Value]) -> bool:

@@ -47,6 +47,8 @@ _ASKED_FOR = re.compile(
 _FOR_MYSELF = re.compile(r"\b(?:remind me|note to (?:my)?self|don't let me forget|so (?:that )?i (?:don't|won't) forget)\b")
 _NO_MORE = re.compile(r"\bno (?:more|longer)\b")
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
+# Words for what is known of somebody, each as good as the other.
+_DATA = frozenset(("info", "information", "data", "detail", "profile"))
 _WORDS_READ = 40
 # So near stands a noun to the verb that leaves the meaning to it.
 _REACH = 7
@@ -85,6 +87,7 @@ class Craft(msgspec.Struct, frozen=True):
     verb: str = ""
     objects: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
+    is_of_data: bool = False
 
 
 def read_wish(prompt: str) -> Wish:
@@ -158,12 +161,14 @@ def read_craft(name: str, description: str) -> Craft:
         for word in map(singular, (*named, *head))
         if len(word) > 2 and word not in STOP | VAGUE and word != verb  # noqa: PLR2004 - of, to
     )
-    return Craft(kinds, generic, verb, objects, frozenset((*own, first, *_bases(first))) - {""})
+    return Craft(kinds, generic, verb, objects, frozenset((*own, first, *_bases(first))) - {""}, not _DATA.isdisjoint(map(singular, named)) and not objects)
 
 
 def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = False) -> Asked:
     """Tell whether a wish asks for what a tool does; `is_named`: the user's words name what it is done to."""
-    has_object = not craft.objects.isdisjoint(wish.words)
+    has_object = not craft.objects.isdisjoint(wish.words) or (
+        craft.is_of_data and craft.verb in wish.verbs and not _DATA.isdisjoint(wish.words)
+    )
     if not wish.unknown.isdisjoint(craft.words):
         return Asked.THIS
     if (
