@@ -36,7 +36,7 @@ class Shape:
     `unsure` are the pointers of arguments whose role no word tells: there the value itself must.
     """
 
-    __slots__ = ("_root", "_unsure", "action", "craft", "has_endpoint", "is_write", "name")
+    __slots__ = ("_root", "_unsure", "action", "craft", "has_endpoint", "is_unknown", "is_write", "name")
 
     def __init__(self, action: Action, unsure: Iterable[str] = ()) -> None:
         self._unsure = frozenset(unsure)
@@ -47,6 +47,11 @@ class Shape:
             "access" in self._unsure and action.description.casefold().startswith(_GIVES_BACK)
         )
         self.craft = read_craft(action.name, action.description)
+        # No word says what it does; then what it is called with and what it gives back must.
+        self.is_unknown = "access" in self._unsure and not self.craft.verb
+        if self.is_unknown and not action.arguments:
+            # Changes without any argument are rare.
+            self.is_write = False
         self.has_endpoint = any(
             argument.role is Role.TARGET and argument.kind in EXTERNAL_KINDS
             for argument in action.arguments.values()

@@ -57,6 +57,8 @@ _NAME, _NAME_WORDS = 60, 4
 _NEUTRAL = frozenset(("date", "amount", "secret"))
 # So many addresses of one text are looked at.
 _LINKS = 8
+# What is longer or more is no answer to a change alone.
+_LONG_ANSWER, _SEVERAL = 120, 4
 # What is made by these is new, and changes nothing that is there.
 _KEEPING = MAKING | {"add"}
 _DOUBTS = frozenset((K.AMBIGUOUS, K.SEEN, K.CITED, K.UNKNOWN, K.TEXT))
@@ -84,6 +86,8 @@ class IntentSession:
         self.memory = Memory(self.words, frozenset(filter(None, map(key_of, identities))))
         self.lock = threading.RLock()
         self._is_listed = is_listed
+        # Tools of which nothing else is known than that they gave back what reads give.
+        self._gave_records: set[str] = set()
 
     def judge(
         self, name: str, params: dict[str, Any], provenance: Mapping[str, Provenance] | None = None
@@ -97,6 +101,7 @@ class IntentSession:
         self, shape: Shape, params: dict[str, Any], provenance: Mapping[str, Provenance] | None
     ) -> CallOrigins:
         values = shape.values(params)
+        is_write = shape.is_write and shape.name not in self._gave_records
         flow = shape.action.flow
         is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or _names_outside(values)
         asked = self._asked(shape)
@@ -108,8 +113,8 @@ class IntentSession:
         told: list[ArgumentOrigin] = []
         judged: list[tuple[Value, str, Any, Found]] = []
         reaches_out = False
-        for each in self._settled(values, is_write=shape.is_write):
-            role = _role_of(each, is_write=shape.is_write)
+        for each in self._settled(values, is_write=is_write):
+            role = _role_of(each, is_write=is_write)
             if role is None:
                 continue
             for part in _parts(each, role):
@@ -129,16 +134,18 @@ class IntentSession:
             if not self.words.wish.verbs and shape.action.risk is not Risk.CRITICAL and not is_open:
                 # The one request of the user's has no verb that is known, and this is done to what it names.
                 asked = Asked.THIS
+        if shape.is_unknown and self._is_spelt_out(values, worst[TARGET]):
+            asked = Asked.THIS
         if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
             asked = Asked.THIS
-        if asked is not Asked.THIS and shape.is_write:
+        if asked is not Asked.THIS and is_write:
             for pointer, found in self._taken_along(values, judge):
                 told.append(_explained(pointer, TARGET, found))
                 worst[TARGET] = max(worst[TARGET], found.kind, key=lambda kind: kind.rank)
         # What names an outsider only if it is given goes nowhere without.
         carries = (reaches_out or not shape.has_endpoint) and _carry(values, self.words)
         return CallOrigins(
-            Access.WRITE if shape.is_write else Access.READ,
+            Access.WRITE if is_write else Access.READ,
             asked,
             Reach.EXTERNAL if reaches_out else Reach.INTERNAL,
             worst[TARGET],
@@ -146,6 +153,15 @@ class IntentSession:
             worst[SECRET],
             tuple(told),
             carries,
+        )
+
+    def _is_spelt_out(self, values: list[Value], worst: OriginKind) -> bool:
+        """Tell whether the user chose all that a tool of which nothing is known is called with."""
+        if worst is not K.NONE:
+            return worst.rank <= K.SELECTED.rank
+        said = [each.value for each in values if type(each.value) is str and not is_moment(each.value)]
+        return all(is_made_of(key_of(each), self.words.every) for each in said) and all(
+            type(each.value) is str for each in values
         )
 
     def _taken_along(self, values: list[Value], judge: Judge) -> Iterable[tuple[str, Found]]:
@@ -160,7 +176,9 @@ class IntentSession:
             for atom in atoms_of(each.value)[:_LINKS]:
                 if shape_of(atom) in (MAIL, URL):
                     found = judge.origin(atom, is_endpoint=True)
-                    if found.kind.rank >= K.CITED.rank:
+                    # Many a form asks for an address that stands in a file of the user's.
+                    limit = K.CITED if shape_of(atom) == URL else K.UNKNOWN
+                    if found.kind.rank >= limit.rank:
                         yield each.pointer, Found(K.SEEN, found.leaf, found.words, found.record)
 
     def _settled(self, values: list[Value], *, is_write: bool) -> list[Value]:
@@ -280,10 +298,13 @@ class IntentSession:
             call.is_document = parsed is not None and parsed.is_document
             # What an unknown tool did may have been anything.
             call.is_write = shape is None or shape.is_write
+            if shape is not None and shape.is_unknown and parsed is not None and _is_rich(parsed.value):
+                self._gave_records.add(name)
+                call.is_write = False
             values = shape.values(params) if shape is not None else []
             if shape is not None:
                 self._lead(call, values, self._judge_for(shape, is_external=False))
-            if call.is_write:
+            if shape is None or shape.is_write:
                 memory.wrote([value.value for value in values])
                 self._resolve(values)
             if parsed is not None:
@@ -347,6 +368,14 @@ def _with_parts(judged: list[tuple[Value, str, Any, Found]]) -> Iterable[tuple[V
                 yield value, role, Found(K.LISTED, found.leaf, record.call.words, found.record)
                 continue
         yield value, role, found
+
+
+def _is_rich(value: Any) -> bool:
+    """Tell whether a result is what reads give: a long text, or several values; a change says hardly more than done."""
+    if type(value) is str:
+        return len(value) > _LONG_ANSWER
+    inner = value.values() if type(value) is dict else value if type(value) is list else ()
+    return len(inner) >= _SEVERAL or any(type(each) in (dict, list) and _is_rich(each) for each in inner)
 
 
 def _names_outside(values: list[Value]) -> bool:
