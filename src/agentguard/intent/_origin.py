@@ -264,9 +264,7 @@ class Judge:
             places = memory.texts_saying(key)
         if not places:
             return None
-        # An address to look at, of which the user speaks without giving it: a person can tell whether it is the one.
-        is_looked_for = self.is_read and shape == URL and URL in words.slots and URL not in words.endpoints
-        best = Found(K.CITED if is_looked_for else K.TEXT, record=places[0])
+        best = Found(K.CITED if shape == URL and self._is_looked_for(key) else K.TEXT, record=places[0])
         wanted = NUMBER if is_amount else ID if shape == NUMBER else shape
         is_spoken_of = (wanted in words.slots or wanted == NUMBER) and shape not in words.endpoints
         for record in places:
@@ -288,6 +286,19 @@ class Judge:
             if kind.rank < best.kind.rank:
                 best = Found(kind, None, record.all_hits(), record)
         return best
+
+    def _is_looked_for(self, key: str) -> bool:
+        """Tell whether an address is to be looked at, of which the user speaks, and no text of his words gives one.
+
+        A person can tell whether this is the one. A query could carry something there.
+        """
+        words = self.words
+        if not self.is_read or "?" in key or URL not in words.slots or URL in words.endpoints:
+            return False
+        return not any(
+            self.memory.is_source(record) and any(shape_of(atom) == URL for atom in record.atoms)
+            for record in self.memory.with_text
+        )
 
     def _is_only(self, key: str, shape: str, record: Record) -> bool:
         """Tell whether a text says just one value of this shape, and the record has none among its fields."""

@@ -365,7 +365,7 @@ def _with_parts(judged: list[tuple[Value, str, Any, Found]]) -> Iterable[tuple[V
                 and not named.isdisjoint(record.call.words)
                 and shape_of(key_of(part)) not in ENDPOINTS
             ):
-                yield value, role, Found(K.LISTED, found.leaf, record.call.words, found.record)
+                yield value, role, Found(K.SELECTED, found.leaf, record.call.words, found.record)
                 continue
         yield value, role, found
 

@@ -14,7 +14,7 @@ READ = listed(
     rank recommend suggest quote peek query tail head stat scan discover display print dump explore
     measure poll review audit trace grep enumerate locate see recall forecast predict evaluate lint
     whois resolve identify convert head options solve ls cat current available recent latest all my
-    nearby whoami think reason reflect consider guess who what where when which how
+    nearby whoami visit navigate goto screenshot snapshot hover scroll wait sleep think reason reflect consider guess who what where when which how
     """
 )
 
@@ -35,7 +35,7 @@ WRITE: dict[str, Risk] = {
     reorder subscribe provision renew extend checkout switch prolong shorten brighten heat cool warm tune
     rotate shift swap exchange adapt correct fix amend append annul reassign delegate nominate pause
     postpone advance note jot remind remember memorise memorize pick choose prefer raise lower reduce lift grow
-    shrink roll patch put repeat redo
+    shrink roll patch put repeat redo input enter type click tap press key drag
     """
         ),
         Risk.MEDIUM,
