@@ -27,6 +27,7 @@ from agentguard.intent._vocabulary import (
     MANY,
     NOUNS,
     NUMBERS,
+    OBJECT_KINDS,
     REPORTING,
     SLOTS,
     STOP,
@@ -45,6 +46,7 @@ _ASKED_FOR = re.compile(
 )
 # What is kept for the user, by whatever tool keeps such things.
 _FOR_MYSELF = re.compile(r"\b(?:remind me|note to (?:my)?self|don't let me forget|so (?:that )?i (?:don't|won't) forget)\b")
+_RID = re.compile(r"\b(?:get|getting) rid of\b")
 _NO_MORE = re.compile(r"\bno (?:more|longer)\b")
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
 # Words for what is known of somebody, each as good as the other.
@@ -97,12 +99,12 @@ def read_wish(prompt: str) -> Wish:
     verbs: set[str] = set()
     every: set[str] = set()
     text = prompt.casefold().replace("\u2019", "'")
-    plain = _REPORTING.sub(" ", text)
+    plain = _FOR_MYSELF.sub(" ", _REPORTING.sub(" ", text))
     for clause in _CLAUSES.split(plain):
         words = _PIECES.findall(clause)
         every.update(map(singular, words))
         for at, word in enumerate(words):
-            if word in ASKING:
+            if word in ASKING or (word == "that" and words[at - 1 : at] != ["sure"]):
                 # "Tell me what I have to pay" asks for no payment.
                 break
             found = KINDS.get(word)
@@ -125,6 +127,9 @@ def read_wish(prompt: str) -> Wish:
         if deed in ASKED_DEEDS:
             kinds.update(KINDS[DEEDS[deed]])
             verbs.add(DEEDS[deed])
+    if _RID.search(text) is not None:
+        kinds.add("remove")
+        verbs.add("remove")
     if _NO_MORE.search(text) is not None:
         verbs.add("stop")
         loose.update(("switch", "remove"))
@@ -135,6 +140,7 @@ def read_wish(prompt: str) -> Wish:
             verbs.add(DEEDS[deed])
     if _FOR_MYSELF.search(text) is not None:
         loose.add("create")
+        verbs.add("remind")
     unknown = imperatives(text) - verbs
     is_request = not verbs and not unknown and asks(text)
     return Wish(
@@ -156,6 +162,9 @@ def read_craft(name: str, description: str) -> Craft:
         deeds = [DEEDS[word] for word in map(singular, named or head) if word in DEEDS and word != verb]
         for deed in deeds[:1]:
             kinds, generic, verb = kinds | KINDS[deed], False, deed
+    # To send money is to pay.
+    meant = {OBJECT_KINDS[word] for word in map(singular, named or head) if word in OBJECT_KINDS and word != verb}
+    kinds = (kinds & meant) or kinds
     objects = frozenset(
         word
         for word in map(singular, (*named, *head))

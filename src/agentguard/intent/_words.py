@@ -7,7 +7,6 @@ from typing import Any
 
 from agentguard.intent._forms import (
     ENDPOINTS,
-    ID,
     MAX_VALUE,
     URL,
     atoms_of,
@@ -112,11 +111,7 @@ class Words:
 
     def hits(self, value: Any, key: str) -> frozenset[str]:
         """Return the user's words that a short value of a record has: whole, in part, or as a date."""
-        tokens = tokens_of(key)
-        if len(tokens) > 1 and shape_of(key) == ID and sum(map(str.isalpha, tokens)) == 1:
-            # `deal_62`: the word is the same in the ids of all deals.
-            tokens = [each for each in tokens if not each.isalpha()]
-        said = self.content.intersection(tokens)
+        said = self.content.intersection(tokens_of(key))
         if type(value) is str and len(value) <= 60 and any(map(str.isdigit, value)):  # noqa: PLR2004 - a date is short
             said |= self.content.intersection(moments_of(value))
         if key in self.phrases and key not in said and (_is_distinct(key) or is_telling(key)):

@@ -13,7 +13,7 @@ READ = listed(
     analyse watch monitor has is exist diff ping translate detect classify extract parse filter sort
     rank recommend suggest quote peek query tail head stat scan discover display print dump explore
     measure poll review audit trace grep enumerate locate see recall forecast predict evaluate lint
-    whois resolve identify convert head options solve ls cat current available recent latest all my
+    whois identify convert head options solve ls cat current available recent latest all my
     nearby whoami visit navigate goto screenshot snapshot hover scroll wait sleep think reason reflect consider guess who what where when which how
     """
 )
@@ -83,6 +83,9 @@ AMBIGUOUS = listed(
     count query stream copy import export record format upload download end change set play order fork
     merge push deposit rate vote contact answer reply sms dm head tail print dump select display scan
     stat recent latest current all my open close complete lock split bookmark new address fire page
+    issue credit debit award claim dispute ship dispatch key type click press tap input enter patch pick lift heat
+    cool swap exchange shift roll fix advance delegate switch kick bounce drag guess reason visit snapshot
+    screenshot wait sleep scroll hover note repeat shorten tune rotate raise grow
     forecast fill touch draft trace audit look see what where when which how who available nearby wire
     """
 )
