@@ -25,7 +25,7 @@ _OBJECTS = frozenset(
         " up off out down back over through together in on as one two three four five"
     ).split()
 )
-_PLEASE = re.compile(r"\bplease\b|\bpls\b")
+_PLEASE = re.compile(r"\bplease\b|\bpls\b|\bi(?:'d like|'ll have| need| want)\s+(?!to\b|you\b)")
 _NO_VERB = ("ing", "ly", "ness", "tion", "ity")
 
 
