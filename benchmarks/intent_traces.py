@@ -8,12 +8,12 @@ Half of the suites are `dev`: their failures may be looked at. Of the others onl
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
 import tempfile
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks import report
@@ -21,6 +21,7 @@ from benchmarks.worlds import AgentGuard, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 FILES = ("sequences.parquet", "events.parquet", "raw.jsonl.zst")
 UNSEEN = frozenset(("shopping", "travel"))
@@ -61,12 +62,9 @@ def read_traces(folder: Path) -> list[Trace]:
     """
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        raise SystemExit(
-            f"`{folder / missing[0]}` is missing; --data names a folder with {', '.join(FILES)}"
-        )
+        raise SystemExit(f"`{folder / missing[0]}` is missing; --data names a folder with {', '.join(FILES)}")
     try:
-        import pyarrow.parquet as parquet
-        import zstandard
+        parquet, zstandard = map(importlib.import_module, ("pyarrow.parquet", "zstandard"))
     except ImportError as error:
         raise SystemExit(
             f"{error.name} is not installed; requirements/bench.in has what benchmarks need"
@@ -191,11 +189,11 @@ def _row(title: str, outcomes: list[Outcome]) -> tuple[Any, ...]:
     )
 
 
-def main(folder: str | None = None) -> None:
+def main(folder: Path | None = None) -> None:
     """Replay the runs and print the figures."""
     if folder is None:
         raise SystemExit(f"give --data FOLDER, a folder with {', '.join(FILES)}")
-    outcomes = run(read_traces(Path(folder)))
+    outcomes = run(read_traces(folder))
     suites = sorted({each.trace.suite for each in outcomes})
     rows = [
         _row(

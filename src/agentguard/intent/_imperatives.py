@@ -20,10 +20,49 @@ _POLITE = re.compile(
 )
 # What stands behind a verb, and hardly behind a noun that begins a sentence.
 _OBJECTS = frozenset(
-    (
-        "the a an my our your his her their its this that these those it them him me us all every each both any some"
-        " up off out down back over through together in on as one two three four five"
-    ).split()
+    [
+        "the",
+        "a",
+        "an",
+        "my",
+        "our",
+        "your",
+        "his",
+        "her",
+        "their",
+        "its",
+        "this",
+        "that",
+        "these",
+        "those",
+        "it",
+        "them",
+        "him",
+        "me",
+        "us",
+        "all",
+        "every",
+        "each",
+        "both",
+        "any",
+        "some",
+        "up",
+        "off",
+        "out",
+        "down",
+        "back",
+        "over",
+        "through",
+        "together",
+        "in",
+        "on",
+        "as",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+    ]
 )
 _PLEASE = re.compile(r"\bplease\b|\bpls\b|\bi(?:'d like|'ll have| need| want)\s+(?!to\b|you\b)")
 _NO_VERB = ("ing", "ly", "ness", "tion", "ity")

@@ -189,11 +189,12 @@ class Memory:
         record = leaf.record
         if record.call.is_loose or record.call.is_write:
             return False
-        for own in record.leaves:
-            if own.column != leaf.column and shape_of(own.key) in (ID, NUMBER) and "id" in words_of(own.field):
-                if any(self._refers(place, own) for place in self.values.get(own.key, ())):
-                    return True
-        return False
+        return any(
+            self._refers(place, own)
+            for own in record.leaves
+            if own.column != leaf.column and _is_key(own)
+            for place in self.values.get(own.key, ())
+        )
 
     def _refers(self, place: Leaf, own: Leaf) -> bool:
         other = place.record
@@ -313,11 +314,7 @@ class Memory:
         members = self._bounded(self.members).setdefault((leaf.record.call.tool, leaf.column), [])
         if len(members) < MAX_MEMBERS:
             members.append(leaf)
-        if (
-            leaf.key in self.me
-            and not leaf.column.endswith("*")
-            and _head_of(leaf.field) in OWNERS
-        ):
+        if leaf.key in self.me and not leaf.column.endswith("*") and _head_of(leaf.field) in OWNERS:
             self.my_fields.add(leaf.field)
 
     def _index_record(self, record: Record) -> None:
@@ -373,6 +370,11 @@ class Memory:
         return table
 
 
+def _is_key(leaf: Leaf) -> bool:
+    """Tell whether others can refer to a record by this value."""
+    return shape_of(leaf.key) in (ID, NUMBER) and "id" in words_of(leaf.field)
+
+
 def _head_of(field: str) -> str:
     """Return what the name of a field is about: `account_manager_id` is about a manager, `user` about a user."""
     words = words_of(field)
@@ -382,4 +384,3 @@ def _head_of(field: str) -> str:
 def _telling(record: Record) -> frozenset[str]:
     """Return the user's words in a record, without numbers that stand everywhere."""
     return frozenset(each for each in record.own_hits() if not each.isdigit() or is_telling(each))
-

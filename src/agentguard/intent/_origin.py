@@ -202,21 +202,28 @@ class Judge:
         if memory.is_referred_to(leaf):
             return Found(K.SELECTED, leaf, hits)
         if not is_endpoint and memory.is_mine(record):
-            is_only = memory.is_only_one(leaf)
-            if not self.words.many and not hits and not is_only and memory.has_others_of_mine(leaf):
-                # The user speaks of one thing of his, and nothing says that it is this one.
-                return Found(K.AMBIGUOUS, leaf)
-            is_it = self.names_object and not MINE.isdisjoint(self.words.every) and is_only
-            return Found(K.SELECTED if is_it else K.OWNED, leaf, hits)
+            return Found(self._of_mine(leaf, hits), leaf, hits)
         if hits and (has_rivals or weak) and not guided:
             return Found(K.AMBIGUOUS, leaf, hits)
-        if guided:
-            is_other = not hits and not self.words.many and memory.is_passed_over(leaf)
-            if (not is_endpoint or self.words.many) and not is_other:
-                return Found(K.LISTED, leaf, hits)
-            is_near = is_other or (hits and self._is_named(leaf))
-            return Found(K.AMBIGUOUS if is_near else K.SEEN, leaf, hits)
-        return Found(K.SEEN, leaf)
+        return Found(self._of_guided(leaf, hits, is_endpoint=is_endpoint) if guided else K.SEEN, leaf, hits)
+
+    def _of_guided(self, leaf: Leaf, hits: frozenset[str], *, is_endpoint: bool) -> OriginKind:
+        """Return the origin of what a read on the user's words gave, if these do not pick it out."""
+        is_other = not hits and not self.words.many and self.memory.is_passed_over(leaf)
+        if (not is_endpoint or self.words.many) and not is_other:
+            return K.LISTED
+        is_near = is_other or (hits and self._is_named(leaf))
+        return K.AMBIGUOUS if is_near else K.SEEN
+
+    def _of_mine(self, leaf: Leaf, hits: frozenset[str]) -> OriginKind:
+        """Return the origin of a thing of the user's that his words do not pick out among all things."""
+        if self.memory.is_only_one(leaf):
+            is_it = self.names_object and not MINE.isdisjoint(self.words.every)
+            return K.SELECTED if is_it else K.OWNED
+        if not self.words.many and not hits and self.memory.has_others_of_mine(leaf):
+            # The user speaks of one thing of his, and nothing says that it is this one.
+            return K.AMBIGUOUS
+        return K.OWNED
 
     def _is_named(self, leaf: Leaf) -> bool:
         """Tell whether the user's words name whose address a value is, and not only the record it stands in."""

@@ -14,7 +14,6 @@ from agentguard.core import (
     Match,
     OriginKind,
     Reach,
-    Risk,
     Role,
     Sink,
 )
@@ -34,12 +33,21 @@ from agentguard.intent._forms import (
     shape_of,
     tokens_of,
 )
+from agentguard.intent._judging import (
+    TARGET,
+    asked_by_targets,
+    asked_by_words,
+    is_rich,
+    is_spelt_out,
+    taken_along,
+    with_parts,
+)
 from agentguard.intent._memory import MAX_ASKS, MAX_STRIKES, Memory
 from agentguard.intent._notes import note_on
 from agentguard.intent._origin import GOOD, Found, Judge
 from agentguard.intent._parse import parse_result
 from agentguard.intent._records import is_text, parts_of
-from agentguard.intent._verbs import is_asked, singular
+from agentguard.intent._verbs import singular
 from agentguard.intent._vocabulary import MAKING, is_telling
 from agentguard.intent._words import Words
 
@@ -48,21 +56,14 @@ if TYPE_CHECKING:
 
     from agentguard.core import Provenance
 
-TARGET, AMOUNT, SECRET = "target", "amount", "secret"
+AMOUNT, SECRET = "amount", "secret"
 K = OriginKind
 _RISKY = 3
 # Longer is no name of a thing.
 _NAME, _NAME_WORDS = 60, 4
 # Kinds that say how or when, and nothing about to whom.
 _NEUTRAL = frozenset(("date", "amount", "secret"))
-# So many addresses of one text are looked at.
-_LINKS = 8
-# What is longer or more is no answer to a change alone.
-_LONG_ANSWER, _SEVERAL = 120, 4
-# What is made by these is new, and changes nothing that is there.
-_KEEPING = MAKING | {"add"}
 _DOUBTS = frozenset((K.AMBIGUOUS, K.SEEN, K.CITED, K.UNKNOWN, K.TEXT))
-_READ_SOMEWHERE = frozenset((K.SEEN, K.CITED))
 _LED_BACK = frozenset((Match.EXACT, Match.DECODED, Match.NGRAM))
 
 
@@ -104,11 +105,9 @@ class IntentSession:
         is_write = shape.is_write and shape.name not in self._gave_records
         flow = shape.action.flow
         is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or _names_outside(values)
-        asked = self._asked(shape)
-        is_open = self.words.is_open
-        if asked is not Asked.THIS and self.words.leaves_deeds and self._is_asked_there(shape):
-            asked = Asked.THIS
-        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS or is_open)
+        asked = asked_by_words(shape, self.words, self.memory)
+        is_meant = asked is Asked.THIS or self.words.is_open
+        judge = self._judge_for(shape, is_external=is_external, is_asked=is_meant)
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
         judged: list[tuple[Value, str, Any, Found]] = []
@@ -122,24 +121,19 @@ class IntentSession:
                 reaches_out = reaches_out or endpoint or shape_of(key_of(part)) in ENDPOINTS
                 found = self._found(judge, part, each, role, provenance, is_endpoint=endpoint)
                 judged.append((each, role, part, found))
-        for each, role, found in _with_parts(judged):
+        for each, role, found in with_parts(judged):
             told.append(_explained(each.pointer, role, found))
             if found.kind.rank > worst[role].rank:
                 worst[role] = found.kind
         is_named = worst[TARGET] is not K.NONE or any(_is_setting(each, self.words) for each in values)
-        # A new thing of the user's own, that nobody else gets: it has no target by which it could be named.
-        is_named = is_named or (not reaches_out and not is_external and shape.craft.verb in _KEEPING)
-        if asked is Asked.OTHER and is_named and worst[TARGET].rank <= K.SELECTED.rank:
-            asked = self._asked(shape, is_named=True)
-            if not self.words.wish.verbs and shape.action.risk is not Risk.CRITICAL and not is_open:
-                # The one request of the user's has no verb that is known, and this is done to what it names.
-                asked = Asked.THIS
-        if shape.is_unknown and self._is_spelt_out(values, worst[TARGET]):
+        if shape.is_unknown and is_spelt_out(values, self.words, worst[TARGET]):
             asked = Asked.THIS
-        if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
-            asked = Asked.THIS
+        asked = asked_by_targets(
+            asked, shape, self.words, self.memory,
+            worst=worst[TARGET], is_named=is_named, reaches_out=reaches_out, is_external=is_external,
+        )  # fmt: skip
         if asked is not Asked.THIS and is_write:
-            for pointer, found in self._taken_along(values, judge):
+            for pointer, found in taken_along(values, judge):
                 told.append(_explained(pointer, TARGET, found))
                 worst[TARGET] = max(worst[TARGET], found.kind, key=lambda kind: kind.rank)
         # What names an outsider only if it is given goes nowhere without.
@@ -154,32 +148,6 @@ class IntentSession:
             tuple(told),
             carries,
         )
-
-    def _is_spelt_out(self, values: list[Value], worst: OriginKind) -> bool:
-        """Tell whether the user chose all that a tool of which nothing is known is called with."""
-        if worst is not K.NONE:
-            return worst.rank <= K.SELECTED.rank
-        said = [each.value for each in values if type(each.value) is str and not is_moment(each.value)]
-        return all(is_made_of(key_of(each), self.words.every) for each in said) and all(
-            type(each.value) is str for each in values
-        )
-
-    def _taken_along(self, values: list[Value], judge: Judge) -> Iterable[tuple[str, Found]]:
-        """Yield the addresses in texts that only somebody else wrote, where the user did not ask for the call.
-
-        Who asks for an answer with a link gets one. Where nobody evidently asked for a text, such an address counts
-        as one that was read and that the user's words do not lead to.
-        """
-        for each in values:
-            if each.role is not Role.PAYLOAD or type(each.value) is not str or "." not in each.value:
-                continue
-            for atom in atoms_of(each.value)[:_LINKS]:
-                if shape_of(atom) in (MAIL, URL):
-                    found = judge.origin(atom, is_endpoint=True)
-                    # Many a form asks for an address that stands in a file of the user's.
-                    limit = K.CITED if shape_of(atom) == URL else K.UNKNOWN
-                    if found.kind.rank >= limit.rank:
-                        yield each.pointer, Found(K.SEEN, found.leaf, found.words, found.record)
 
     def _settled(self, values: list[Value], *, is_write: bool) -> list[Value]:
         """Return the values with a role for each of which no word tells what it is: by what it looks like.
@@ -250,15 +218,6 @@ class IntentSession:
             return Found(K.REFUSED)
         return found
 
-    def _asked(self, shape: Shape, *, is_named: bool = False) -> Asked:
-        return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over, is_named=is_named)
-
-    def _is_asked_there(self, shape: Shape) -> bool:
-        """Tell whether the text that the user hands over to asks for what an action does."""
-        return any(
-            is_asked(shape.craft, wish, hands_over=False) is Asked.THIS for wish in self.memory.wishes()
-        )
-
     def decided(self, name: str, params: dict[str, Any], origins: CallOrigins, effect: Effect) -> None:
         """Remember what was decided: what was refused once is not asked about again."""
         if effect is not Effect.DENY and effect is not Effect.REQUIRE_APPROVAL:
@@ -298,7 +257,7 @@ class IntentSession:
             call.is_document = parsed is not None and parsed.is_document
             # What an unknown tool did may have been anything.
             call.is_write = shape is None or shape.is_write
-            if shape is not None and shape.is_unknown and parsed is not None and _is_rich(parsed.value):
+            if shape is not None and shape.is_unknown and parsed is not None and is_rich(parsed.value):
                 self._gave_records.add(name)
                 call.is_write = False
             values = shape.values(params) if shape is not None else []
@@ -349,33 +308,6 @@ class IntentSession:
                 words |= found.words
         call.is_guided, call.is_plain, call.is_own = guided and selecting, not selecting, own and guided
         call.words = words if guided else frozenset()
-
-
-def _with_parts(judged: list[tuple[Value, str, Any, Found]]) -> Iterable[tuple[Value, str, Found]]:
-    """Yield values with their origins; what stands in the very thing that the user named is a part of it.
-
-    A field of the page that the user named, a line of his file: beside the thing itself it needs no word of its own.
-    """
-    named = {key_of(part) for _, role, part, found in judged if role == TARGET and found.kind is K.USER}
-    for value, role, part, found in judged:
-        if named and role == TARGET and found.kind in _READ_SOMEWHERE:
-            record = found.leaf.record if found.leaf is not None else found.record
-            if (
-                record is not None
-                and not named.isdisjoint(record.call.words)
-                and shape_of(key_of(part)) not in ENDPOINTS
-            ):
-                yield value, role, Found(K.SELECTED, found.leaf, record.call.words, found.record)
-                continue
-        yield value, role, found
-
-
-def _is_rich(value: Any) -> bool:
-    """Tell whether a result is what reads give: a long text, or several values; a change says hardly more than done."""
-    if type(value) is str:
-        return len(value) > _LONG_ANSWER
-    inner = value.values() if type(value) is dict else value if type(value) is list else ()
-    return len(inner) >= _SEVERAL or any(type(each) in (dict, list) and _is_rich(each) for each in inner)
 
 
 def _names_outside(values: list[Value]) -> bool:

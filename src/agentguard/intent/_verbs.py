@@ -6,7 +6,9 @@ is known nothing is claimed: the call then counts as one that the user did not e
 
 from __future__ import annotations
 
+import itertools
 import re
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,6 +36,9 @@ from agentguard.intent._vocabulary import (
     VAGUE,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _CLAUSES = re.compile(r"[.!?;:,\n()\"\u201c\u201d]+|\s-\s|\band\b|\bthen\b")
 _PIECES = re.compile(r"[a-z][a-z'-]*")
 _TOOL_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -45,7 +50,9 @@ _ASKED_FOR = re.compile(
     r"\b(?:ask(?: \w+)? for|request|apply for|demand|claim|i want|i need|i'd like)\s+(?:(?:a|an|the|my|full|partial)\s+){0,2}([a-z]+)\b"
 )
 # What is kept for the user, by whatever tool keeps such things.
-_FOR_MYSELF = re.compile(r"\b(?:remind me|note to (?:my)?self|don't let me forget|so (?:that )?i (?:don't|won't) forget)\b")
+_FOR_MYSELF = re.compile(
+    r"\b(?:remind me|note to (?:my)?self|don't let me forget|so (?:that )?i (?:don't|won't) forget)\b"
+)
 _RID = re.compile(r"\b(?:get|getting) rid of\b")
 _NO_MORE = re.compile(r"\bno (?:more|longer)\b")
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
@@ -103,20 +110,9 @@ def read_wish(prompt: str) -> Wish:
     for clause in _CLAUSES.split(plain):
         words = _PIECES.findall(clause)
         every.update(map(singular, words))
-        for at, word in enumerate(words):
-            if word in ASKING or (word == "that" and words[at - 1 : at] != ["sure"]):
-                # "Tell me what I have to pay" asks for no payment.
-                break
-            found = KINDS.get(word)
-            if found is None or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
-                continue
-            verbs.add(word)
-            (loose if word in GENERIC else kinds).update(found)
-            if word in LIGHT:
-                # "Give her access", "make a payment": the noun says what is done.
-                deeds = [DEEDS[each] for each in map(singular, words[at + 1 : at + _REACH]) if each in DEEDS]
-                kinds.update(*(KINDS[deed] for deed in deeds[:1]))
-                verbs.update(deeds[:1])
+        for verb in _verbs_of(words):
+            verbs.add(verb)
+            (loose if verb in GENERIC else kinds).update(KINDS[verb])
     for match in _PASSIVE.finditer(text):
         verb = _base(match[1])
         if verb in KINDS:
@@ -143,9 +139,22 @@ def read_wish(prompt: str) -> Wish:
         verbs.add("remind")
     unknown = imperatives(text) - verbs
     is_request = not verbs and not unknown and asks(text)
-    return Wish(
-        frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every), unknown, is_request
-    )
+    return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every), unknown, is_request)
+
+
+def _verbs_of(words: list[str]) -> Iterator[str]:
+    """Yield the verbs of a clause, as far as it asks for something."""
+    for at, word in enumerate(words):
+        if word in ASKING or (word == "that" and words[at - 1 : at] != ["sure"]):
+            # "Tell me what I have to pay" asks for no payment.
+            return
+        if word not in KINDS or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
+            continue
+        yield word
+        if word in LIGHT:
+            # "Give her access", "make a payment": the noun says what is done.
+            deeds = (DEEDS[each] for each in map(singular, words[at + 1 : at + _REACH]) if each in DEEDS)
+            yield from itertools.islice(deeds, 1)
 
 
 def read_craft(name: str, description: str) -> Craft:
@@ -163,14 +172,23 @@ def read_craft(name: str, description: str) -> Craft:
         for deed in deeds[:1]:
             kinds, generic, verb = kinds | KINDS[deed], False, deed
     # To send money is to pay.
-    meant = {OBJECT_KINDS[word] for word in map(singular, named or head) if word in OBJECT_KINDS and word != verb}
+    meant = {
+        OBJECT_KINDS[word] for word in map(singular, named or head) if word in OBJECT_KINDS and word != verb
+    }
     kinds = (kinds & meant) or kinds
     objects = frozenset(
         word
         for word in map(singular, (*named, *head))
         if len(word) > 2 and word not in STOP | VAGUE and word != verb  # noqa: PLR2004 - of, to
     )
-    return Craft(kinds, generic, verb, objects, frozenset((*own, first, *_bases(first))) - {""}, not _DATA.isdisjoint(map(singular, named)) and not objects)
+    return Craft(
+        kinds,
+        generic,
+        verb,
+        objects,
+        frozenset((*own, first, *_bases(first))) - {""},
+        not _DATA.isdisjoint(map(singular, named)) and not objects,
+    )
 
 
 def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = False) -> Asked:
