@@ -121,7 +121,7 @@ def shape_of(key: str) -> str:
         return NAME
     if "@" in key and _MAIL.fullmatch(key):
         return MAIL
-    if "://" in key or (_HOST.fullmatch(key) and _EXTENSION.fullmatch(key)):
+    if ("://" in key and " " not in key) or (_HOST.fullmatch(key) and _EXTENSION.fullmatch(key)):
         return URL
     if _ACCOUNT.fullmatch(key):
         return ACCOUNT

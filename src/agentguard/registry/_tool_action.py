@@ -39,6 +39,19 @@ _GIVEN_BACK = listed(
 # At the head of a description: to review is to look, or to write a review.
 _DOUBTFUL = frozenset(("review", "quote", "audit"))
 _READ_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+# Of less nothing can be told.
+_A_FEW = 3
+# What the name of a thing begins with, and what stands behind a plural.
+_OPENINGS = listed(
+    """
+    a an the all every current latest
+    """
+)
+_BEHIND_A_NOUN = listed(
+    """
+    of with for in by from on at and or that which
+    """
+)
 # What stands before the verb of a sentence and says nothing.
 _FILLERS = listed(
     """
@@ -83,6 +96,8 @@ def read_access(tool: Tool) -> Reading:
         return said
     if reading.unsure and said is not None and tool.vouched:
         return said
+    if reading.unsure and said is None and tool.vouched and _names_a_thing(tool.description):
+        return Reading(Access.READ, "", "its description names what it gives")
     return reading
 
 
@@ -187,6 +202,25 @@ def _leading_verbs(sentence: tuple[str, ...], *, first: bool) -> list[str]:
         ):
             found.append(verb)
     return found
+
+
+def _names_a_thing(text: str) -> bool:
+    """Return whether a description is the name of something, and no sentence: `Invoices, newest first`."""
+    said = sentences(text)
+    first = said[0] if said else ()
+    if len(first) < _A_FEW or any(_is_done(word) for sentence in said for word in sentence):
+        return False
+    begins = text.split(maxsplit=2)
+    if begins[0].lower() in _OPENINGS:
+        return True
+    is_plural = begins[0].lower().rstrip(",.;:") != first[0]
+    return is_plural and (begins[0][-1] in ",.;:" or len(begins) == 1 or begins[1].lower() in _BEHIND_A_NOUN)
+
+
+def _is_done(word: str) -> bool:
+    """Return whether a word is a verb that changes something, in any form, and no noun."""
+    forms = (word, word.removesuffix("d"), word.removesuffix("ed"), word.removesuffix("ing"))
+    return any(form in verbs.WRITE and form not in verbs.AMBIGUOUS for form in forms)
 
 
 def _stem(word: str) -> str:
