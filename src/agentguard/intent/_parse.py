@@ -68,7 +68,7 @@ def parse_result(result: Any) -> Parsed:
         return Parsed(result)
     text = unwrapped(result[:MAX_TEXT]).strip()
     for read in (
-        _json, _yaml, _markdown, _headed, _csv, _columns, _pairs, _lines, _sectioned, _entries, _list
+        _json, _yaml, _markdown, _headed, _pairs, _csv, _columns, _lines, _sectioned, _entries, _list
     ):  # fmt: skip
         found = read(text)
         if found is not None:
