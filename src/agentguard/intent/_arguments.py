@@ -57,8 +57,8 @@ class Shape:
             for argument in action.arguments.values()
         )
         roles = {argument.role for argument in action.arguments.values()}
-        if self.craft.verb == "open" and roles and Role.PAYLOAD not in roles and not self._unsure:
-            # What is opened, and nothing is said or moved there: that is looking.
+        if self.craft.verb in _LOOKING and roles and Role.PAYLOAD not in roles and not self._unsure:
+            # What is opened or followed on its way, and nothing is said or moved there: that is looking.
             self.is_write = False
         tree: _Node = {}
         for pointer, argument in action.arguments.items():
@@ -119,6 +119,7 @@ class _Place:
 
 
 _HERE = "\0"
+_LOOKING = frozenset(("open", "track"))
 # What a description of a function begins with that only gives something back; the verb alone is also one of shops.
 _GIVES_BACK = "returns "
 
