@@ -42,6 +42,11 @@ def act(name: str, description: str = "", /, **properties: Any) -> Action:
         ("zq1", "Deletes a user", W),
         ("zq1", "Use this tool to search for orders", R),
         ("zq1", "A thing", W),
+        ("zq1", "A ticket with its conversation.", R),
+        ("zq1", "Tickets, newest first", R),
+        ("zq1", "Deals of the pipeline", R),
+        ("zq1", "The ticket that is deleted now", W),
+        ("zq1", "Zaps a thing of the pipeline", W),
         ("zq1", "Review a product", W),
         ("zq1", "Check in online", W),
         # What a description says makes an action stricter, never milder.
