@@ -125,3 +125,18 @@ def test_pairs_are_read_as_they_were_written(rows: list[dict[str, str]]) -> None
     assert (
         pairs_of("\n".join(" ".join(f"{key}={value}" for key, value in row.items()) for row in rows)) == rows
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<a>" + " " * 100_000, "```" + "\n```" * 30_000 + "x", ("a=" + " " * 990 + "\n") * 100, "| a " * 30_000],
+)
+def test_hostile_texts_are_read_in_no_time(text: str) -> None:
+    # What is not linear here takes minutes.
+    parse_result(text)
+
+
+def test_pairs_keep_what_is_quoted() -> None:
+    assert pairs_of("id=7, name=\"Ann, the first\", say='a=b c'") == [
+        {"id": "7", "name": "Ann, the first", "say": "a=b c"}
+    ]

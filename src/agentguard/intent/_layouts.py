@@ -14,24 +14,27 @@ from typing import Any
 MAX_ROWS = 5_000
 MAX_LINE = 1_000
 _MAX_LITERAL = 65_536
-_FENCED = re.compile(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
-_TAGGED = re.compile(r"\s*<([A-Za-z][\w-]{0,40})>\s*(.*?)\s*</\1>\s*", re.DOTALL)
-_BRACKETED = re.compile(r"\s*<<\s*(.*?)\s*>>\s*", re.DOTALL)
-_KEY = r"[A-Za-z_][\w.-]{0,40}"
-_PAIR = re.compile(
-    rf"({_KEY})=(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|(?:(?!\s+{_KEY}=).)*?)(?=,?\s+{_KEY}=|,?\s*$)"
-)
+_FENCE = "```"
+_TAG = re.compile(r"<([A-Za-z][\w-]{0,40})>")
+_NAME = re.compile(r"[A-Za-z_][\w.-]{0,40}")
 # A line before the structure that announces it: "Found 3 orders:".
 _MAX_TITLE = 80
 
 
 def unwrapped(text: str) -> str:
     """Return what stands in a fence, in one element or in doubled brackets, if that is all; else the text."""
-    for pattern, group in ((_FENCED, 1), (_TAGGED, 2), (_BRACKETED, 1)):
-        found = pattern.fullmatch(text)
-        if found is not None and "```" not in found[group] and f"</{found[1]}>" not in found[group]:
-            return found[group]
-    return text
+    plain = text.strip()
+    if plain.startswith(_FENCE) and plain.endswith(_FENCE):
+        # Behind the opening fence the line names a language.
+        inner = plain.partition("\n")[2].removesuffix(_FENCE)
+        return inner.strip() if _FENCE not in inner else text
+    if plain.startswith("<<") and plain.endswith(">>"):
+        return plain[2:-2].strip()
+    tag = _TAG.match(plain)
+    if tag is None or not plain.endswith(f"</{tag[1]}>"):
+        return text
+    inner = plain[tag.end() : -len(tag[1]) - 3]
+    return inner.strip() if f"</{tag[1]}>" not in inner else text
 
 
 def headed(text: str) -> tuple[str, str] | None:
@@ -99,14 +102,30 @@ def _pairs(line: str) -> dict[str, str] | None:
     if len(line) > MAX_LINE or "=" not in line:
         return None
     row: dict[str, str] = {}
-    at = 0
-    for match in _PAIR.finditer(line):
-        if line[at : match.start()].strip(" ,") or match[1] in row:
+    name, is_quoted = "", False
+    for token in line.split():
+        head, found, value = token.partition("=")
+        if found and not is_quoted and _NAME.fullmatch(head):
+            if head in row:
+                return None
+            name, row[head] = head, value
+        elif name:
+            row[name] += f" {token}"
+        else:
             return None
-        value = match[2].strip()
-        row[match[1]] = value[1:-1] if value[:1] in "\"'" and len(value) > 1 else value
-        at = match.end()
-    return row if row and not line[at:].strip(" ,") else None
+        is_quoted = _is_open(row[name])
+    return {key: _unquoted(value) for key, value in row.items()}
+
+
+def _is_open(value: str) -> bool:
+    """Tell whether a quotation has begun and not ended."""
+    value = value.rstrip(",")
+    return value[:1] in ('"', "'") and (len(value) == 1 or value[-1] != value[0])
+
+
+def _unquoted(value: str) -> str:
+    value = value.rstrip(",")
+    return value[1:-1] if value[:1] in ('"', "'") and value[-1:] == value[:1] and len(value) > 1 else value
 
 
 def tables_of(text: str) -> Any:
