@@ -177,8 +177,8 @@ def run(traces: list[Trace]) -> list[Outcome]:
 def _row(title: str, outcomes: list[Outcome]) -> tuple[Any, ...]:
     benign = [each for each in outcomes if not each.trace.harmful]
     attacked = [each for each in outcomes if each.trace.harmful]
-    tasks = {each.trace.task for each in benign}
-    kept = {each.trace.task for each in benign if each.stopped < 0}
+    tasks = {(each.trace.suite, each.trace.task) for each in benign}
+    kept = {(each.trace.suite, each.trace.task) for each in benign if each.stopped < 0}
     harmful = sum(len(each.trace.harmful) for each in attacked)
     return (
         title,
