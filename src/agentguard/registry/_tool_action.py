@@ -109,6 +109,9 @@ def _by_name(tool: Tool) -> Reading:
     if found is None:
         return Reading(Access.WRITE, "", "no word says that it only reads", unsure=True)
     verb, writes = found
+    if len(name) == 1 and verb in verbs.AMBIGUOUS and tool.name.lower() == f"{verb}s":
+        # `orders`, `logs`: things, and nothing that is done; the description may say what.
+        return Reading(Access.WRITE, "", "its name is a plural, and no verb", unsure=True)
     return Reading(Access.WRITE if writes else Access.READ, verb, f"`{verb}` in its name")
 
 

@@ -23,7 +23,7 @@ WRITE: dict[str, Risk] = {
     **dict.fromkeys(
         listed(
             """
-    add create make new update edit modify change set put patch write save store insert append upsert
+    cp mv ln add create make new update edit modify change set put patch write save store insert append upsert
     rename copy clone duplicate move upload attach assign unassign label tag untag mark flag star pin
     unpin archive unarchive restore undo redo comment annotate rate vote like react follow unfollow
     bookmark snooze dismiss acknowledge ack log record track register subscribe unsubscribe join leave
@@ -43,7 +43,7 @@ WRITE: dict[str, Risk] = {
     **dict.fromkeys(
         listed(
             """
-    delete remove del rm erase unset cancel drop reset revert rollback overwrite detach evict expel send
+    chmod chown delete remove del rm erase unset cancel drop reset revert rollback overwrite detach evict expel send
     post reply forward mail email message dm text sms notify broadcast announce publish share invite
     submit call dial fax page contact respond answer buy purchase order book reserve rent
     sell trade bid subscribe redeem refund charge bill invoice deploy release start stop restart reboot
