@@ -8,8 +8,8 @@ import pytest
 
 from agentguard.core import Access, Action, Argument, Asked, OriginKind, Risk, Role
 from agentguard.intent._arguments import Shape, Value
-from agentguard.intent._judging import asked_by_targets, asked_by_words, is_rich, is_spelt_out
-from agentguard.intent._memory import Memory
+from agentguard.intent._judging import asked_by_targets, is_rich, is_spelt_out
+from agentguard.intent._verbs import is_asked
 from agentguard.intent._words import Words
 
 K = OriginKind
@@ -20,12 +20,23 @@ def shape_of(name: str, risk: Risk = Risk.MEDIUM) -> Shape:
     return Shape(Action(name, 1, "", risk=risk, access=Access.WRITE, arguments=arguments))
 
 
-def asked(prompt: str, shape: Shape, worst: OriginKind, **how: bool) -> Asked:
+def asked(prompt: str, shape: Shape, worst: OriginKind, *, reaches_out: bool = False) -> Asked:
     words = Words(prompt)
-    memory = Memory(words, frozenset())
-    before = asked_by_words(shape, words, memory)
-    named = {"is_named": worst is not K.NONE, "reaches_out": False, "is_external": False} | how
-    return asked_by_targets(before, shape, words, memory, worst=worst, **named)
+
+    def by_words(*, is_named: bool = False) -> Asked:
+        return is_asked(shape.craft, words.wish, hands_over=words.hands_over, is_named=is_named)
+
+    if by_words() is not Asked.OTHER:
+        return by_words()
+    return asked_by_targets(
+        shape,
+        words,
+        lambda: by_words(is_named=True),
+        worst=worst,
+        is_named=worst is not K.NONE,
+        reaches_out=reaches_out,
+        is_external=False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentguard.core import Asked, OriginKind, Risk, Role
+from agentguard.core import Asked, Risk, Role
 from agentguard.intent._forms import (
     ENDPOINTS,
     MAIL,
@@ -18,19 +18,20 @@ from agentguard.intent._forms import (
     key_of,
     shape_of,
 )
+from agentguard.intent._kind import K
 from agentguard.intent._origin import Found
 from agentguard.intent._verbs import is_asked
 from agentguard.intent._vocabulary import MAKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from agentguard.core import OriginKind
     from agentguard.intent._arguments import Shape, Value
     from agentguard.intent._memory import Memory
     from agentguard.intent._origin import Judge
     from agentguard.intent._words import Words
 
-K = OriginKind
 TARGET = "target"
 # What is made by these is new, and changes nothing that is there.
 _KEEPING = MAKING | {"add"}
@@ -41,36 +42,31 @@ _LONG_ANSWER, _SEVERAL = 120, 4
 _READ_SOMEWHERE = frozenset((K.SEEN, K.CITED))
 
 
-def asked_by_words(shape: Shape, words: Words, memory: Memory, *, is_named: bool = False) -> Asked:
-    """Return whether the user's words ask for what an action does, or a text that they leave this to."""
-    asked = is_asked(shape.craft, words.wish, hands_over=words.hands_over, is_named=is_named)
-    if asked is not Asked.THIS and words.leaves_deeds:
-        told = (is_asked(shape.craft, wish, hands_over=False) for wish in memory.wishes())
-        if any(each is Asked.THIS for each in told):
-            return Asked.THIS
-    return asked
+def is_asked_there(shape: Shape, memory: Memory) -> bool:
+    """Tell whether a text asks for what an action does that the user leaves the deeds to."""
+    return any(is_asked(shape.craft, wish, hands_over=False) is Asked.THIS for wish in memory.wishes())
 
 
 def asked_by_targets(
-    asked: Asked,
     shape: Shape,
     words: Words,
-    memory: Memory,
+    again: Callable[[], Asked],
     *,
     worst: OriginKind,
     is_named: bool,
     reaches_out: bool,
     is_external: bool,
 ) -> Asked:
-    """Return whether the user asks for a call, given the `worst` origin of its targets.
+    """Return whether the user asks for a call that his words alone do not ask for, given the `worst` of its targets.
 
     `is_named`: it has a target, or a switch that the words name; `reaches_out`: an outsider is among the targets;
-    `is_external`: the tool may reach one.
+    `is_external`: the tool may reach one. `again` tells what the words ask for if what it is done to is named.
     """
+    asked = Asked.OTHER
     # A new thing of the user's own, that nobody else gets: it has no target by which it could be named.
     is_named = is_named or (not reaches_out and not is_external and shape.craft.verb in _KEEPING)
-    if asked is Asked.OTHER and is_named and worst.rank <= K.SELECTED.rank:
-        asked = asked_by_words(shape, words, memory, is_named=True)
+    if is_named and worst.rank <= K.SELECTED.rank:
+        asked = again()
         if not words.wish.verbs and shape.action.risk is not Risk.CRITICAL and not words.is_open:
             # The one request of the user's has no verb that is known, and this is done to what it names.
             return Asked.THIS
@@ -84,7 +80,7 @@ def is_spelt_out(values: list[Value], words: Words, worst: OriginKind) -> bool:
     if worst is not K.NONE:
         return worst.rank <= K.SELECTED.rank
     return all(
-        type(each.value) is str and (is_moment(each.value) or is_made_of(key_of(each.value), words.every))
+        type(each.value) is str and (is_moment(each.value) or is_made_of(each.value, words.every))
         for each in values
     )
 
@@ -96,7 +92,8 @@ def taken_along(values: list[Value], judge: Judge) -> Iterable[tuple[str, Found]
     one that was read and that the user's words do not lead to.
     """
     for each in values:
-        if each.role is not Role.PAYLOAD or type(each.value) is not str or "." not in each.value:
+        # What has no space in it is judged as a target by itself.
+        if each.role is not Role.PAYLOAD or type(each.value) is not str or " " not in each.value:
             continue
         for atom in atoms_of(each.value)[:_LINKS]:
             shape = shape_of(atom)
