@@ -153,10 +153,12 @@ def full_report(**facts: Any) -> Report:
 def test_report_puts_the_strictest_first_and_counts_by_effect() -> None:
     report = full_report()
     assert [each.path for each in report.files] == ["/secret", "/b", "/etc/<script>"]
-    assert report.would_be == {"allow": 5, "deny": 1}
+    assert report.would_be == {"allow": 6, "deny": 1}
     assert {each.klass for each in report.classes} == {"ordinary", "config"}
     assert report.classes[0].strictest is Effect.DENY
-    assert [(each.what, each.refused) for each in report.attempts] == [("memfd", 1)]
+    assert [(each.what, each.refused, each.effect) for each in report.attempts] == [
+        ("memfd", 1, Effect.ALLOW)
+    ]
     assert report.is_complete
     assert json.loads(msgspec.json.encode(report))["files"][0]["effect"] == "deny"
 

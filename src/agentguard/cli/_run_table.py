@@ -64,8 +64,9 @@ def _lists(report: Report) -> None:
     )  # fmt: skip
     _list("names asked for", report.names, ("name", "asked", "effect"),
           lambda each: (each.name, each.asked, _effect(each.effect)))  # fmt: skip
-    _list("worth a look", report.attempts, ("what", "on what", "times", "refused", "program"),
-          lambda each: (each.what, each.detail, each.count, each.refused, each.program))  # fmt: skip
+    _list("worth a look", report.attempts, ("what", "on what", "times", "refused", "program", "effect", "why"),
+          lambda each: (each.what, each.detail, each.count, each.refused, each.program, _effect(each.effect),
+                        each.reason))  # fmt: skip
     stopped = [each for each in report.files if each.effect in {Effect.DENY, Effect.REQUIRE_APPROVAL}]
     _list("files that would not be allowed", stopped, ("file", "access", "effect", "why"),
           lambda each: (each.path, ", ".join(each.access), _effect(each.effect), each.reason))  # fmt: skip

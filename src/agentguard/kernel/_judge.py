@@ -36,6 +36,7 @@ _MANY = Verdict(Effect.DENY, "more different actions than are judged in one run"
 class Judge:
     """Asks `decider` about each different wish once; the decider records it. For one thread.
 
+    It asks as of what was observed: no limit, sequence or breaker counts it for what is really asked for.
     Without a decider nothing is judged, and the wishes are kept all the same.
     """
 
@@ -64,7 +65,7 @@ class Judge:
         return verdict
 
     def _request(self, wish: Wish) -> Request:
-        return Request(self._principal, wish.action, wish.resource, wish.params, self._context)
+        return Request(self._principal, wish.action, wish.resource, wish.params, self._context, observed=True)
 
 
 def _verdict(decision: Decision) -> Verdict:

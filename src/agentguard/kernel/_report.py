@@ -77,6 +77,7 @@ def tell(tally: Tally, ended: Ended, **facts: Any) -> Report:
     """Return the report of what `tally` holds; `facts` are those that it cannot know."""
     uses: list[Use] = [
         *tally.files.values(), *tally.programs.values(), *tally.hosts.values(), *tally.names.values(),
+        *tally.attempts.values(),
     ]  # fmt: skip
     counts = {effect.value: sum(use.effect is effect for use in uses) for effect in Effect}
     return Report(
@@ -95,7 +96,7 @@ def tell(tally: Tally, ended: Ended, **facts: Any) -> Report:
         programs=sorted(tally.programs.values(), key=lambda use: (-_rank(use), -use.runs, use.path)),
         hosts=sorted(tally.hosts.values(), key=lambda use: (-_rank(use), use.host, use.port)),
         names=sorted(tally.names.values(), key=lambda use: (-_rank(use), use.name)),
-        attempts=list(tally.attempts.values()),
+        attempts=sorted(tally.attempts.values(), key=lambda use: (-_rank(use), use.what, use.detail)),
         **facts,
     )
 
