@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import resource
+import secrets
 import threading
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,7 @@ class Loaded:
         # Guarded cgroups: a descriptor and flags of each.
         self._guarded: dict[int, tuple[int, int]] = {}
         self._levels = ALL_LEVELS
+        self._odd = np.array([secrets.randbits(64) | 1 for _ in range(8)], "<u8")
         # Guards come and go from many threads of a sensor.
         self._changing = threading.RLock()
         self._bpf = libbpf()
@@ -132,6 +134,8 @@ class Loaded:
             elif name == ".rodata.cast":
                 value = ctypes.c_uint32(self._has_cast)
                 self._bpf.call("bpf_map__set_initial_value", each, ctypes.byref(value), 4)
+            elif name == ".rodata.odd":
+                self._bpf.call("bpf_map__set_initial_value", each, self._odd.ctypes.data, self._odd.nbytes)
 
     def _maps(self, opened: int) -> Iterable[int]:
         return self._walk("bpf_object__next_map", opened)
@@ -192,6 +196,8 @@ class Loaded:
         value["file_limit"] = self.settings.sec_bytes // 8 * 7
         if self._guarded:
             value["levels"] = self._levels
+            is_one = self._levels.bit_count() == 1
+            value["level"] = self._levels.bit_length() - 1 if is_one else 0
         # INVARIANT: while the slots change nobody looks there, or what one does would count as another's.
         self._put("config", np.zeros(1, "<u4"), value)
         if len(self._guarded) <= FAST:
