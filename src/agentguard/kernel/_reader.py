@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from agentguard.kernel._handover import Handover
     from agentguard.kernel._loader import Loaded
 
-# A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event.
-_GATHER_S = 0.006
+# A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event. In a flood it is
+# longer, as each look costs about the same.
+_GATHER_S, _GATHER_MANY_S = 0.006, 0.008
+_MANY = 256
 _IDLE_S = 0.25
 _DROPS_EVERY_S = 1.0
 _FULL_WAIT_S = 0.01
 _A_FEW_BYTES = 65536
+_COUNT_FROM_BYTES = 1 << 19
 _FEW = 48  # records, up to which plain Python is quicker than numpy
 _FOR_EVER = (1 << 64) - 1
 _time_of = operator.itemgetter(2)
@@ -79,6 +82,8 @@ class Reader:
         self._sec = Ring(loaded.maps["ring_sec"], loaded.settings.sec_bytes, SEC_SLOT)
         self._io = Ring(loaded.maps["ring_io"], loaded.settings.io_bytes, IO_SLOT)
         self._held = b""
+        self._uncounted: list[bytes] = []
+        self._uncounted_bytes = 0
         self._dropped = np.zeros(DROPS, np.uint64)
         self._next_drops = 0.0
         self._stop = threading.Event()
@@ -103,16 +108,16 @@ class Reader:
         poller = select.epoll()
         poller.register(self._loaded.maps["ring_sec"], select.EPOLLIN)
         poller.register(self._loaded.maps["ring_io"], select.EPOLLIN)
-        is_idle = True
+        count = 0
         try:
             while not self._stop.is_set():
                 # While something happens it looks again by itself: to be woken costs as much as to look.
-                if not is_idle or poller.poll(_IDLE_S):
-                    time.sleep(_GATHER_S)
+                if count or poller.poll(_IDLE_S):
+                    time.sleep(_GATHER_S if count < _MANY else _GATHER_MANY_S)
                 if self._handover.is_full:
                     time.sleep(_FULL_WAIT_S)
                     continue
-                is_idle = self.drain() == 0
+                count = self.drain()
         finally:
             poller.close()
 
@@ -132,19 +137,22 @@ class Reader:
         count = 0
         while True:
             began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            block, io = self._sec.drain(), self._io.drain()
+            block, io = self._sec.drain(after=self._held), self._io.drain()
             if io:
-                rows = np.frombuffer(io, IO_SLOT)
-                self._count_io(rows)
-                count += len(rows)
-            if self._held or block:
-                count += self._hand_over(self._held + block, _FOR_EVER if everything else began)
+                self._uncounted.append(io)
+                self._uncounted_bytes += len(io)
+                self.counters.io_records += len(io) // IO_SLOT.itemsize
+                count += len(io) // IO_SLOT.itemsize
+            if block:
+                count += self._hand_over(block, _FOR_EVER if everything else began)
             # A few that came meanwhile can wait for the next round, and must if the consumer is behind.
             if (
                 self._sec.waiting + self._io.waiting < (1 if everything else _A_FEW_BYTES)
                 or self._handover.is_full
             ):
                 break
+        if self._uncounted_bytes >= _COUNT_FROM_BYTES:
+            self._count_io()
         self._look_for_drops(now=everything)
         return count
 
@@ -185,9 +193,12 @@ class Reader:
         self._held = rows[count:].tobytes()
         return rows[:count]
 
-    def _count_io(self, rows: NDArray[Any]) -> None:
-        """Add up records of single reads and writes, as the kernel would have."""
-        self.counters.io_records += len(rows)
+    def _count_io(self) -> None:
+        """Add up records of single reads and writes, as the kernel would have. Nobody waits for them, so many at once."""
+        if not self._uncounted:
+            return
+        rows = np.frombuffer(b"".join(self._uncounted), IO_SLOT)
+        self._uncounted, self._uncounted_bytes = [], 0
         mixed = rows["start_ns"] * _ODD[0]
         mixed ^= rows["a0"] * _ODD[1] + rows["a1"] * _ODD[2]
         mixed ^= rows["cgroup"] * _ODD[3]
@@ -212,6 +223,7 @@ class Reader:
     def sums(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Return keys and values of what was added up here, from records of single reads and writes."""
         with self._round:
+            self._count_io()
             added = dict(self.io)
         if not added:
             return []

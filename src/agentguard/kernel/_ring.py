@@ -43,20 +43,23 @@ class Ring:
         """How many bytes wait to be read."""
         return self._producer[0] - self._consumer[0]
 
-    def drain(self, most: int = 1 << 16) -> bytes:
-        """Return up to `most` records as one block, in the order in which they were begun, and give their room back."""
+    def drain(self, most: int = 1 << 16, *, after: bytes = b"") -> bytes:
+        """Return up to `most` records as one block, in the order in which they were begun, and give their room back.
+
+        `after` is what the block begins with: to put it there later would copy all of it once more.
+        """
         start = self._consumer[0]
         end = self._producer[0]
         size = self._slot.itemsize
         count = min((end - start) // size, most)
         if count <= 0:
-            return b""
+            return after
         # INVARIANT: nothing of a record is read before the position that says that it is there.
         self._barrier()
         offset = self._data_offset + (start & self._mask)
         count = self._ready(offset, count)
         self._barrier()
-        block = self._memory[offset : offset + count * size].tobytes()
+        block = b"".join((after, self._memory[offset : offset + count * size]))
         self._consumer[0] = start + count * size
         return block
 
