@@ -13,8 +13,9 @@ struct guarded_by {
 static __always_inline struct ag_config *settings(void)
 {
 	__u32 zero = 0;
+	struct ag_configs *both = bpf_map_lookup_elem(&config, &zero);
 
-	return bpf_map_lookup_elem(&config, &zero);
+	return both ? &both->each[both->which & 1] : NULL;
 }
 
 /* The verifier looks at a global function once, and at another one at each call. */
@@ -71,13 +72,13 @@ static __always_inline bool find_guard(struct guarded_by *by)
 		return search_guard(by, known->levels);
 	by->id = known->ids[0];
 	by->flags = known->flags[0];
-	if (bpf_current_task_under_cgroup(&cgroups, 0) == 1)
+	if (bpf_current_task_under_cgroup(&cgroups, known->slot) == 1)
 		return true;
 	if (known->fast == 1)
 		return false;
 	by->id = known->ids[1];
 	by->flags = known->flags[1];
-	return bpf_current_task_under_cgroup(&cgroups, 1) == 1;
+	return bpf_current_task_under_cgroup(&cgroups, known->slot + 1) == 1;
 }
 
 /* The same for who has the task already: without a helper, which costs some 20 ns where each return is guarded against

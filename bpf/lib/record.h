@@ -123,7 +123,15 @@ struct ag_config {
 	__u32 fast; /* how many are in `ids`; 0 if there are more of them */
 	__u32 flags[AG_FAST];
 	__u32 level; /* the one level that is in `levels`; 0 if there are more */
+	__u32 slot;  /* where its cgroups begin in the array of them */
+	__u32 spare;
 	__u64 ids[AG_FAST];
+};
+
+struct ag_configs {
+	__u32 which;
+	__u32 spare;
+	struct ag_config each[2];
 };
 
 struct ag_sum_key {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HEADER = Path(__file__).parents[2] / "bpf" / "lib" / "record.h"
 STRUCTS = {
-    "ag_head": layout.HEAD, "ag_record": layout.RECORD, "ag_config": layout.CONFIG, "ag_guard": layout.GUARD,
+    "ag_head": layout.HEAD, "ag_record": layout.RECORD, "ag_config": layout.CONFIG, "ag_configs": layout.CONFIGS, "ag_guard": layout.GUARD,
     "ag_sum_key": layout.SUM_KEY, "ag_sum": layout.SUM,
 }  # fmt: skip
 TYPES = """

@@ -46,6 +46,21 @@ def test_flood_leaves_out_opens_and_nothing_else() -> None:
     assert [each.kind for each in queue.take()] == [Kind.EXEC, Kind.OPEN, Kind.CONNECT]
 
 
+def test_what_is_put_just_before_the_end_is_not_left_behind() -> None:
+    queue = Handover()
+
+    class Late(threading.Event):
+        """The last batch comes while the consumer, which found nothing, goes to ask whether there is more to come."""
+
+        def is_set(self) -> bool:
+            if not super().is_set():
+                queue.put([seen(Kind.EXEC)])
+                self.set()
+            return super().is_set()
+
+    assert [len(batch) for batch in queue.batches(Late(), timeout=0)] == [1]
+
+
 def test_queue_hands_over_between_threads_without_loss() -> None:
     queue = Handover()
     total = 20_000

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from agentguard.kernel._cgroups import Cgroup
@@ -186,6 +187,31 @@ def test_each_read_and_write_can_be_told_by_itself(observer: Observer, tmp_path:
             if key["ino"] == target.stat().st_ino and key["cgroup"] == watched.cgroup.id
         ]
     assert [(int(each["writes"]), int(each["written_bytes"])) for each in found] == [(500, 1500)]
+
+
+def test_nothing_is_lost_or_mixed_up_while_others_come_and_go(watched: Lab) -> None:
+    loaded, calls = watched.observer.loaded, 300_000
+    others = [Cgroup.make(f"self-test-{os.getpid()}-other-{number}") for number in range(3)]
+    command = ("dd", "if=/dev/zero", "of=/dev/null", "bs=1", f"count={calls}", "status=none")
+    running = threading.Thread(target=watched.run_unread, args=command)
+    running.start()
+    turns = 0
+    try:
+        while running.is_alive():
+            for other in others:
+                loaded.guard(other.id, other.fd)
+            for other in others:
+                loaded.release(other.id)
+            turns += 1
+    finally:
+        running.join()
+        for other in others:
+            other.remove()
+    keys, values = loaded.sums()
+    zero = values[(keys["ino"] == Path("/dev/zero").stat().st_ino) & (keys["cgroup"] == watched.cgroup.id)]
+    assert turns > 0
+    assert zero["reads"].sum() == calls
+    assert not np.isin(keys["cgroup"], [other.id for other in others]).any()
 
 
 def test_process_in_a_cgroup_of_its_own_making_is_still_seen(watched: Lab, tmp_path: Path) -> None:

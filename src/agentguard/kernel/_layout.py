@@ -108,9 +108,10 @@ SEC_SLOT = np.dtype([*_SLOT, *_HEAD, *_REST])
 CONFIG = np.dtype(
     [
         ("levels", "<u4"), ("file_limit", "<u4"), ("fast", "<u4"), ("flags", "<u4", 2), ("level", "<u4"),
-        ("ids", "<u8", 2),
+        ("slot", "<u4"), ("spare", "<u4"), ("ids", "<u8", 2),
     ]
 )  # fmt: skip
+CONFIGS = np.dtype([("which", "<u4"), ("spare", "<u4"), ("each", CONFIG, 2)])
 GUARD = np.dtype([("flags", "<u4"), ("slot", "<u4")])
 SUM_KEY = np.dtype([("start_ns", "<u8"), ("ino", "<u8"), ("cgroup", "<u8"), ("pid", "<u4"), ("dev", "<u4")])
 SUM = np.dtype(

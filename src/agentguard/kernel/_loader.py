@@ -6,16 +6,18 @@ import contextlib
 import ctypes
 import errno
 import os
+import platform
 import resource
 import secrets
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from agentguard.core import KernelError
-from agentguard.kernel._layout import CONFIG, DROPS, FAST, GUARD, MAX_LEVEL, SUM, SUM_KEY
+from agentguard.kernel._layout import CONFIG, CONFIGS, DROPS, FAST, GUARD, MAX_LEVEL, SUM, SUM_KEY
 from agentguard.kernel._libbpf import libbpf
 from agentguard.kernel._objects import NAMES, read_object
 
@@ -32,6 +34,8 @@ CGROUP_OBJECT = "dns"
 ALL_LEVELS = sum(1 << level for level in range(1, MAX_LEVEL + 1))
 _BATCH = 4096
 _STATS_RUN_TIME = 0
+_SYS_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+_MEMBARRIER_GLOBAL, _A_WHILE_S = 1, 0.05
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -69,6 +73,7 @@ class Loaded:
         # Guarded cgroups: a descriptor and flags of each.
         self._guarded: dict[int, tuple[int, int]] = {}
         self._levels = ALL_LEVELS
+        self._configs = np.zeros(1, CONFIGS)
         self._odd = np.array([secrets.randbits(64) | 1 for _ in range(8)], "<u8")
         # Guards come and go from many threads of a sensor.
         self._changing = threading.RLock()
@@ -198,14 +203,21 @@ class Loaded:
             value["levels"] = self._levels
             is_one = self._levels.bit_count() == 1
             value["level"] = self._levels.bit_length() - 1 if is_one else 0
-        # INVARIANT: while the slots change nobody looks there, or what one does would count as another's.
-        self._put("config", np.zeros(1, "<u4"), value)
+        # INVARIANT: nobody looks at what is written here, or what one does would count as another's, or for nobody.
+        _wait_for_programs()
+        both, key = self._configs, np.zeros(1, "<u4")
+        which = 1 - int(both["which"][0])
+        value["slot"] = which * FAST
         if len(self._guarded) <= FAST:
             for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
-                self._put("cgroups", np.array([index], "<u4"), np.array([descriptor], "<u4"))
+                slot = np.array([which * FAST + index], "<u4")
+                self._put("cgroups", slot, np.array([descriptor], "<u4"))
                 value["ids"][0, index], value["flags"][0, index] = cgroup_id, flags
             value["fast"] = len(self._guarded)
-        self._put("config", np.zeros(1, "<u4"), value)
+        both["each"][0, which] = value[0]
+        self._put("config", key, both)
+        both["which"] = which
+        self._put("config", key, both)
 
     def drops(self) -> NDArray[np.uint64]:
         """Return how many records of each class (`Drop`) found no room since the start."""
@@ -289,6 +301,13 @@ class Loaded:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _wait_for_programs() -> None:
+    """Wait until each program that runs now has ended: the kernel runs them under RCU, of which this is the end."""
+    if ctypes.CDLL(None).syscall(_SYS_MEMBARRIER[platform.machine()], _MEMBARRIER_GLOBAL, 0, 0) != 0:
+        # A kernel without it, or one that refuses it: what runs now has ended by then, unless it was held up.
+        time.sleep(_A_WHILE_S)
 
 
 def _raise_memlock() -> None:
