@@ -237,6 +237,18 @@ def test_report_that_cannot_be_written_is_an_error(agentguard: Command) -> None:
     done = run(agentguard, "--report", "json", "--report-to", "/proc/none/x.json", "--", "/bin/true")
     assert done.returncode == 3
     assert "cannot be written" in done.stderr
+    assert "under enforcement" in done.stderr
+
+
+def test_report_that_does_not_fit_leaves_no_half_of_it(agentguard: Command) -> None:
+    limit = "ulimit -f 1; trap '' XFSZ;"
+    inner = f"{sys.executable} -m agentguard run --quiet --report json --report-to r.json -- /bin/ls -R /usr/include"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{limit} {inner} > /dev/null"],
+        cwd=agentguard.folder, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert not (agentguard.folder / "r.json").exists()
 
 
 def test_full_disk_runs_nothing_that_is_not_on_record(agentguard: Command, tmp_path: Path) -> None:

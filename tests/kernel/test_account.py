@@ -163,6 +163,20 @@ def test_report_puts_the_strictest_first_and_counts_by_effect() -> None:
     assert json.loads(msgspec.json.encode(report))["files"][0]["effect"] == "deny"
 
 
+def test_decision_that_the_log_did_not_take_is_counted() -> None:
+    class Full(OneRule):
+        def decide(self, request: Request, *, trace: bool = False) -> Decision:
+            decision = super().decide(request, trace=trace)
+            return msgspec.structs.replace(decision, effect=Effect.DENY, stage="audit")
+
+    decider: Any = Full()
+    judge = Judge(decider, principal=Principal("agent"), run="r")
+    assert judge.verdict(Wish("file.read", "file:/a", {"path": "/a"})) is not None
+    assert decider.asked[0].observed
+    assert judge.unrecorded == 1
+    assert "1 decisions are not in the audit log" in to_html(full_report(unrecorded=1))
+
+
 def test_page_says_what_is_missing_and_escapes_everything() -> None:
     page = to_html(full_report(drops={"file": 3}, unseen=["all of it"]))
     for text in (

@@ -21,9 +21,10 @@ _KILO = 1024
 
 def show_report(report: Report) -> None:
     """Print what was touched, and what the policy says of it."""
+    seen = counted(report.processes, "process").replace("processs", "processes")
     _say(
-        f"\n{plain(report.command[0])} ended with exit code {report.exit_code} after {report.duration_s:.1f} s,"
-        f" {counted(report.processes, 'process').replace('processs', 'processes')}"
+        f"\n{plain(report.command[0])} ended with exit code {report.exit_code} after {report.duration_s:.1f} s"
+        + ("" if report.tier == "none" else f", {seen}")
     )
     for each in report.unseen:
         _say(f"  not seen: {plain(each)}")
@@ -42,6 +43,8 @@ def show_report(report: Report) -> None:
         _say(
             f"this account is not complete: records lost: {lost or 'none'}; not listed: {report.left_out}; errors: {report.errors}"
         )
+    if report.unrecorded:
+        _say(f"not in the audit log: {counted(report.unrecorded, 'decision')}, as it could not be written")
     if report.would_be:
         said = ", ".join(f"{effect_text(Effect(name))} {count}" for name, count in report.would_be.items())
         _say(f"under enforcement: {said} (decided by the {report.decided_by}, run {report.run})")

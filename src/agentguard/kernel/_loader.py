@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from agentguard.core import KernelError
-from agentguard.kernel._layout import CONFIG, CONFIGS, DROPS, FAST, GUARD, MAX_LEVEL, SUM, SUM_KEY
+from agentguard.kernel._layout import CONFIG, CONFIGS, DROPS, FAST, GUARD, MAX_LEVEL, SUM, SUM_KEY, Drop
 from agentguard.kernel._libbpf import libbpf
 from agentguard.kernel._objects import NAMES, read_object
 
@@ -47,11 +47,12 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What a program has cost, as the kernel counts it while `enable_stats` is held."""
+    """What a program has cost, as the kernel counts it while `enable_stats` is held; `missed` runs it counts always."""
 
     name: str
     runs: int
     run_time_ns: int
+    missed: int = 0
 
 
 class Loaded:
@@ -228,6 +229,8 @@ class Loaded:
                 "bpf_map_lookup_elem", self.maps["drops"], key.ctypes.data, counts[index].ctypes.data
             )
         total: NDArray[np.uint64] = counts.sum(axis=1, dtype=np.uint64)
+        # A program that was not run, since it was running already, has made no record of what it would have seen.
+        total[Drop.VITAL] += np.uint64(sum(each.missed for each in self.costs()))
         return total
 
     def sums(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -262,7 +265,7 @@ class Loaded:
             if name in self.missing:
                 continue
             for program in self._programs(name):
-                # struct bpf_prog_info: run_time_ns and run_cnt are at 192 and 200 since 5.1.
+                # struct bpf_prog_info: run_time_ns, run_cnt and, since 5.12, recursion_misses, from 192 on.
                 info, size = np.zeros(29, "<u8"), ctypes.c_uint32(232)
                 self._bpf.call(
                     "bpf_obj_get_info_by_fd",
@@ -271,7 +274,7 @@ class Loaded:
                     ctypes.byref(size),
                 )
                 title = self._bpf.bpf_program__name(program).decode()
-                found.append(Cost(title, int(info[25]), int(info[24])))
+                found.append(Cost(title, int(info[25]), int(info[24]), int(info[26])))
         return found
 
     def enable_stats(self) -> int:

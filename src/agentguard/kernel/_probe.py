@@ -114,12 +114,13 @@ def _rights() -> Probe:
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if not missing:
         return Probe("rights", ok=True, detail=f"{who} with the capabilities for BPF")
-    # CAP_SYS_ADMIN stands for the others.
+    # Either CAP_SYS_ADMIN, which stands for the others, or these two, which are all that is needed of it.
+    is_enough = "CAP_SYS_ADMIN" not in missing or not {"CAP_BPF", "CAP_PERFMON"} & set(missing)
     return Probe(
         "rights",
-        "CAP_SYS_ADMIN" not in missing,
+        is_enough,
         f"{who} without {', '.join(missing)}",
-        "run as root, or start the sensor",
+        "" if is_enough else "run as root, or start the sensor",
     )
 
 

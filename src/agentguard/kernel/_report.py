@@ -38,7 +38,8 @@ class Report(msgspec.Struct, frozen=True):
 
     `tier` is `observe`, or `none` where nothing could be seen; `decided_by` is `sidecar`, `process` or `nobody`.
     `container` has the ids of container and pod in which it ran, where there are. `would_be` counts things by the effect that enforcement would have had for them. `dropped` counts records
-    that were lost, by class; `left_out` things that are in the counts and not in the lists.
+    that were lost, by class; `left_out` things that are in the counts and not in the lists; `unrecorded` decisions
+    that the audit log did not take.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Report(msgspec.Struct, frozen=True):
     dropped: dict[str, int] = {}
     left_out: int = 0
     errors: int = 0
+    unrecorded: int = 0
     would_be: dict[str, int] = {}
     classes: list[FileClass] = []
     files: list[FileUse] = []
