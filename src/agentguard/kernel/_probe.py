@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TIER_OBSERVE, TIER_NONE = "observe", "none"
 _BTF = Path("/sys/kernel/btf/vmlinux")
+_STATUS = Path("/proc/self/status")
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
 _RINGBUF = 27
 _TRACING, _CGROUP_SKB, _SOCK_ADDR, _LSM = 26, 8, 18, 29
@@ -107,7 +108,7 @@ def _probes() -> Iterator[Probe]:
 
 def _rights() -> Probe:
     effective = 0
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+    for line in _STATUS.read_text(encoding="utf-8").splitlines():
         if line.startswith("CapEff:"):
             effective = int(line.split()[1], 16)
     missing = [name for bit, name in _CAPABILITIES.items() if not effective >> bit & 1]

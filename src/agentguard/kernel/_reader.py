@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentguard.kernel._decode import Row
     from agentguard.kernel._handover import Handover
     from agentguard.kernel._loader import Loaded
+    from agentguard.kernel._seen import Seen
 
 # A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event. In a flood it is
 # longer, as each look costs about the same.
@@ -137,14 +138,14 @@ class Reader:
         count = 0
         while True:
             began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            block, io = self._sec.drain(after=self._held), self._io.drain()
+            until = _FOR_EVER if everything else began
+            io = self._io.drain()
             if io:
                 self._uncounted.append(io)
                 self._uncounted_bytes += len(io)
                 self.counters.io_records += len(io) // IO_SLOT.itemsize
                 count += len(io) // IO_SLOT.itemsize
-            if block:
-                count += self._hand_over(block, _FOR_EVER if everything else began)
+            count += self._drain_sec(until)
             # A few that came meanwhile can wait for the next round, and must if the consumer is behind.
             if (
                 self._sec.waiting + self._io.waiting < (1 if everything else _A_FEW_BYTES)
@@ -156,17 +157,27 @@ class Reader:
         self._look_for_drops(now=everything)
         return count
 
-    def _hand_over(self, block: bytes, until: int) -> int:
+    def _drain_sec(self, until: int) -> int:
         """Hand over what is not younger than `until`, and return how many records that were."""
-        if len(block) < _FEW * SEC_SLOT.itemsize:
-            few, oldest = self._first_few(block, until)
-            count = len(few)
-            found = self.decoder.feed_few(few)
-        else:
-            rows = self._in_order(np.frombuffer(block, SEC_SLOT), until)
-            count = len(rows)
-            oldest = int(rows["time_ns"][0]) if count else 0
-            found = self.decoder.feed(rows)
+        if not self._held and self._sec.waiting >= _FEW * SEC_SLOT.itemsize:
+            rows = self._sec.view()
+            if _is_sorted(times := rows["time_ns"]):
+                # Most of a flood says nothing new: it is looked at where it lies, and the rest waits there.
+                rows = rows[: int(np.searchsorted(times, np.uint64(until), "right"))]
+                count = self._feed(rows)
+                self._sec.advance(count)
+                return count
+        block = self._sec.drain(after=self._held)
+        if len(block) >= _FEW * SEC_SLOT.itemsize:
+            return self._feed(self._in_order(np.frombuffer(block, SEC_SLOT), until))
+        few, oldest = self._first_few(block, until)
+        return self._hand_over(self.decoder.feed_few(few), len(few), oldest)
+
+    def _feed(self, rows: NDArray[Any]) -> int:
+        oldest = int(rows["time_ns"][0]) if len(rows) else 0
+        return self._hand_over(self.decoder.feed(rows), len(rows), oldest)
+
+    def _hand_over(self, found: list[Seen], count: int, oldest: int) -> int:
         if not count:
             return 0
         self._handover.put(found)
@@ -186,7 +197,7 @@ class Reader:
 
     def _in_order(self, rows: NDArray[Any], until: int) -> NDArray[Any]:
         times = rows["time_ns"]
-        if (times[1:] < times[:-1]).any():
+        if not _is_sorted(times):
             rows = whole(rows)[np.argsort(times, kind="stable")].view(SEC_SLOT)
             times = rows["time_ns"]
         count = int(np.searchsorted(times, np.uint64(until), "right"))
@@ -257,3 +268,7 @@ class Reader:
         self.drain(everything=True)
         self._sec.close()
         self._io.close()
+
+
+def _is_sorted(times: NDArray[Any]) -> bool:
+    return not (times[1:] < times[:-1]).any()

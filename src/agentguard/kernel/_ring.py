@@ -63,6 +63,20 @@ class Ring:
         self._consumer[0] = start + count * size
         return block
 
+    def view(self, most: int = 1 << 16) -> NDArray[Any]:
+        """Return up to `most` records where they lie, until `advance` gives their room back: nothing is copied."""
+        start = self._consumer[0]
+        count = min((self._producer[0] - start) // self._slot.itemsize, most)
+        self._barrier()
+        offset = self._data_offset + (start & self._mask)
+        rows: NDArray[Any] = np.frombuffer(self._pages, self._slot, self._ready(offset, count), offset=offset)
+        self._barrier()
+        return rows
+
+    def advance(self, count: int) -> None:
+        """Give back the room of the first `count` records; nobody may look at them any more."""
+        self._consumer[0] += count * self._slot.itemsize
+
     def _ready(self, offset: int, count: int) -> int:
         """Return how many are written; what comes after one that is not waits, so that the order holds."""
         size = self._slot.itemsize
