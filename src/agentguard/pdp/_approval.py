@@ -78,6 +78,28 @@ class Case(msgspec.Struct):
     past: Past
     verdict: Verdict
 
+    def decision(self) -> Decision:
+        """Return the decision that the verdict calls for."""
+        verdict = self.verdict
+        return Decision(
+            verdict.effect,
+            verdict.reason,
+            self.principal.id,
+            verdict.action.reference,
+            self.resource.id,
+            verdict.params,
+            verdict.rule,
+            verdict.stage,
+            self.world.policies.version,
+            verdict.risk,
+            verdict.obligations,
+            verdict.findings,
+            prechecks=verdict.action.action.prechecks,
+            required_privileges=verdict.action.action.required_privileges,
+            correlation_id=self.context.correlation_id,
+            origins=() if verdict.origins is None else verdict.origins.arguments,
+        )
+
     @property
     def is_observed(self) -> bool:
         """Whether it has happened already, and what would have been decided is all that is asked."""
@@ -354,7 +376,7 @@ class ApprovalDesk:
     def _lift(self, approval: Approval, decision: Decision, case: Case) -> tuple[Decision, Release | None]:
         if approval.patch is not None:
             verdict = case.decide_again(merge_patch(decision.params, approval.patch))
-            decision = _of_verdict(decision, verdict)
+            decision = replace(case.decision(), approval=approval.id)
             if verdict.effect is Effect.DENY:
                 self._try(approval, Cancel(why="denied_by_policy", note=verdict.reason[:500]))
                 return decision, None
@@ -403,21 +425,6 @@ def edit_problem(
 def denied(decision: Decision, reason: str) -> Decision:
     """Return a deny of the stage `approval` in the place of a decision."""
     return replace(decision, effect=Effect.DENY, stage="approval", reason=reason, obligations=(), ticket="")
-
-
-def _of_verdict(decision: Decision, verdict: Verdict) -> Decision:
-    return replace(
-        decision,
-        effect=verdict.effect,
-        reason=verdict.reason,
-        params=verdict.params,
-        rule=verdict.rule,
-        stage=verdict.stage,
-        risk=verdict.risk,
-        obligations=verdict.obligations,
-        findings=verdict.findings,
-        action=verdict.action.reference,
-    )
 
 
 def _basis(decision: Decision, world: World) -> str:

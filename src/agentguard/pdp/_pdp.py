@@ -120,9 +120,14 @@ class PolicyDecisionPoint:
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         """Return the decision on `request`; never raises."""
-        return self._decide(request, self.history, trace=trace)
+        # What was observed is looked at with a copy of the past: it must use up nothing of what is asked for.
+        observed = type(request) is Request and request.observed is True
+        history = self.history.branch() if observed else self.history
+        return self._decide(request, history, trace=trace, observed=observed)
 
-    def _decide(self, request: Request, history: History, *, trace: bool = False) -> Decision:
+    def _decide(
+        self, request: Request, history: History, *, trace: bool = False, observed: bool = False
+    ) -> Decision:
         start = perf_counter_ns()
         world = self.world
         principal, context, moment = _NOBODY, _NO_CONTEXT, None
@@ -140,7 +145,7 @@ class PolicyDecisionPoint:
             past = Past(history, self.flow, moment, session)
             verdict = evaluate(world, principal, action, resource, params, context, now, past)
             case = Case(principal, context, resource, action, params, world, now, past, verdict)
-            decision = _decision_of(case)
+            decision = case.decision()
             if trace:
                 self._add_near_misses(decision, case)
             desk = self._desk if history is self.history else None
@@ -161,12 +166,12 @@ class PolicyDecisionPoint:
             self._count_denial(decision, world, history, principal, context, moment)
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
         if self._audit is not None:
-            decision = self._recorded(decision, principal, context, case, ticket)
+            decision = self._recorded(decision, principal, context, case, ticket, observed=observed)
         if ticket is not None and decision.effect is not _DENY:
             decision = self._ticketed(decision, ticket)
         if case is not None:
             self._wind_up(decision, case, release, held)
-            if session is not None and case.verdict.origins is not None:
+            if session is not None and not observed and case.verdict.origins is not None:
                 session.decided(case.action.action.name, case.params, case.verdict.origins, decision.effect)
         return decision
 
@@ -379,6 +384,8 @@ class PolicyDecisionPoint:
             raise RequestError("the request has no principal")
         if type(principal.roles) is not tuple or type(principal.groups) is not tuple:
             raise RequestError("the request's principal is malformed")
+        if request.observed is True and request.ticket_for:
+            raise RequestError("what was observed needs no ticket")
         if principal.on_behalf_of:
             _check_chain(principal)
         # One that says nothing needs no look; comparing it costs a twentieth of looking.
@@ -409,6 +416,8 @@ class PolicyDecisionPoint:
         context: Context,
         case: Case | None,
         ticket: Ticket | None,
+        *,
+        observed: bool = False,
     ) -> Decision:
         assert self._audit is not None
         try:
@@ -418,6 +427,7 @@ class PolicyDecisionPoint:
                 context=context,
                 action=_declares(None if case is None else case.verdict),
                 commit=self._commit,
+                observed=observed,
             )
             if case is not None and decision.params is not case.params:
                 record["requested"] = {
@@ -432,30 +442,6 @@ class PolicyDecisionPoint:
                 _log_crash("a decision could not be recorded", error)
             return _unrecorded(decision, error)
         return decision
-
-
-def _decision_of(case: Case) -> Decision:
-    verdict = case.verdict
-    decision = Decision(
-        verdict.effect,
-        verdict.reason,
-        case.principal.id,
-        verdict.action.reference,
-        case.resource.id,
-        verdict.params,
-        verdict.rule,
-        verdict.stage,
-        case.world.policies.version,
-        verdict.risk,
-        verdict.obligations,
-        verdict.findings,
-        prechecks=verdict.action.action.prechecks,
-        required_privileges=verdict.action.action.required_privileges,
-        correlation_id=case.context.correlation_id,
-    )
-    if verdict.origins is not None:
-        _set(decision, "origins", verdict.origins.arguments)
-    return decision
 
 
 def _without_ticket(request: Request) -> Request:
