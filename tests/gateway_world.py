@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ class GatewayWorld:
 
     folder: Path
     upstreams: Sequence[Upstream]
-    decider: ScriptedDecider = field(default_factory=ScriptedDecider)
+    scripted: ScriptedDecider = field(default_factory=ScriptedDecider)
     budgets: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     upstream_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class GatewayWorld:
         return Gateway(
             settings,
             load_upstreams(settings, self.folder, {"PROVIDER_KEY": KEY}),
-            decider=self.decider,
+            decider=self.scripted,
             verify_token=sidecar.verify_token,
             budgets=self.keeper,
             spender=lambda agent, **more: Spender(project="p", agent=agent, **more),
@@ -69,6 +70,19 @@ class GatewayWorld:
         given.setdefault("models", ("*-mini",) if kind == "azure" else ("**",))
         given.setdefault("base_url", f"http://127.0.0.1:{port}{path}")
         return UpstreamSettings(key="env:PROVIDER_KEY", local=True, **given)
+
+    @property
+    def decider(self) -> ScriptedDecider:
+        """The decider, once all that was answered is booked and recorded: that comes after the answer."""
+        self.settle()
+        return self.scripted
+
+    def settle(self) -> None:
+        """Wait until no call is under way; a stream that the test itself holds open is not waited for."""
+        server = self.world.server
+        deadline = time.monotonic() + 0.5
+        while server is not None and server.server_state.tasks and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     @property
     def url(self) -> str:
@@ -110,6 +124,7 @@ class GatewayWorld:
 
     def entries(self) -> list[SpendEntry]:
         """Return the attempts in the ledger, oldest first."""
+        self.settle()
         return self.ledger.entries(SpendFilter())
 
     def states(self) -> list[AttemptState]:

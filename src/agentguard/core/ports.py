@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from agentguard.core.decision import Decision, Outcome
     from agentguard.core.event import Event, EventFilter, StoredEvent
@@ -205,6 +206,18 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Release what it holds. Idempotent."""
+
+
+@runtime_checkable
+class Grouping(Protocol):
+    """A ledger that can keep several steps at once, for what one step costs on a disk."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make what this thread asks of the ledger inside one step: all of it is kept when it ends, or nothing.
+
+        Raises:
+            SpendError: on leaving it; nothing of it is kept.
+        """
 
 
 class SpendHistory(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -44,6 +45,16 @@ class DialError(Exception):
         self.is_slow = is_slow
 
 
+@lru_cache(maxsize=64)
+def _timeout(connect_s: float, idle_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=idle_s)
+
+
+@lru_cache(maxsize=256)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
 class Dialler:
     """Keeps connections to the upstreams, on one event loop.
 
@@ -66,13 +77,11 @@ class Dialler:
         try:
             return await session.request(
                 asked.method,
-                URL(upstream.url(door) + query, encoded=True),
+                _url(upstream.url(door) + query),
                 data=body or None,
                 headers=request_headers(asked.headers, upstream.credentials()),
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=upstream.connect_timeout_s, sock_read=upstream.idle_timeout_s
-                ),
+                timeout=_timeout(upstream.connect_timeout_s, upstream.idle_timeout_s),
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             why = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-import uuid
+import secrets
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,8 @@ _RETRIED = frozenset((429, 500, 502, 503, 504, 529))
 _SERVER_ERRORS = 500
 _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 4.0
+# Names that grow have neighbours in the ledger's index, so that a step writes few of its pages.
+_attempts = (f"{time.time_ns():016x}{number:08x}{secrets.token_hex(8)}" for number in itertools.count())
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,8 @@ class Exchange:
             is_estimated=is_estimated,
             is_free=is_free,
         )
-        await self._parts.desk.close_call(ended)
+        # INVARIANT: what is begun here is done, though nobody may wait for it any more.
+        await asyncio.shield(self._parts.desk.close_call(ended))
 
     def _plan(self) -> list[Upstream]:
         """Return whom to ask, in order, each as often as it may come to that."""
@@ -233,7 +238,7 @@ class Exchange:
         model = body.get("model") if type(body.get("model")) is str else self._call.model
         call = msgspec.structs.replace(self._call, model=model)
         quoted = quote_call(call, body, upstream.provider, len(encoded))
-        admission = await self._parts.desk.reserve(quoted, self._caller.spender, uuid.uuid4().hex)
+        admission = await self._parts.desk.reserve(quoted, self._caller.spender, next(_attempts))
         if admission is None:
             return encoded
         self.admission = admission

@@ -148,7 +148,7 @@ class Gateway:
             # INVARIANT: whatever happens, an attempt that was begun is booked and its outcome recorded.
             if hasattr(exchange, "response"):
                 exchange.response.close()
-            await asyncio.shield(_close(exchange, relay, detail))
+            await _close(exchange, relay, detail)
 
     def _caller(self, asked: Asked) -> Caller:
         token = token_of(asked.headers)

@@ -58,6 +58,7 @@ class Relay:
         self._max_bytes = max_bytes
         self._key = exchange.upstream.key.encode()
         self._usage: StreamUsage | None = None
+        self._report: Report | None = None
 
     async def run(self) -> None:
         """Relay the answer, and close the exchange.
@@ -78,10 +79,12 @@ class Relay:
 
     async def give_up(self, detail: str) -> None:
         """Close the exchange of an answer that ends here: booked is what came so far, or what was reserved."""
-        report, usage = None, self._usage
+        report, usage = self._report, self._usage
         if usage is not None:
             report = usage.so_far(-(-self._call.input_bytes // _BYTES_A_TOKEN))
-        await self._exchange.close(succeeded=False, report=report, is_estimated=True, detail=detail)
+        # A whole answer that the agent did not take was billed by the provider's own report.
+        is_estimated = self._report is None
+        await self._exchange.close(succeeded=False, report=report, is_estimated=is_estimated, detail=detail)
 
     async def _error(self) -> None:
         status = self._exchange.response.status
@@ -96,8 +99,10 @@ class Relay:
             report, content = self._plain(content) if wire is Wire.NONE else await self._answer(content)
         except UnreadableError as error:
             raise self._refusal("upstream_invalid", str(error)) from None
-        await self._exchange.close(succeeded=True, report=report)
+        self._report = report
         await self._reply.whole(self._exchange.response.status, self._headers(), self._clean(content))
+        # After the answer: what was reserved for it stands until it is booked, whatever happens in between.
+        await self._exchange.close(succeeded=True, report=report)
 
     def _plain(self, content: bytes) -> tuple[Report | None, bytes]:
         """Read an answer that proposes no tool calls."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib.util
 import logging
 import os
@@ -70,6 +71,9 @@ def serve(
     """
     listeners = list(sockets) or [listen(services.settings.host, services.settings.port)]
     server = build_server(services, listeners[0], on_started)
+    # What was loaded lives as long as the process: to look at it in each collection costs a thirtieth of a call.
+    gc.collect()
+    gc.freeze()
     with _signals(server):
         try:
             server.run(sockets=listeners)

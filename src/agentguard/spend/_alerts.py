@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from agentguard.core import Event, EventKind
@@ -11,7 +13,7 @@ from agentguard.spend._account import amount_text
 from agentguard.spend._budget import Budgets, budget_of_meter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from agentguard.core import EventBus, Rise, Spender
@@ -25,6 +27,19 @@ class Alerts:
     def __init__(self, budgets: Budgets, bus: EventBus | None) -> None:
         self._budgets = budgets
         self._bus = bus
+        self._held = threading.local()
+
+    @contextmanager
+    def after(self) -> Iterator[None]:
+        """Tell what this thread finds inside at the end, and nothing of it where that raises."""
+        held: list[Event] = []
+        self._held.events = held
+        try:
+            yield
+        finally:
+            self._held.events = None
+        for event in held:
+            self._publish(event)
 
     def rises(self, rises: Sequence[Rise], spender: Spender, now: datetime) -> None:
         """Tell of each threshold that what is booked has passed; the ledger tells each rise once."""
@@ -64,8 +79,15 @@ class Alerts:
         )
 
     def _tell(self, payload: dict[str, Any], spender: Spender, now: datetime) -> None:
+        event = Event(event_ids([now])[0], EventKind.ALERT, now, spender.agent, spender.session, payload)
+        held: list[Event] | None = getattr(self._held, "events", None)
+        if held is None:
+            self._publish(event)
+        else:
+            held.append(event)
+
+    def _publish(self, event: Event) -> None:
+        payload = event.payload
         log.warning("%s %s: %s", payload["action"], payload["resource"], payload["reason"])
         if self._bus is not None:
-            event_id = event_ids([now])[0]
-            event = Event(event_id, EventKind.ALERT, now, spender.agent, spender.session, payload)
             self._bus.publish([event], droppable=True)

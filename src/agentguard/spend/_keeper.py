@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -13,6 +14,7 @@ from agentguard.core import (
     Bill,
     Clock,
     Effect,
+    Grouping,
     Hold,
     Reservation,
     Spender,
@@ -26,11 +28,13 @@ from agentguard.spend._call import Admission, Call, Quote, prices_for, quote
 from agentguard.spend._prices import PriceTable, cost_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agentguard.core import Booking, EventBus, Ledger, Level
     from agentguard.spend._budget import Budgets
     from agentguard.spend._usage import Report
+
+T = TypeVar("T")
 
 # A shorter answer than this is not worth its input: the call is refused in place of being cut to it.
 LEAST_OUTPUT = 64
@@ -86,6 +90,16 @@ class BudgetKeeper:
         self._clock = clock or SystemClock()
         self._alerts = Alerts(budgets, bus)
         self._digest = digest
+
+    def together(self, steps: Sequence[Callable[[], T]]) -> list[T | Exception]:
+        """Return what each step answers or raises; the ledger keeps what all of them did for what one would cost.
+
+        A step asks this keeper, in this thread; where they cannot be kept at once, each is taken alone.
+        """
+        if len(steps) > 1 and isinstance(self._ledger, Grouping):
+            with suppress(SpendError), self._alerts.after(), self._ledger.together():
+                return [_tried(step) for step in steps]
+        return [_tried(step) for step in steps]
 
     def reserve(self, call: Call, spender: Spender, *, attempt: str) -> Admission:
         """Return whether the budgets let a call pass, with what it may cost at most reserved if they do.
@@ -283,6 +297,13 @@ class BudgetKeeper:
         if booking.overrun:
             self._alerts.overrun(admission.model, admission.attempt, admission.spender, now)
         return Settlement(booking.state, cost, booking.overrun, booking.repeated)
+
+
+def _tried(step: Callable[[], T]) -> T | Exception:
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001 - the boundary: what is wrong with one step is not the others' fault
+        return error
 
 
 class _Asking(msgspec.Struct, frozen=True):
