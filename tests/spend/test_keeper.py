@@ -387,3 +387,18 @@ def test_a_step_that_breaks_the_group_is_taken_alone_and_the_others_hold(tmp_pat
     # Told once, though the settlement was tried twice.
     assert [event.payload["action"] for event in day.events()] == ["spend.threshold"]
     held.close()
+
+
+@pytest.mark.parametrize("most", [1_000, None])
+def test_a_hard_stop_tells_who_runs_the_agent_where_the_budget_says_so(
+    tmp_path: Path, most: int | None
+) -> None:
+    text = "budgets:\n  - {id: few, scope: agent, window: total, unit: tokens, limit: 2500, stop: freeze}\n"
+    few = desk(tmp_path, text)
+    who = Spender(agent="bob", key="jti-7")
+    assert few.keeper.reserve(chat(), who, attempt="one").is_admitted
+    assert few.events() == []
+    assert few.keeper.reserve(chat(most=most), who, attempt="two").code == "budget_exceeded"
+    (event,) = few.events()
+    assert (event.principal, event.payload["action"]) == ("bob", "spend.stop")
+    assert (event.payload["stop"], event.payload["key"]) == ("freeze", "jti-7")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agentguard.core import KernelError
 
 if TYPE_CHECKING:
+    from agentguard.kernel._brake import Brake
     from agentguard.kernel._cgroups import Cgroup
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlertSeen",
+    "Brake",
     "Cgroup",
     "Check",
     "Child",
@@ -60,6 +62,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Brake": "_brake",
     "AlertSeen": "_report",
     "Cgroup": "_cgroups",
     "Check": "_selftest",

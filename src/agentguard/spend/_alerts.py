@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agentguard.core import Event, EventKind
 from agentguard.events import event_ids
 from agentguard.spend._account import amount_text
-from agentguard.spend._budget import Budgets, budget_of_meter
+from agentguard.spend._budget import Budget, Budgets, budget_of_meter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
     from agentguard.core import EventBus, Rise, Spender
 
+STOP = "spend.stop"
+
 log = logging.getLogger("agentguard.spend")
 
 
 class Alerts:
-    """Events of kind `alert` (`spend.threshold`, `spend.overrun`), and a line in the log for each."""
+    """Events of kind `alert` (`spend.threshold`, `spend.overrun`, `spend.stop`), and a line in the log for each."""
 
     def __init__(self, budgets: Budgets, bus: EventBus | None) -> None:
         self._budgets = budgets
@@ -64,6 +66,21 @@ class Alerts:
                         spender,
                         now,
                     )
+
+    def stop(self, budget: Budget, reason: str, spender: Spender, now: datetime) -> None:
+        """Tell whoever runs the agent that it is to be frozen or ended: its call found no room."""
+        if budget.stop != "deny":
+            self._tell(
+                {
+                    "action": STOP,
+                    "resource": f"budget/{budget.id}",
+                    "reason": reason,
+                    "stop": budget.stop,
+                    "key": spender.key,
+                },
+                spender,
+                now,
+            )
 
     def overrun(self, model: str, attempt: str, spender: Spender, now: datetime) -> None:
         """Tell that a bill was higher than its reservation."""

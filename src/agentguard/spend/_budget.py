@@ -55,6 +55,7 @@ class Budget(msgspec.Struct, frozen=True):
     zone: ZoneInfo
     rolling: timedelta
     steps: tuple[Step, ...] = ()
+    stop: str = "deny"
 
     def value(self, spender: Spender, model: str) -> str | None:
         """Return whose account in this budget a call goes on, None if it is none of its business.
@@ -172,6 +173,7 @@ def _budget(document: Document, place: int, entry: BudgetEntry) -> Budget:
         zone=zone,
         rolling=_rolling(document, place, entry),
         steps=tuple(sorted(steps, key=lambda step: step.percent)),
+        stop=entry.stop,
     )
 
 

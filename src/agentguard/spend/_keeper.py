@@ -118,7 +118,7 @@ class BudgetKeeper:
         )
         asking = _Asking(_text(attempt), call, _spender(spender), self._clock.now())
         try:
-            return self._reserve(asking)
+            return self._told(self._reserve(asking), asking.now)
         except SpendError as error:
             return asking.refusal(f"the ledger cannot reserve: {error.message}", error.code)
 
@@ -163,7 +163,7 @@ class BudgetKeeper:
                 steps = account.met(level, amounts[Unit.TOOL_COST])
                 if any(step.do == "ask" for step in steps):
                     return asking.question(account, level)
-            return self._hold(asking, accounts, amounts, kind="tool")[0]
+            return self._told(self._hold(asking, accounts, amounts, kind="tool")[0], asking.now)
         except SpendError as error:
             return asking.refusal(f"the ledger cannot reserve: {error.message}", error.code)
 
@@ -178,6 +178,7 @@ class BudgetKeeper:
         return self._book(admission, Bill(admission.reserved), admission.reserved.get(Unit.TOOL_COST))
 
     def _reserve(self, asking: _Asking) -> Admission:
+        admission = asking.refusal("other calls took what was left", "budget_exceeded")
         for _ in range(_TRIES):
             quoted = self._quote(asking.call, asking.now)
             accounts = accounts_of(self._budgets, asking.spender, quoted.name, _OF_MODELS)
@@ -201,7 +202,7 @@ class BudgetKeeper:
             admission, raced = self._hold(asking, accounts, amounts)
             if admission.is_admitted or not raced:
                 return admission
-        return asking.refusal("other calls took what was left", "budget_exceeded")
+        return admission
 
     def _quote(self, call: Call, now: datetime) -> Quote:
         model = self._budgets.model(call.provider, call.model)
@@ -276,6 +277,14 @@ class BudgetKeeper:
             if claim.meter == hold.refused.meter
         )
         return asking.shortage(short, hold.refused, amounts[short.budget.unit]), asking.output is not None
+
+    def _told(self, admission: Admission, now: datetime) -> Admission:
+        """Return what was said; where a budget has no room, whoever runs the agent may have to hear of it."""
+        if admission.code == "budget_exceeded":
+            budget = self._budgets.budget(admission.budget)
+            if budget is not None:
+                self._alerts.stop(budget, admission.reason, admission.spender, now)
+        return admission
 
     def _cost(self, admission: Admission, report: Report) -> int | None:
         """Return what a call cost: priced as the model that the provider names, if it is known, else as asked for."""
