@@ -377,3 +377,11 @@ def test_a_claim_without_room_gives_the_claims_before_it_back(ledger: Both) -> N
     assert not refused.admitted
     assert [used(ledger, usd(0, meter=meter)) for meter in "abc"] == [(0, 0), (0, 900), (0, 0)]
     assert [each.attempt for each in ledger.entries(ALL)] == ["one"]
+
+
+def test_meters_are_found_by_what_their_names_begin_with(ledger: Both) -> None:
+    for number, meter in enumerate(("day/b", "day/a", "month/a", "day/\U0010ffff")):
+        assert ledger.reserve(wish(f"n-{number}", usd(1, meter=meter))).admitted
+    assert ledger.meters("day/", limit=9) == ["day/a", "day/b", "day/\U0010ffff"]
+    assert ledger.meters("day/", limit=1) == ["day/a"]
+    assert ledger.meters("year/", limit=9) == []

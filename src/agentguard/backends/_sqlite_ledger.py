@@ -87,6 +87,7 @@ _MOVE = (
 _LEVEL = (
     "SELECT coalesce(sum(spent), 0), coalesce(sum(reserved), 0) FROM cells WHERE meter = ? AND bucket >= ?"
 )
+_METERS = "SELECT DISTINCT meter FROM cells WHERE meter >= ? AND meter < ? ORDER BY meter LIMIT ?"
 _LATE = "SELECT attempt, claims FROM attempts WHERE state = 'open' AND expires <= ? ORDER BY expires LIMIT ?"
 _FIRST = "SELECT min(expires) FROM attempts WHERE state = 'open'"
 _ENTRY = (
@@ -96,6 +97,8 @@ _ENTRY = (
 # So that one reservation does not have to clear up after a whole crash.
 _EXPIRE_AT_ONCE = 64
 _LOOK_MICROS = 1_000_000
+# No name sorts behind these characters.
+_LAST = chr(0x10FFFF) * 2
 _OVERRUN, _ESTIMATED, _UNPRICED = 1, 2, 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -185,6 +188,12 @@ class SqliteLedger:
         """Return how far meters are used; see `Ledger.levels`."""
         with self._file.told("read"), self._file.lock:
             return [_level(self._file.base, claim) for claim in claims]
+
+    def meters(self, prefix: str, *, limit: int) -> list[str]:
+        """Return the meters that begin so; see `SpendHistory.meters`."""
+        with self._file.told("read"), self._file.lock:
+            rows = self._file.base.execute(_METERS, (prefix, prefix + _LAST, limit)).fetchall()
+        return [meter for (meter,) in rows]
 
     def entries(self, wanted: SpendFilter, *, after: int = 0, limit: int = 1_000) -> list[SpendEntry]:
         """Return attempts after a place; see `SpendHistory.entries`."""

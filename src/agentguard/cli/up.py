@@ -71,11 +71,17 @@ def command(
         tickets = open_ticket_store(engine.state)
         open_parts.callback(tickets.close)
         services = _services(engine, tokens, events, tickets, host=host, port=port)
+        spending = engine.spending
         opened = open_gateway(engine, tokens, events)
         if opened is not None:
             gateway, spending = opened
             open_parts.callback(spending.close)
             services = replace(services, gateway=gateway)
+        if spending is not None:
+            spending.follow()
+            services = replace(
+                services, spending=spending.keeper.figures, ready=_ready(engine, spending.problems)
+            )
         link = sys.stdout.isatty() if login_link is None else login_link
         return serve(services, on_started=_announcement(engine, events, services, output, link=link))
 
@@ -154,6 +160,10 @@ def _describe_policies(engine: Engine) -> PolicyDescription:
 
     store = engine.project.policies
     return describe(store.current, problem=store.problem)
+
+
+def _ready(engine: Engine, more: Callable[[], list[str]]) -> Callable[[], list[str]]:
+    return lambda: [*_problems(engine), *more()]
 
 
 def _problems(engine: Engine) -> list[str]:

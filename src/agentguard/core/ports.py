@@ -220,8 +220,12 @@ class Grouping(Protocol):
         """
 
 
+@runtime_checkable
 class SpendHistory(Protocol):
     """The attempts that a ledger has seen. Safe to use from many threads."""
+
+    def meters(self, prefix: str, *, limit: int) -> list[str]:
+        """Return up to `limit` meters whose names begin so, in their order."""
 
     def entries(self, wanted: SpendFilter, *, after: int = 0, limit: int = 1_000) -> list[SpendEntry]:
         """Return up to `limit` attempts after a place, in the order in which they were opened."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
     from agentguard.policy import PolicyDescription
+    from agentguard.spend import SpendFigures
 
 
 class ServedLog(AuditLog, Protocol):
@@ -56,5 +57,6 @@ class Services:
     blocking: bool = False
     events: EventStore | None = None
     gateway: Gateway | None = None
+    spending: Callable[[], SpendFigures] | None = None
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None

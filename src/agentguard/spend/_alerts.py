@@ -27,7 +27,7 @@ class Alerts:
     """Events of kind `alert` (`spend.threshold`, `spend.overrun`, `spend.stop`), and a line in the log for each."""
 
     def __init__(self, budgets: Budgets, bus: EventBus | None) -> None:
-        self._budgets = budgets
+        self.budgets = budgets
         self._bus = bus
         self._held = threading.local()
 
@@ -47,7 +47,7 @@ class Alerts:
         """Tell of each threshold that what is booked has passed; the ledger tells each rise once."""
         for rise in rises:
             budget_id, value = budget_of_meter(rise.meter)
-            budget = self._budgets.budget(budget_id)
+            budget = self.budgets.budget(budget_id)
             for step in budget.steps if budget is not None else ():
                 if budget is not None and rise.before < step.amount <= rise.after:
                     spent, limit = amount_text(budget.unit, rise.after), amount_text(budget.unit, rise.limit)

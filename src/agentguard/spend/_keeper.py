@@ -25,6 +25,7 @@ from agentguard.core import (
 from agentguard.spend._account import Account, accounts_of
 from agentguard.spend._alerts import Alerts
 from agentguard.spend._call import Admission, Call, Quote, prices_for, quote
+from agentguard.spend._figures import Figures, SpendFigures, standings_of
 from agentguard.spend._prices import PriceTable, cost_of
 
 if TYPE_CHECKING:
@@ -90,6 +91,22 @@ class BudgetKeeper:
         self._clock = clock or SystemClock()
         self._alerts = Alerts(budgets, bus)
         self._digest = digest
+        self._counted = Figures()
+
+    @property
+    def prices_actions(self) -> bool:
+        """Whether any action costs something."""
+        return bool(self._budgets.tools)
+
+    def adopt(self, budgets: Budgets, prices: PriceTable) -> None:
+        """Go by other budgets and prices from now on; what is reserved stays, and is booked as it was claimed."""
+        self._prices = prices
+        self._budgets = budgets
+        self._alerts.budgets = budgets
+
+    def figures(self) -> SpendFigures:
+        """Return what was spent, refused and overrun, and how far the budgets are used."""
+        return self._counted.read(standings_of(self._budgets, self._ledger, self._clock.now()))
 
     def together(self, steps: Sequence[Callable[[], T]]) -> list[T | Exception]:
         """Return what each step answers or raises; the ledger keeps what all of them did for what one would cost.
@@ -280,6 +297,8 @@ class BudgetKeeper:
 
     def _told(self, admission: Admission, now: datetime) -> Admission:
         """Return what was said; where a budget has no room, whoever runs the agent may have to hear of it."""
+        if not admission.is_admitted:
+            self._counted.refused(admission.spender, admission.call.model, admission.code)
         if admission.code == "budget_exceeded":
             budget = self._budgets.budget(admission.budget)
             if budget is not None:
@@ -305,6 +324,9 @@ class BudgetKeeper:
         self._alerts.rises(booking.rises, admission.spender, now)
         if booking.overrun:
             self._alerts.overrun(admission.model, admission.attempt, admission.spender, now)
+        if not booking.repeated:
+            usd = bill.amounts.get(Unit.USD, 0) + bill.amounts.get(Unit.TOOL_COST, 0)
+            self._counted.booked(admission.spender, admission.model, usd, overrun=booking.overrun)
         return Settlement(booking.state, cost, booking.overrun, booking.repeated)
 
 
