@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
 from agentguard.core import Level, Unit
 from agentguard.server._spend_figures import spend_figures
 from agentguard.spend import SpendFigures, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import Metric
 
 WHO = ("shop", 'bob"\n', "gpt-4o")
 FIGURES = SpendFigures(
@@ -21,7 +28,7 @@ FIGURES = SpendFigures(
 
 
 class _Figures(Collector):
-    def collect(self):  # type: ignore[no-untyped-def]  # as the library declares it
+    def collect(self) -> Iterable[Metric]:
         return spend_figures(FIGURES)
 
 

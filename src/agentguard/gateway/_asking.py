@@ -90,6 +90,19 @@ class Desk:
             undo=lambda admission: budgets.release(admission) if admission.is_admitted else None,
         )
 
+    async def book_late(self, admission: Admission, report: Report | None) -> None:
+        """Book what a report says, or give back where there is none; what fails is logged, for nothing waits for it."""
+        budgets, books = self.budgets, self._books
+        if budgets is None or books is None:
+            return
+        try:
+            if report is None:
+                await books.ask(lambda: budgets.release(admission))
+            else:
+                await books.ask(lambda: budgets.settle(admission, report))
+        except SpendError as error:
+            _log.error("a batch is not booked: %s", error.code)
+
     async def close_call(self, ended: Ended) -> None:
         """Book what a call cost and record what came of it; what fails is logged, for what happened has happened."""
         booked = await self._book(ended)

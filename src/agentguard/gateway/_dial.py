@@ -66,7 +66,7 @@ class Dialler:
         self._session: aiohttp.ClientSession | None = None
 
     async def open(
-        self, upstream: Upstream, door: Door, asked: Asked, query: str, body: bytes
+        self, upstream: Upstream, door: Door, asked: Asked, query: str, body: bytes, *, content_type: str = ""
     ) -> aiohttp.ClientResponse:
         """Return an answer whose headers have arrived; who gets it closes it.
 
@@ -79,7 +79,7 @@ class Dialler:
                 asked.method,
                 _url(upstream.url(door) + query),
                 data=body or None,
-                headers=request_headers(asked.headers, upstream.credentials()),
+                headers=request_headers(asked.headers, upstream.credentials(), content_type),
                 allow_redirects=False,
                 timeout=_timeout(upstream.connect_timeout_s, upstream.idle_timeout_s),
             )
@@ -118,13 +118,17 @@ class Dialler:
         return self._session
 
 
-def request_headers(headers: Iterable[tuple[bytes, bytes]], credentials: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that the provider gets: the harmless ones of the agent, and the key."""
+def request_headers(
+    headers: Iterable[tuple[bytes, bytes]], credentials: Mapping[str, str], content_type: str = ""
+) -> dict[str, str]:
+    """Return the headers that the provider gets: the harmless ones of the agent, what the body is, and the key."""
     passed = {
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in headers
         if name in _PASSED or name.startswith(_PASSED_PREFIXES)
     }
+    if content_type:
+        passed["content-type"] = content_type
     return {**passed, "accept-encoding": "identity", **credentials}
 
 

@@ -10,16 +10,18 @@ import msgspec
 from agentguard.core import ExecutionError
 from agentguard.enforcement import carry_out
 from agentguard.gateway._dial import answer_headers
+from agentguard.gateway._media import api_of, words_in
 from agentguard.gateway._proposed import judge
 from agentguard.gateway._quote import APIS
 from agentguard.gateway._refusal import RefusalError
-from agentguard.llm import Answer, AnswerStream, UnreadableError, Wire
+from agentguard.llm import API, MEDIA, Answer, AnswerStream, SseSplitter, UnreadableError, Wire
 from agentguard.spend import Api, Report, StreamUsage, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.gateway._exchange import Caller, Exchange
+    from agentguard.gateway._later import Part
     from agentguard.gateway._proposed import Tools
     from agentguard.gateway._reply import Reply
     from agentguard.gateway._seen import Seen
@@ -33,6 +35,8 @@ _MOST_BYTES_A_TOKEN = 32
 _SLACK_BYTES = 64 * 1024
 _BYTES_A_TOKEN = 3
 _MASKED = b"[key]"
+_JSON = "application/json"
+_MOST_SEEN = 128 * 1024
 
 
 class Relay:
@@ -47,6 +51,7 @@ class Relay:
         caller: Caller,
         tools: Tools,
         seen: Seen,
+        later: Part | None,
         max_bytes: int,
     ) -> None:
         self._exchange = exchange
@@ -55,6 +60,7 @@ class Relay:
         self._caller = caller
         self._tools = tools
         self._seen = seen
+        self._later = later
         self._max_bytes = max_bytes
         self._key = exchange.upstream.key.encode()
         self._usage: StreamUsage | None = None
@@ -72,6 +78,8 @@ class Relay:
         elif not _OK <= response.status < _REDIRECT:
             await self._exchange.close(succeeded=False, is_free=True, detail=f"status {response.status}")
             raise self._refusal("upstream_redirect", "it sent the call elsewhere, which is not followed")
+        elif response.content_type == _EVENTS and self._call.action == MEDIA and self._call.is_stream:
+            await self._media()
         elif response.content_type == _EVENTS:
             await self._stream()
         else:
@@ -96,13 +104,59 @@ class Relay:
         content = await self._read(self._max_bytes)
         wire = self._call.wire
         try:
-            report, content = self._plain(content) if wire is Wire.NONE else await self._answer(content)
+            if self._call.action in (MEDIA, API) and wire is Wire.NONE:
+                report, content = await self._bare(content)
+            else:
+                report, content = self._plain(content) if wire is Wire.NONE else await self._answer(content)
         except UnreadableError as error:
             raise self._refusal("upstream_invalid", str(error)) from None
         self._report = report
         await self._reply.whole(self._exchange.response.status, self._headers(), self._clean(content))
         # After the answer: what was reserved for it stands until it is booked, whatever happens in between.
         await self._exchange.close(succeeded=True, report=report)
+
+    async def _bare(self, content: bytes) -> tuple[Report | None, bytes]:
+        """Take in an answer that may be anything: JSON, text, images or sound."""
+        response = self._exchange.response
+        if self._later is not None:
+            await self._later.after(response.status, content)
+        words = words_in(response.content_type, content)
+        edit = self._edit()
+        if edit is not None:
+            if not words:
+                raise UnreadableError("it has no text, and the decision is to change what is in it")
+            content = edit(content.decode()).encode()
+            words = words_in(response.content_type, content)
+        await self._seen.answer(
+            self._exchange.decision, self._caller.principal, self._caller.context.session, words
+        )
+        if self._call.action != MEDIA or response.content_type != _JSON:
+            return None, content
+        try:
+            return read_report(api_of(self._call), msgspec.json.decode(content)), content
+        except (ValueError, RecursionError):
+            raise UnreadableError("the answer is no JSON") from None
+
+    async def _media(self) -> None:
+        """Pass a stream of images or sound on, event by event."""
+        if self._edit() is not None:
+            raise self._refusal("upstream_invalid", "it streams what the decision is to change")
+        events, report, size, seen = SseSplitter(self._max_bytes), None, 0, bytearray()
+        await self._reply.begin(self._exchange.response.status, self._headers())
+        async for chunk in self._chunks():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._refusal("stream_overrun", "the stream is longer than the call allows, and is cut")
+            seen += chunk[: max(_MOST_SEEN - len(seen), 0)]
+            for event in events.feed(chunk):
+                report = _report_in(api_of(self._call), event.data) or report
+            await self._reply.piece(self._clean(chunk))
+        await self._seen.answer(
+            self._exchange.decision, self._caller.principal, self._caller.context.session,
+            words_in(_EVENTS, bytes(seen)),
+        )  # fmt: skip
+        await self._exchange.close(succeeded=True, report=report)
+        await self._reply.end()
 
     def _plain(self, content: bytes) -> tuple[Report | None, bytes]:
         """Read an answer that proposes no tool calls."""
@@ -251,3 +305,12 @@ class Relay:
             f"upstream `{exchange.upstream.name}`: {reason}",
             decision_id=exchange.decision.audit_id,
         )
+
+
+def _report_in(api: Api, data: bytes) -> Report | None:
+    if b'"usage"' not in data:
+        return None
+    try:
+        return read_report(api, msgspec.json.decode(data))
+    except (ValueError, RecursionError):
+        return None
