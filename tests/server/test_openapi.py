@@ -84,4 +84,4 @@ def test_paths_of_the_gateway_are_those_that_it_serves() -> None:
     described = [(method, path) for path, method, _ in OPERATIONS if is_gateway_path(path)]
     assert len(described) > 20
     for method, path in described:
-        assert find_door(method.upper(), path.replace("{id}", "x-1").replace("{name}", "prod"))
+        assert find_door(method.upper(), path.replace("{id}", "x-1").replace("{name}", "prod")).rest

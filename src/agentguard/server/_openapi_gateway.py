@@ -103,7 +103,13 @@ def _operation(path: str, summary: str, takes: Any, gives: Any) -> dict[str, Any
     name = path.partition("{")[2].partition("}")[0]
     if name:
         operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": "Its name at the provider",
+                "schema": {"type": "string"},
+            }
         ]
     if takes is not None:
         operation["requestBody"] = {"required": True, "content": _content(takes)}
