@@ -140,7 +140,7 @@ class Desk:
                 await self._books.ask(lambda: budgets.release(admission))
                 return "not charged"
             settled = await self._books.ask(
-                lambda: budgets.settle(admission, ended.report, estimated=ended.is_estimated)
+                lambda: budgets.settle(admission, ended.report, estimated=ended.is_estimated), can_wait=True
             )
         except SpendError as error:
             _log.error("a call is not booked: %s", error.code)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# So long a bill may wait for a reservation to be written with; what was reserved for it stands meanwhile.
+_PATIENCE_S = 0.01
+
 
 class Books:
     """Gathers what is asked in one turn of the event loop, or while the last step is written in `pool`.
@@ -29,9 +32,14 @@ class Books:
             tuple[Callable[[], Any], asyncio.Future[Any], Callable[[Any], object] | None]
         ] = []
         self._is_called = False
+        self._later: asyncio.TimerHandle | None = None
 
-    async def ask(self, step: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
+    async def ask(
+        self, step: Callable[[], T], *, undo: Callable[[T], object] | None = None, can_wait: bool = False
+    ) -> T:
         """Return what a step answers. Where nobody waits for the answer any more, `undo` gets it.
+
+        One that `can_wait` is taken with the next one that cannot, or after `_PATIENCE_S`.
 
         Raises:
             SpendError: the step raised it.
@@ -39,12 +47,20 @@ class Books:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._waiting.append((step, answer, undo))
-        if not self._is_called:
+        if self._is_called:
+            pass
+        elif can_wait:
+            self._later = self._later or loop.call_later(_PATIENCE_S, self._begin)
+        else:
             self._is_called = True
             loop.call_soon(self._begin)
         return await answer
 
     def _begin(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._is_called = True
         # Who has gone before anything was reserved needs no answer; what is to be booked is booked.
         asked = [each for each in self._waiting if not each[1].done() or each[2] is None]
         self._waiting = []

@@ -155,8 +155,8 @@ class Relay:
             self._exchange.decision, self._caller.principal, self._caller.context.session,
             words_in(_EVENTS, bytes(seen)),
         )  # fmt: skip
-        await self._exchange.close(succeeded=True, report=report)
         await self._reply.end()
+        await self._exchange.close(succeeded=True, report=report)
 
     def _plain(self, content: bytes) -> tuple[Report | None, bytes]:
         """Read an answer that proposes no tool calls."""
@@ -196,6 +196,7 @@ class Relay:
             raise self._refusal("upstream_invalid", str(error)) from None
         await self._see(stream)
         report = usage.report
+        await self._reply.end()
         if report is None:
             await self._exchange.close(
                 succeeded=True,
@@ -205,7 +206,6 @@ class Relay:
             )
         else:
             await self._exchange.close(succeeded=True, report=report)
-        await self._reply.end()
 
     async def _pump(self, stream: AnswerStream, usage: StreamUsage) -> None:
         limit, size = self._most_bytes(), 0
