@@ -32,6 +32,7 @@ _MESSAGE = {
 }
 _MESSAGE_BATCH = {"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress"}
 _FORM = "multipart/form-data"
+_FIELDS = {"model": "gpt-4o-transcribe"}
 _BYTES = "application/octet-stream"
 
 # Method, path, summary, an example of what it takes, and of what it gives; a text is a form, or bytes.
@@ -120,5 +121,5 @@ def _content(example: Any) -> dict[str, Any]:
     if example == _BYTES:
         return {_BYTES: {"schema": {"type": "string"}, "example": "..."}}
     if example == _FORM:
-        return {_FORM: {"schema": {"type": "object"}, "example": {"model": "gpt-image-1"}}}
+        return {_FORM: {"schema": {"type": "object"}, "example": _FIELDS}}
     return {"application/json": {"schema": {"type": "object"}, "example": example}}
