@@ -194,6 +194,20 @@ def test_batch_that_cannot_be_bounded_or_read_is_refused(
     assert upstream.calls == []
 
 
+def test_tool_that_the_provider_would_run_in_a_batch_is_decided(priced: GatewayWorld) -> None:
+    body = {"model": "gpt-4o", "input": "Hi", "max_output_tokens": 50, "tools": [{"type": "web_search"}]}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body}
+    file = io.BytesIO(json.dumps(line).encode())
+    file.name = "batch.jsonl"
+    priced.openai().files.create(file=file, purpose="batch")
+    assert [request.action for request in priced.decider.requests] == [
+        "llm.api",
+        "llm.chat",
+        "llm.hosted-tool",
+    ]
+    assert priced.decider.requests[2].params["tool"] == "web_search"
+
+
 def test_batch_of_a_file_that_nobody_saw_is_refused(priced: GatewayWorld, upstream: Upstream) -> None:
     import openai
 

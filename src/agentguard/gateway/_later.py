@@ -9,7 +9,7 @@ import msgspec
 from agentguard.core import Effect, Request
 from agentguard.gateway._batch import Batches
 from agentguard.gateway._refusal import RefusalError, refuse_decision, refuse_spending
-from agentguard.llm import resource_of
+from agentguard.llm import HOSTED_TOOL, resource_of
 
 if TYPE_CHECKING:
     from agentguard.core import Decision
@@ -76,10 +76,11 @@ class Part:
                     404, "model_unknown", f"the upstream of the batch does not serve `{call.model[:200]}`"
                 )
             resource = resource_of(upstream.name, call.model)
-            about = Request(caller.principal, call.action, resource, call.params, caller.context)
-            answer = await self._desk.decide(about)
-            if answer.effect is not Effect.ALLOW:
-                raise refuse_decision(answer)
+            await self._allow(Request(caller.principal, call.action, resource, call.params, caller.context))
+            for hosted in call.hosted:
+                more = {"server": hosted.server} if hosted.server else {}
+                params = {"tool": hosted.kind, "model": call.model, **more}
+                await self._allow(Request(caller.principal, HOSTED_TOOL, resource, params, caller.context))
         if self._begun is None:
             return
         for number, quoted in enumerate(self._begun.quotes(upstream.provider)):
@@ -94,6 +95,11 @@ class Part:
                     403, "budget_exceeded", "the budgets change a batch, which cannot be changed on its way",
                     decision_id=decision.audit_id,
                 )  # fmt: skip
+
+    async def _allow(self, about: Request) -> None:
+        decision = await self._desk.decide(about)
+        if decision.effect is not Effect.ALLOW:
+            raise refuse_decision(decision)
 
     async def after(self, status: int, content: bytes) -> None:
         """Remember what was taken, and book what is over."""
