@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ _KEPT_BACK = frozenset(
      b"transfer-encoding", b"upgrade", b"content-length", b"content-encoding", b"set-cookie", b"alt-svc",
      b"strict-transport-security", b"server", b"date")
 )  # fmt: skip
+
+
+# No server may write these into a header (RFC 9110, section 5.5).
+_ODD = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class DialError(Exception):
@@ -139,6 +144,6 @@ def answer_headers(
     passed = [
         (name.lower(), value)
         for name, value in response.raw_headers
-        if name.lower() not in _KEPT_BACK and key not in value
+        if name.lower() not in _KEPT_BACK and key not in value and _ODD.search(value) is None
     ]
     return [*passed, *more]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _EVENTS = "text/event-stream"
 _MAX_ERROR_BYTES = 1024 * 1024
-_OK, _REDIRECT, _CLIENT_ERROR = 200, 300, 400
+_OK, _REDIRECT, _CLIENT_ERROR, _NO_STATUS = 200, 300, 400, 600
 # No token is so long on average: a provider that sends more than this for each has not kept to the limit.
 _MOST_BYTES_A_TOKEN = 32
 _SLACK_BYTES = 64 * 1024
@@ -73,6 +73,9 @@ class Relay:
             RefusalError: the agent must not get it, or not the rest of it.
         """
         response = self._exchange.response
+        if not _OK <= response.status < _NO_STATUS:
+            await self._exchange.close(succeeded=False, detail=f"status {response.status}")
+            raise self._refusal("upstream_invalid", "it answered with a status that there is not")
         if response.status >= _CLIENT_ERROR:
             await self._error()
         elif not _OK <= response.status < _REDIRECT:
