@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sidecar
 from agentguard.backends import MemoryLedger
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from agentguard.core import AttemptState, SpendEntry
 
+T = TypeVar("T")
+
 TOKEN = sidecar.AGENT
 
 
@@ -43,6 +46,7 @@ class GatewayWorld:
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger()
+        self._clients: list[Any] = []
         self.keeper = desk(self.folder, self.budgets, ledger=self.ledger).keeper
         self.world = sidecar.World(gateway=self.gateway())
 
@@ -98,18 +102,19 @@ class GatewayWorld:
             "api_key": values["OPENAI_API_KEY"],
             "max_retries": 0,
         }
-        return OpenAI(**(given | more))
+        return self._kept(OpenAI(**(given | more)))
 
     def azure(self) -> AzureOpenAI:
         from openai.lib.azure import AzureOpenAI
 
         values = agent_variables(self.url, TOKEN)
-        return AzureOpenAI(
+        client = AzureOpenAI(
             azure_endpoint=values["AZURE_OPENAI_ENDPOINT"],
             api_key=values["AZURE_OPENAI_API_KEY"],
             api_version="2026-01-01",
             max_retries=0,
         )
+        return self._kept(client)
 
     def anthropic(self, **more: Any) -> anthropic.Anthropic:
         from anthropic import Anthropic
@@ -120,7 +125,16 @@ class GatewayWorld:
             "api_key": values["ANTHROPIC_API_KEY"],
             "max_retries": 0,
         }
-        return Anthropic(**(given | more))
+        return self._kept(Anthropic(**(given | more)))
+
+    def _kept(self, client: T) -> T:
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """Close the clients: an error that a test keeps would keep their sockets open."""
+        for each in self._clients:
+            each.close()
 
     def entries(self) -> list[SpendEntry]:
         """Return the attempts in the ledger, oldest first."""
@@ -139,5 +153,5 @@ class GatewayWorld:
 def running(folder: Path, *upstreams: Upstream, **given: Any) -> Iterator[GatewayWorld]:
     """Run a gateway in front of upstreams that are running already."""
     world = GatewayWorld(folder, upstreams, **given)
-    with sidecar.running(world.world):
+    with sidecar.running(world.world), contextlib.closing(world):
         yield world

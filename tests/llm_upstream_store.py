@@ -30,6 +30,13 @@ SPOKEN = {
         "input_token_details": {"text_tokens": 0, "audio_tokens": 14},
     },
 }
+STREAM = b"".join(
+    b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps({"type": name, "b64_json": PNG, **more}).encode())
+    for name, more in (
+        ("image_generation.partial_image", {"partial_image_index": 0}),
+        ("image_generation.completed", {"usage": IMAGE_USAGE}),
+    )
+)
 _USAGE = {"prompt_tokens": 20, "completion_tokens": 50, "total_tokens": 70}
 _FILE = re.compile(rb"""filename="[^"]*"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--""", re.DOTALL)
 
@@ -37,6 +44,8 @@ _FILE = re.compile(rb"""filename="[^"]*"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--""",
 def answer(call: Call, stored: dict[str, bytes]) -> web.StreamResponse | None:
     """Return the answer to what is not about text; None where it is."""
     path = call.path.partition("/v1/")[2] or call.path.rpartition("/deployments/")[2].partition("/")[2]
+    if call.method == "POST" and path.startswith("images/") and b'"stream":true' in call.body:
+        return web.Response(body=STREAM, content_type="text/event-stream")
     if call.method == "POST" and path.startswith("images/"):
         return web.json_response({"created": 1, "data": [{"b64_json": PNG}], "usage": IMAGE_USAGE})
     if path == "audio/speech":
@@ -64,6 +73,8 @@ def _stored(call: Call, path: str, stored: dict[str, bytes]) -> web.StreamRespon
         source = call.json["input_file_id"]
         stored["file-out"] = b"\n".join(map(_result, stored[source].splitlines()))
         return web.json_response(_batch("validating"))
+    if parts[0] == "batches" and stored.get("failed"):
+        return web.json_response(_batch("failed"))
     if parts[0] == "batches":
         return web.json_response(_batch("completed") | {"output_file_id": "file-out"})
     if path == "messages/batches":

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gateway_world
-from agentguard.core import AttemptState, Decision, Effect, Request, Unit
-from llm_upstream import KEY
-from llm_upstream_store import MP3, PNG, SPOKEN
+from agentguard.core import AttemptState, Decision, Effect, Obligation, Request, Unit
+from llm_upstream import KEY, Reply
+from llm_upstream_store import MP3, PNG, SPOKEN, STREAM
 from scripted_decider import ScriptedDecider, decided
 
 if TYPE_CHECKING:
@@ -55,6 +55,31 @@ def test_images_are_decided_sent_and_booked_by_their_report(priced: GatewayWorld
     assert (entry.amounts[Unit.USD], entry.estimated) == (10_940, False)
     assert entry.reserved[Unit.USD] >= 9_000 * 40
     assert upstream.calls[0].key == KEY
+
+
+def test_images_that_come_as_events_pass_byte_for_byte_and_are_booked(priced: GatewayWorld) -> None:
+    body = {"model": "gpt-image-1", "prompt": "A pen", "stream": True, "partial_images": 1}
+    reply = priced.ask("/openai/v1/images/generations", body)
+    assert (reply.status, reply.body) == (200, STREAM)
+    (entry,) = priced.entries()
+    assert (entry.amounts[Unit.USD], entry.estimated) == (10_940, False)
+    assert PNG in str(priced.decider.observations[0].result)
+
+
+@pytest.mark.parametrize(("stream", "status"), [(False, 200), (True, 502)])
+def test_obligation_on_media_is_carried_out_or_nothing_passes(
+    tmp_path: Path, upstream: Upstream, *, stream: bool, status: int
+) -> None:
+    masked = ScriptedDecider(
+        answer=lambda request: decided(request, obligations=(Obligation("max_bytes", 20),))
+    )
+    with gateway_world.running(tmp_path, upstream, scripted=masked) as world:
+        body = {"model": "gpt-image-1", "prompt": "A pen", "stream": stream}
+        reply = world.ask("/openai/v1/images/generations", body)
+        assert reply.status in (status, 502)
+        assert PNG.encode() not in reply.body
+        speech = {"model": "gpt-4o-mini-tts", "voice": "alloy", "input": "Hello"}
+        assert world.ask("/openai/v1/audio/speech", speech).status == 502
 
 
 def test_form_is_written_anew_and_its_file_arrives_whole(priced: GatewayWorld, upstream: Upstream) -> None:
@@ -206,6 +231,28 @@ def test_tool_that_the_provider_would_run_in_a_batch_is_decided(priced: GatewayW
         "llm.hosted-tool",
     ]
     assert priced.decider.requests[2].params["tool"] == "web_search"
+
+
+def test_batch_that_did_nothing_is_given_back(priced: GatewayWorld, upstream: Upstream) -> None:
+    client = priced.openai()
+    file = client.files.create(file=batch_file("gpt-4o"), purpose="batch")
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    upstream.stored["failed"] = b"yes"
+    assert client.batches.retrieve(batch.id).status == "failed"
+    assert priced.states() == [AttemptState.RELEASED]
+
+
+def test_batch_that_the_provider_refuses_is_given_back(priced: GatewayWorld, upstream: Upstream) -> None:
+    import openai
+
+    client = priced.openai()
+    file = client.files.create(file=batch_file("gpt-4o"), purpose="batch")
+    upstream.script(Reply(status=400, error="invalid_request_error"))
+    with pytest.raises(openai.BadRequestError):
+        client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    assert priced.states() == [AttemptState.RELEASED]
 
 
 def test_batch_of_a_file_that_nobody_saw_is_refused(priced: GatewayWorld, upstream: Upstream) -> None:

@@ -126,9 +126,7 @@ class Relay:
         words = words_in(response.content_type, content)
         edit = self._edit()
         if edit is not None:
-            if not words:
-                raise UnreadableError("it has no text, and the decision is to change what is in it")
-            content = edit(content.decode()).encode()
+            content = self._changed(content, edit, has_words=bool(words))
             words = words_in(response.content_type, content)
         await self._seen.answer(
             self._exchange.decision, self._caller.principal, self._caller.context.session, words
@@ -137,6 +135,17 @@ class Relay:
             return None, content
         try:
             return read_report(api_of(self._call), msgspec.json.decode(content)), content
+        except (ValueError, RecursionError):
+            raise UnreadableError("the answer is no JSON") from None
+
+    def _changed(self, content: bytes, edit: Callable[[Any], Any], *, has_words: bool) -> bytes:
+        """Return JSON or a text as the decision wants it."""
+        if not has_words:
+            raise UnreadableError("it has no text, and the decision is to change what is in it")
+        if self._exchange.response.content_type != _JSON:
+            return str(edit(content.decode())).encode()
+        try:
+            return msgspec.json.encode(edit(msgspec.json.decode(content)))
         except (ValueError, RecursionError):
             raise UnreadableError("the answer is no JSON") from None
 
