@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import EventStore
     from agentguard.gateway import Gateway
+    from agentguard.sensor import LinkState
     from agentguard.server import Server
 
 ADMIN = "agadm_correct-horse"
@@ -249,6 +250,7 @@ class World:
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
     server: Server | None = None
+    sensor: Callable[[], LinkState] | None = None
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -275,6 +277,7 @@ class World:
             blocking=self.blocking,
             events=self.events,
             gateway=self.gateway,
+            sensor=self.sensor,
         )
 
     def ask(

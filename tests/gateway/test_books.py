@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,7 +45,7 @@ def test_what_is_asked_in_one_turn_is_one_step() -> None:
 
     async def asks() -> list[Any]:
         books = Books(budgets, None)  # type: ignore[arg-type]  # all that books ask of budgets
-        asked = [books.ask(lambda number=number: number) for number in range(3)]
+        asked = [books.ask(partial(int, number)) for number in range(3)]
         return await asyncio.gather(*asked, books.ask(_fails), return_exceptions=True)
 
     *numbers, error = asyncio.run(asks())
@@ -77,7 +78,7 @@ def test_what_is_asked_while_a_thread_writes_is_the_next_step() -> None:
         books = Books(budgets, pool)  # type: ignore[arg-type]  # as above
         first = asyncio.ensure_future(books.ask(lambda: 0))
         await asyncio.sleep(0.01)
-        others = [asyncio.ensure_future(books.ask(lambda number=number: number)) for number in (1, 2)]
+        others = [asyncio.ensure_future(books.ask(partial(int, number))) for number in (1, 2)]
         await asyncio.sleep(0)
         budgets.gate.set()
         return await asyncio.gather(first, *others)
@@ -88,14 +89,19 @@ def test_what_is_asked_while_a_thread_writes_is_the_next_step() -> None:
 
 
 def test_reservation_that_nobody_waits_for_any_more_is_undone_and_a_bill_is_booked() -> None:
-    budgets, done = Counting(), []
+    budgets = Counting()
+    done: list[str] = []
     budgets.gate.clear()
+
+    def never() -> str:
+        done.append("never")
+        return ""
 
     async def asks(pool: ThreadPoolExecutor) -> None:
         books = Books(budgets, pool)  # type: ignore[arg-type]  # as above
         held = asyncio.ensure_future(books.ask(lambda: "held", undo=done.append))
         await asyncio.sleep(0.01)
-        never = asyncio.ensure_future(books.ask(lambda: done.append("never"), undo=done.append))
+        never = asyncio.ensure_future(books.ask(never, undo=done.append))
         bill = asyncio.ensure_future(books.ask(lambda: done.append("bill")))
         await asyncio.sleep(0)
         for each in (held, never, bill):

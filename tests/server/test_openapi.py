@@ -11,6 +11,7 @@ import pytest
 from agentguard import core
 from agentguard.gateway import is_gateway_path
 from agentguard.policy import PolicyDescription
+from agentguard.sensor import LinkState
 from agentguard.server import AgentSeen, openapi
 
 FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
@@ -36,7 +37,7 @@ TYPES = {
         "Action",
         "ErrorBody",
     )
-} | {"PolicyDescription": PolicyDescription}
+} | {"PolicyDescription": PolicyDescription, "LinkState": LinkState}
 
 
 def test_the_checked_in_description_is_up_to_date() -> None:

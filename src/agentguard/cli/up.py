@@ -54,6 +54,7 @@ def command(
         Events,
         load_project,
         open_gateway,
+        open_sensor_link,
         open_ticket_store,
         open_tokens,
     )
@@ -70,7 +71,11 @@ def command(
         engine.warm()
         tickets = open_ticket_store(engine.state)
         open_parts.callback(tickets.close)
-        services = _services(engine, tokens, events, tickets, host=host, port=port)
+        sensor = open_sensor_link(engine, events)
+        open_parts.callback(sensor.close)
+        services = replace(
+            _services(engine, tokens, events, tickets, host=host, port=port), sensor=sensor.state
+        )
         spending = engine.spending
         opened = open_gateway(engine, tokens, events)
         if opened is not None:
@@ -83,6 +88,7 @@ def command(
                 services, spending=spending.keeper.figures, ready=_ready(engine, spending.problems)
             )
         link = sys.stdout.isatty() if login_link is None else login_link
+        sensor.start()
         return serve(services, on_started=_announcement(engine, events, services, output, link=link))
 
 

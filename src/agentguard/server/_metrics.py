@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from agentguard.server._sensor_figures import sensor_figures
 from agentguard.server._spend_figures import spend_figures
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from agentguard.core import Decision
+    from agentguard.sensor import LinkState
     from agentguard.server._services import ServedLog
     from agentguard.spend import SpendFigures
 
@@ -48,8 +50,13 @@ class Metrics(Collector):
     own counters lock, and cost a sixth of what the sidecar adds to a decision.
     """
 
-    def __init__(self, audit: ServedLog, spending: Callable[[], SpendFigures] | None = None) -> None:
-        self._audit, self._spending = audit, spending
+    def __init__(
+        self,
+        audit: ServedLog,
+        spending: Callable[[], SpendFigures] | None = None,
+        sensor: Callable[[], LinkState] | None = None,
+    ) -> None:
+        self._audit, self._spending, self._sensor = audit, spending, sensor
         self._decisions: Counter[tuple[str, str]] = Counter()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._rejected: Counter[str] = Counter()
@@ -114,6 +121,8 @@ class Metrics(Collector):
         )
         if self._spending is not None:
             yield from spend_figures(self._spending())
+        if self._sensor is not None:
+            yield from sensor_figures(self._sensor())
 
     def _decide_seconds(self) -> Metric:
         bounds = [*map(str, _BUCKETS_S), "+Inf"]
