@@ -93,7 +93,7 @@ def test_reservation_that_nobody_waits_for_any_more_is_undone_and_a_bill_is_book
     done: list[str] = []
     budgets.gate.clear()
 
-    def never() -> str:
+    def unasked() -> str:
         done.append("never")
         return ""
 
@@ -101,7 +101,7 @@ def test_reservation_that_nobody_waits_for_any_more_is_undone_and_a_bill_is_book
         books = Books(budgets, pool)  # type: ignore[arg-type]  # as above
         held = asyncio.ensure_future(books.ask(lambda: "held", undo=done.append))
         await asyncio.sleep(0.01)
-        never = asyncio.ensure_future(books.ask(never, undo=done.append))
+        never = asyncio.ensure_future(books.ask(unasked, undo=done.append))
         bill = asyncio.ensure_future(books.ask(lambda: done.append("bill")))
         await asyncio.sleep(0)
         for each in (held, never, bill):
