@@ -435,19 +435,13 @@ class Spending:
             key=key,
         )
 
-    def follow(self) -> None:
+    def follow(self) -> BudgetFollower:
         """Take up changed budgets and prices from now on, as rules are."""
         from agentguard.spend import BudgetFollower
 
         files = (self._config.budgets_file, self._config.prices_file)
         self._follower = BudgetFollower(files, self._read, self.keeper)
-
-    def problems(self) -> list[str]:
-        """Return what is wrong with the files that are followed."""
-        follower = self._follower
-        if follower is None or follower.problem is None:
-            return []
-        return ["the budgets cannot be used; older ones are in force"]
+        return self._follower
 
     def _read(self) -> tuple[Budgets, PriceTable]:
         budgets = read_budgets(self._config)
@@ -519,10 +513,7 @@ def _spending_on_actions(
     *,
     follows: bool,
 ) -> Spending | None:
-    """Return what holds actions to their budgets; None where no action costs anything, and no file is opened.
-
-    Who follows the file is ready for the prices that may come into it.
-    """
+    """Return what holds actions to their budgets; None where none costs anything, or may do so later (`follows`)."""
     if not config.budgets_file.exists() or not (follows or read_budgets(config).tools):
         return None
     return Spending(config, environ=environ, bus=bus, clock=clock)

@@ -83,10 +83,8 @@ def command(
             open_parts.callback(spending.close)
             services = replace(services, gateway=gateway)
         if spending is not None:
-            spending.follow()
-            services = replace(
-                services, spending=spending.keeper.figures, ready=_ready(engine, spending.problems)
-            )
+            ready = _ready(engine, spending.follow().problems)
+            services = replace(services, spending=spending.keeper.figures, ready=ready)
         link = sys.stdout.isatty() if login_link is None else login_link
         sensor.start()
         return serve(services, on_started=_announcement(engine, events, services, output, link=link))

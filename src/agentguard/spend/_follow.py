@@ -65,6 +65,10 @@ class BudgetFollower:
         log.error("budgets cannot be used, the old ones stay in force: %s", self.problem)
         return False
 
+    def problems(self) -> list[str]:
+        """Return what is wrong with the files, for whoever asks whether all is well."""
+        return [] if self.problem is None else ["the budgets cannot be used; older ones are in force"]
+
     def stop(self) -> None:
         """Stop looking. Idempotent."""
         self._stopped.set()
