@@ -109,6 +109,11 @@ def command(
             raise
         show_error(error, as_json=output.as_json)
         return _NOT_FOUND[error.code]
+    if output.as_json:
+        click.echo(to_json(report))
+    elif not output.quiet:
+        show_report(report)
+    # Last: where nothing can be written, what was seen stands on the terminal all the same.
     if kind is not None:
         _write(report, kind, target or Path(f"run-{report.run}.{kind}"), output)
     if learn:
@@ -117,10 +122,6 @@ def command(
         write_proposal(
             judge, project=launch.project, principal=launch.principal, run=report.run, output=output
         )
-    if output.as_json:
-        click.echo(to_json(report))
-    elif not output.quiet:
-        show_report(report)
     return report.exit_code
 
 
@@ -224,6 +225,7 @@ class _Launch:
         report = tell(
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
             tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing, alerts=alerts,
+            unrecorded=judge.unrecorded,
         )  # fmt: skip
         self._record_end(
             run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
@@ -379,9 +381,13 @@ def _write(report: Report, kind: str, target: Path, output: Output) -> None:
     from agentguard.kernel import to_html
 
     text = to_json(report) + "\n" if kind == "json" else to_html(report)
+    is_new = not target.exists()
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
+        # Half a report would be taken for a whole one.
+        with contextlib.suppress(OSError):
+            target.unlink() if is_new else None
         raise ConfigError(f"cannot be written: {reason}", location=Location(str(target))) from None
     output.note(f"report in {target}")

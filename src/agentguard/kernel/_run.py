@@ -127,14 +127,11 @@ class ObservedRun:
         )
 
     def _consume(self, tally: Tally) -> None:
-        handover, next_collection = self._observer.handover, time.monotonic() + _COLLECT_EVERY_S
-        while True:
-            batch = handover.take(0.1)
+        next_collection = time.monotonic() + _COLLECT_EVERY_S
+        for batch in self._observer.handover.batches(self._stop):
             for seen in batch:
                 if seen.cgroup == self._cgroup.id:
                     tally.note(seen)
-            if not batch and self._stop.is_set():
-                return
             if time.monotonic() > next_collection:
                 tally.note_traffic(self._observer.traffic(self._cgroup, tally.tree.take_ended()))
                 next_collection = time.monotonic() + _COLLECT_EVERY_S
