@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
     from agentguard.sensor import LinkState
+    from agentguard.server import Server
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -259,6 +260,7 @@ class World:
     gateway: Gateway | None = None
     people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
     approvals: ApprovalEngine | None = None
+    server: Server | None = None
     sensor: Callable[[], LinkState] | None = None
 
     def __post_init__(self) -> None:
@@ -338,6 +340,7 @@ def running(world: World) -> Iterator[World]:
     world.port = listener.getsockname()[1]
     started = threading.Event()
     server = build_server(world.services(), listener, lambda _: started.set())
+    world.server = server
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

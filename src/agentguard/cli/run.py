@@ -15,6 +15,7 @@ import click
 from agentguard.cli._options import environ, nearest_project, output_options, who
 from agentguard.cli._output import Output, plain, show_error, to_json
 from agentguard.cli._propose import write_proposal
+from agentguard.cli._run_gateway import RunGateway
 from agentguard.cli._run_table import show_report
 from agentguard.config import FILE_NAME, FOLDER_VARIABLE
 from agentguard.core import (
@@ -166,6 +167,7 @@ class _Launch:
         self._engine: Engine | None = None
         self._events: Events | None = None
         self._alerts: AlertWatch | None = None
+        self._gateway = RunGateway(project, self.principal, environ())
 
     def go(self, output: Output) -> tuple[Report, Judge | None]:
         """Run it and return the report, and what was judged where something was seen.
@@ -193,8 +195,10 @@ class _Launch:
 
         default = Path(DEFAULT_SOCKET)
         if self._socket is not None or default.exists():
-            return SensorRun(self._command, self._socket or default, on_drop=self._note_drop)
-        return ObservedRun(self._command, on_drop=self._note_drop)
+            return SensorRun(
+                self._command, self._socket or default, on_drop=self._note_drop, environ=self._gateway.environ
+            )
+        return ObservedRun(self._command, on_drop=self._note_drop, environ=self._gateway.environ)
 
     def _observed(self, run: ObservedRun | SensorRun, output: Output) -> tuple[Report, Judge | None]:
         from agentguard.kernel import Judge, Tally, tell
@@ -214,7 +218,8 @@ class _Launch:
         publisher = self._publisher(run.id, output, decided_by)
         tally: Tally = Tally(judge, publisher)
         started = datetime.now(UTC)
-        ended = run.run(tally)
+        with self._gateway.watch(run.id, run.brake, output, self._record):
+            ended = run.run(tally)
         events_lost = self._end_events(publisher)
         alerts = self._end_alerts(decided_by)
         report = tell(
@@ -263,11 +268,12 @@ class _Launch:
         """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
         if os.geteuid() == 0 or error.code in _NOT_FOUND:
             raise error
-        from agentguard.kernel import Child, Report
+        from agentguard.kernel import Brake, Child, Report
 
         if not output.quiet:
             click.echo(f"note: nothing of this run is seen: {plain(error.message)}", err=True)
-        child = Child(self._command)
+        child = Child(self._command, environ=self._gateway.environ)
+        child.brake = Brake(child.pid)
         run_id = os.urandom(8).hex()
         self._engine = self._open_engine()
         self._record(
@@ -275,8 +281,9 @@ class _Launch:
         )
         started, began = datetime.now(UTC), time.monotonic()
         try:
-            child.go()
-            code = child.wait()
+            with self._gateway.watch(run_id, child.brake, output, self._record):
+                child.go()
+                code = child.wait()
         finally:
             child.abandon()
         duration = round(time.monotonic() - began, 3)
@@ -335,6 +342,7 @@ class _Launch:
                 self._record("", "dropped", kind=drop.name.lower(), records=count)
 
     def _close(self) -> None:
+        self._gateway.close()
         self._end_events(None)
         self._end_alerts("")
         if self._engine is None:

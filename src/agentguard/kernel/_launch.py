@@ -16,6 +16,7 @@ from agentguard.core import KernelError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agentguard.kernel._brake import Brake
     from agentguard.kernel._cgroups import Cgroup
 
 _FORWARDED = frozenset(
@@ -30,6 +31,8 @@ _FORWARDED = frozenset(
     )
 )
 _WAITED = _FORWARDED | {signal.SIGCHLD}
+# What a frozen process could not act on.
+_THAWING = _FORWARDED - {signal.SIGUSR1, signal.SIGUSR2}
 _SI_KERNEL = 0x80
 _PR_SET_PDEATHSIG = 1
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -49,6 +52,7 @@ class Child:
             KernelError: there is no such program (`program_missing`).
         """
         environ = os.environ if environ is None else environ
+        self.brake: Brake | None = None
         program = shutil.which(argv[0], path=environ.get("PATH", os.defpath))
         if program is None:
             # A name with a slash that cannot be run gives the system's own reason when it is tried.
@@ -120,7 +124,10 @@ class Child:
                     status = self._poll()
                     if status is not None:
                         return status
-                elif info.si_code != _SI_KERNEL:
+                    continue
+                if self.brake is not None and info.si_signo in _THAWING:
+                    self.brake.thaw()
+                if info.si_code != _SI_KERNEL:
                     # What the terminal sends, it sends to the child by itself.
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(self.pid, info.si_signo)
@@ -133,6 +140,8 @@ class Child:
         except ChildProcessError:
             return NOT_EXECUTABLE
         if pid == 0:
+            return None
+        if os.WIFSTOPPED(status) and self.brake is not None and self.brake.is_on:
             return None
         if os.WIFSTOPPED(status):
             # Ctrl-Z: the shell must see us stop as well, and bring us back with SIGCONT.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.core import RUN_VARIABLE
+from agentguard.kernel._brake import Brake
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
 from agentguard.kernel._check import Check
 from agentguard.kernel._launch import Child, Guardian
@@ -22,7 +23,7 @@ from agentguard.kernel._layout import Drop
 from agentguard.kernel._observer import Observer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._tally import Tally
@@ -56,9 +57,15 @@ class ObservedRun:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None
+        self,
+        argv: Sequence[str],
+        *,
+        on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare. `on_drop` is told when records were lost, from another thread.
+
+        `environ` is the program's, this process's own if it is left out.
 
         Raises:
             KernelError: there is no such program, or no cgroup can be made.
@@ -73,8 +80,10 @@ class ObservedRun:
             stack.callback(self._cgroup.remove)
             self._guardian = Guardian(self._cgroup)
             stack.callback(self._guardian.dismiss)
-            self._child = Child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
+            given = os.environ if environ is None else environ
+            self._child = Child(argv, environ={**given, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
+            self.brake = self._child.brake = Brake(self._child.pid, self._cgroup)
             self._stack = stack.pop_all()
 
     def observe(self, settings: Settings | None = None) -> Surroundings:

@@ -31,6 +31,7 @@ from agentguard.policy import PolicyDescription
 from agentguard.sensor import LinkState
 from agentguard.server._agents import AgentSeen
 from agentguard.server._openapi_approvals import APPROVAL_TYPES, approval_paths
+from agentguard.server._openapi_gateway import gateway_paths
 from agentguard.server._openapi_sensor import SENSOR_EXAMPLE
 from agentguard.server._openapi_shapes import content_of as _content
 from agentguard.server._openapi_shapes import errors_of as _errors
@@ -201,11 +202,18 @@ def openapi() -> dict[str, Any]:
             **approval_paths(),
             **_admin_paths(),
             **_watch_paths(),
+            **gateway_paths(),
         },
         "components": {
             "schemas": schemas,
             "securitySchemes": {
                 "agent": {"type": "http", "scheme": "bearer", "description": "`agentguard token issue`"},
+                "agent_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-api-key",
+                    "description": "The same token, where a client puts its key",
+                },
                 "person": {
                     "type": "http",
                     "scheme": "bearer",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agentguard.policy import PolicyDescription
     from agentguard.sensor import LinkState
     from agentguard.server._people import PeopleDoor
+    from agentguard.spend import SpendFigures
 
 
 class ServedLog(AuditLog, Protocol):
@@ -66,6 +67,7 @@ class Services:
     blocking: bool = False
     events: EventStore | None = None
     gateway: Gateway | None = None
+    spending: Callable[[], SpendFigures] | None = None
     sensor: Callable[[], LinkState] | None = None
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None
