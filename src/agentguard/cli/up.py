@@ -130,9 +130,10 @@ def _services(
 ) -> Services:
     from importlib.metadata import version
 
+    from agentguard.assembly import open_people
     from agentguard.audit import Rejections
     from agentguard.identity import LoginCodes
-    from agentguard.server import Services
+    from agentguard.server import PeopleDoor, Services
 
     settings = engine.project.config.server
     return Services(
@@ -156,6 +157,8 @@ def _services(
         events=events.store,
         ticket_keys=engine.ticket_keys,
         ticket_store=tickets,
+        approvals=engine.approvals,
+        people=PeopleDoor(open_people(engine.project, audit=engine.audit)),
     )
 
 

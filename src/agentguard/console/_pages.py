@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 _MAX_PROBLEM = 600
 
 
-def render_login(*, code: str = "", problem: str = "") -> str:
-    """Return the page that asks for the admin token, or, with `code`, for a click that redeems it."""
-    return _render("page/login.html", code=code, problem=problem)
+def render_login(*, code: str = "", problem: str = "", then: str = "/", has_people: bool = False) -> str:
+    """Return the page that asks for name and password or the admin token, or, with `code`, for a click that redeems it.
+
+    `then` is the path that a login leads to; without `has_people` there is nobody to log in by name.
+    """
+    return _render("page/login.html", code=code, problem=problem, then=then, has_people=has_people)
 
 
 def render_live(
@@ -34,6 +37,7 @@ def render_live(
     after: str,
     csrf: str,
     version: str,
+    person: str = "",
     effects: Sequence[str] = (),
     text: str = "",
 ) -> str:
@@ -50,6 +54,7 @@ def render_live(
         chain=chain,
         after=after,
         csrf=csrf,
+        person=person,
         version=version,
         effects=EFFECTS | SEEN,
         chosen=effects or (*EFFECTS, *SEEN),
@@ -57,7 +62,9 @@ def render_live(
     )
 
 
-def render_policies(description: PolicyDescription, *, csrf: str, version: str, text: str = "") -> str:
+def render_policies(
+    description: PolicyDescription, *, csrf: str, version: str, person: str = "", text: str = ""
+) -> str:
     """Return the page of the policy set in force; only rules in which all words of `text` stand."""
     return _render(
         "page/policies.html",
@@ -65,6 +72,7 @@ def render_policies(description: PolicyDescription, *, csrf: str, version: str, 
         policy_version=description.version,
         problem=visible(description.problem or "", _MAX_PROBLEM),
         csrf=csrf,
+        person=person,
         version=version,
         text=text,
     )

@@ -1,9 +1,4 @@
-"""Settings of one project folder: `agentguard.yaml`, overridden by the environment, validated once.
-
-Every setting has a type with its range, a default and a one-line description; `settings()` lists them for the
-reference. A key or an `AGENTGUARD_<SECTION>_<KEY>` variable that nobody knows is refused, because a setting
-that is silently ignored is a protection that is silently off.
-"""
+"""The settings themselves: each section, and how file and environment become them."""
 
 from __future__ import annotations
 
@@ -14,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 import msgspec
 from msgspec import Meta
 
+from agentguard.config._approvals import ApprovalSettings, check_approvals
 from agentguard.core import ConfigError, Location
 from agentguard.documents import read
 
@@ -21,32 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agentguard.documents import Document
-
-__all__ = [
-    "FILE_NAME",
-    "FOLDER_VARIABLE",
-    "AuditSettings",
-    "ClientSettings",
-    "Config",
-    "EventSettings",
-    "FactsSettings",
-    "GatewaySettings",
-    "IdentitySettings",
-    "LogSettings",
-    "PolicySettings",
-    "ProjectSettings",
-    "RegistrySettings",
-    "RiskSettings",
-    "SensorSettings",
-    "ServerSettings",
-    "Setting",
-    "SpendSettings",
-    "Thresholds",
-    "ToolSettings",
-    "UpstreamSettings",
-    "WatchSettings",
-    "load_config",
-]
 
 FILE_NAME = "agentguard.yaml"
 _PREFIX = "AGENTGUARD_"
@@ -386,6 +356,7 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: EventSettings = EventSettings()
     spend: SpendSettings = SpendSettings()
     gateway: GatewaySettings = GatewaySettings()
+    approvals: ApprovalSettings = ApprovalSettings()
     sensor: SensorSettings = SensorSettings()
     log: LogSettings = LogSettings()
 
@@ -433,6 +404,11 @@ class Config(_Sections, frozen=True, kw_only=True):
         return self.folder / self.spend.folder / "ledger.sqlite"
 
     @property
+    def approvals_file(self) -> Path:
+        """Where the approvals are."""
+        return self.folder / self.approvals.folder / "approvals.sqlite"
+
+    @property
     def policy_folder(self) -> Path:
         """Where the rule files are."""
         return self.folder / self.policy.folder
@@ -470,6 +446,7 @@ def load_config(project: Path, environ: Mapping[str, str]) -> Config:
     document = read(path, name=FILE_NAME)
     sections = _override(document.convert(_Sections), environ)
     _check_thresholds(sections.risk, document)
+    check_approvals(sections.approvals, document)
     return Config(folder=folder, **{name: getattr(sections, name) for name in _Sections.__struct_fields__})
 
 
