@@ -43,7 +43,7 @@ from agentguard.server import PeopleDoor, Services, build_server, listen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agentguard.core import EventStore
+    from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
 
 ADMIN = "agadm_correct-horse"
@@ -256,6 +256,7 @@ class World:
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
+    approvals: ApprovalEngine | None = None
     people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
 
     def __post_init__(self) -> None:
@@ -284,6 +285,7 @@ class World:
             events=self.events,
             gateway=self.gateway,
             people=self.people,
+            approvals=self.approvals,
         )
 
     def ask(
