@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from agentguard.config._approvals import ApprovalSettings, check_approvals
+from agentguard.config._notify import NotifySettings, check_notify
 from agentguard.core import ConfigError, Location
 from agentguard.documents import read
 
@@ -301,6 +302,7 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spend: SpendSettings = SpendSettings()
     gateway: GatewaySettings = GatewaySettings()
     approvals: ApprovalSettings = ApprovalSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
 
@@ -352,6 +354,11 @@ class Config(_Sections, frozen=True, kw_only=True):
         return self.folder / self.approvals.folder / "approvals.sqlite"
 
     @property
+    def notify_folder(self) -> Path:
+        """Where templates of one's own are, and what waits to be delivered."""
+        return self.folder / self.notify.folder
+
+    @property
     def policy_folder(self) -> Path:
         """Where the rule files are."""
         return self.folder / self.policy.folder
@@ -390,6 +397,7 @@ def load_config(project: Path, environ: Mapping[str, str]) -> Config:
     sections = _override(document.convert(_Sections), environ)
     _check_thresholds(sections.risk, document)
     check_approvals(sections.approvals, document)
+    check_notify(sections.notify, document)
     return Config(folder=folder, **{name: getattr(sections, name) for name in _Sections.__struct_fields__})
 
 

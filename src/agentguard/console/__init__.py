@@ -11,6 +11,7 @@ from agentguard.console._event_rows import event_row_of
 from agentguard.console._pages import (
     render_approval,
     render_approvals,
+    render_decide,
     render_docs,
     render_live,
     render_login,
@@ -28,6 +29,7 @@ __all__ = [
     "event_row_of",
     "render_approval",
     "render_approvals",
+    "render_decide",
     "render_docs",
     "render_live",
     "render_login",

@@ -129,6 +129,31 @@ def render_approval(
     )
 
 
+def render_decide(
+    view: ApprovalView,
+    *,
+    token: str,
+    approves: bool,
+    is_current: bool,
+    csrf: str,
+    person: str,
+    version: str,
+    problem: str = "",
+) -> str:
+    """Return the page that a link leads to: what it would do, and a form that does it for who has logged in."""
+    return _render(
+        "page/decide.html",
+        view=view,
+        token=token,
+        approves=approves,
+        is_current=is_current,
+        csrf=csrf,
+        person=person,
+        version=version,
+        problem=visible(problem, _MAX_PROBLEM),
+    )
+
+
 def render_docs(description: Mapping[str, Any]) -> str:
     """Return the documentation of the API, from its OpenAPI description."""
     endpoints = [

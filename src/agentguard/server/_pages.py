@@ -49,7 +49,7 @@ ROWS = 200
 # The chain's state is sent with each batch and at least this often, which keeps the connection known as alive.
 HEARTBEAT_S = 2.0
 _MAX_FORM_BYTES = 65_536
-_OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-]{1,64}(?:/[A-Za-z0-9_-]{1,64}){0,3})?", re.ASCII)
+_OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-]{1,64}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,600}){0,3})?", re.ASCII)
 
 
 class PageRoutes:
