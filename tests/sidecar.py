@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
+    from agentguard.notify import SlackClicks, VoteLinks
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -257,6 +258,8 @@ class World:
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
     approvals: ApprovalEngine | None = None
+    links: VoteLinks | None = None
+    clicks: SlackClicks | None = None
     people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
 
     def __post_init__(self) -> None:
@@ -264,6 +267,10 @@ class World:
         self.labels = TableLabels(self.decider)
         self.sessions = TableSessions()
         self.rejected = Rejected(self.log)
+
+    def rejected_kinds(self) -> list[str]:
+        """Return the kinds of what was rejected."""
+        return [kind for _, kind, _ in self.rejected.seen]
 
     def services(self) -> Services:
         return Services(
@@ -286,6 +293,8 @@ class World:
             gateway=self.gateway,
             people=self.people,
             approvals=self.approvals,
+            links=self.links,
+            clicks=self.clicks,
         )
 
     def ask(

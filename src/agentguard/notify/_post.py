@@ -17,18 +17,16 @@ _MAX_ANSWER = 64 * 1024
 _OK, _MULTIPLE, _TIMEOUT, _TOO_MANY, _SERVER = 200, 300, 408, 429, 500
 
 
-def post(
-    url: str, body: bytes, headers: Mapping[str, str], *, deadline_s: float = DEADLINE_S
-) -> tuple[int, bytes]:
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
     """Return the status and the body of the answer to a POST that was taken (2xx).
 
     Raises:
         DeliveryError: it was not.
     """
     try:
-        status, answer, retry_after = asyncio.run(_post(url, body, headers, deadline_s))
+        status, answer, retry_after = asyncio.run(_post(url, body, headers))
     except TimeoutError:
-        raise DeliveryError(f"no answer within {deadline_s:g} s") from None
+        raise DeliveryError(f"no answer within {DEADLINE_S:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Its text may hold the address, which can be a secret.
         raise DeliveryError(f"cannot be reached: {type(error).__name__}") from None
@@ -38,10 +36,8 @@ def post(
     raise DeliveryError(f"answered with status {status}", permanent=not retryable, retry_after_s=retry_after)
 
 
-async def _post(
-    url: str, body: bytes, headers: Mapping[str, str], deadline_s: float
-) -> tuple[int, bytes, float | None]:
-    async with asyncio.timeout(deadline_s):
+async def _post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, float | None]:
+    async with asyncio.timeout(DEADLINE_S):
         async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
             own = {"Content-Type": "application/json", "User-Agent": "agentguard", **headers}
             async with session.post(url, data=body, headers=own, allow_redirects=False) as response:
