@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
+    from agentguard.notify import SlackClicks, VoteLinks
     from agentguard.sensor import LinkState
     from agentguard.server import Server
 
@@ -258,6 +259,8 @@ class World:
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
+    links: VoteLinks | None = None
+    clicks: SlackClicks | None = None
     people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
     approvals: ApprovalEngine | None = None
     server: Server | None = None
@@ -268,6 +271,10 @@ class World:
         self.labels = TableLabels(self.decider)
         self.sessions = TableSessions()
         self.rejected = Rejected(self.log)
+
+    def rejected_kinds(self) -> list[str]:
+        """Return the kinds of what was rejected."""
+        return [kind for _, kind, _ in self.rejected.seen]
 
     def services(self) -> Services:
         return Services(
@@ -291,6 +298,8 @@ class World:
             people=self.people,
             approvals=self.approvals,
             sensor=self.sensor,
+            links=self.links,
+            clicks=self.clicks,
         )
 
     def ask(

@@ -20,6 +20,7 @@ from agentguard.assembly._assembly import (
     read_prices,
     verify_audit,
 )
+from agentguard.assembly._notifying import Notifying, open_notifying
 from agentguard.assembly._project import (
     DEFAULT_PROJECT,
     Project,
@@ -36,12 +37,14 @@ __all__ = [
     "DEFAULT_PROJECT",
     "Engine",
     "Events",
+    "Notifying",
     "Project",
     "Spending",
     "Tokens",
     "default_project",
     "load_project",
     "open_gateway",
+    "open_notifying",
     "open_people",
     "open_sensor_link",
     "open_ticket_store",

@@ -10,6 +10,7 @@ from agentguard.backends._memory_ledger import MemoryLedger
 from agentguard.backends._sqlite_approvals import SqliteApprovalStore
 from agentguard.backends._sqlite_events import SqliteEventStore
 from agentguard.backends._sqlite_ledger import SqliteLedger
+from agentguard.backends._sqlite_outbox import SqliteOutbox
 
 __all__ = [
     "MemoryApprovalStore",
@@ -18,4 +19,5 @@ __all__ = [
     "SqliteApprovalStore",
     "SqliteEventStore",
     "SqliteLedger",
+    "SqliteOutbox",
 ]

@@ -36,6 +36,7 @@ COMMANDS = {
     "spend": ("spend", "Show what was spent, how far budgets are used, what models cost."),
     "token": ("token", "Issue, verify and revoke tokens; rotate keys."),
     "people": ("people", "Accounts of people who vote: add, role, disable, login."),
+    "notify": ("notify", "Channels over which people are told: list, test, dead letters."),
     "flow": ("flow", "Endorse, declassify and vouch for what an agent has seen."),
     "ticket": ("ticket", "Look at and revoke execution tickets; export their keys."),
     "session": ("session", "Replay what an agent did, and see what would have been decided."),

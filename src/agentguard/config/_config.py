@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from agentguard.config._approvals import ApprovalSettings, check_approvals
+from agentguard.config._notify import NotifySettings, check_notify
 from agentguard.core import ConfigError, Location
 from agentguard.documents import read
 
@@ -358,6 +359,7 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway: GatewaySettings = GatewaySettings()
     approvals: ApprovalSettings = ApprovalSettings()
     sensor: SensorSettings = SensorSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
 
@@ -409,6 +411,11 @@ class Config(_Sections, frozen=True, kw_only=True):
         return self.folder / self.approvals.folder / "approvals.sqlite"
 
     @property
+    def notify_folder(self) -> Path:
+        """Where templates of one's own are, and what waits to be delivered."""
+        return self.folder / self.notify.folder
+
+    @property
     def policy_folder(self) -> Path:
         """Where the rule files are."""
         return self.folder / self.policy.folder
@@ -447,6 +454,7 @@ def load_config(project: Path, environ: Mapping[str, str]) -> Config:
     sections = _override(document.convert(_Sections), environ)
     _check_thresholds(sections.risk, document)
     check_approvals(sections.approvals, document)
+    check_notify(sections.notify, document)
     return Config(folder=folder, **{name: getattr(sections, name) for name in _Sections.__struct_fields__})
 
 
@@ -546,6 +554,11 @@ def _describe(section: str, field: msgspec.structs.FieldInfo) -> Setting:
 
 def _type_text(schema: Mapping[str, Any]) -> str:
     """Return what may be written, in words: `integer, 1 to 65535`, `one of os, group, record`."""
+    if "anyOf" in schema:
+        # What may be left out is described as what it is when it is given.
+        schema = next(each for each in schema["anyOf"] if each.get("type") != "null")
+    if "$ref" in schema:
+        return "mapping"
     if "enum" in schema:
         return f"one of {', '.join(sorted(schema['enum']))}"
     kind = {"array": "list of texts", "object": "mapping", "string": "text"}.get(

@@ -17,9 +17,11 @@ from agentguard.console._text import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agentguard.console._approvals import ApprovalView
     from agentguard.policy import PolicyDescription
 
 _MAX_PROBLEM = 600
+_NOTHING_GIVEN: Mapping[str, str] = {"note": "", "patch": "", "minutes": "", "to": ""}
 
 
 def render_login(*, code: str = "", problem: str = "", then: str = "/", has_people: bool = False) -> str:
@@ -75,6 +77,80 @@ def render_policies(
         person=person,
         version=version,
         text=text,
+    )
+
+
+def render_approvals(
+    *,
+    pending: Sequence[ApprovalView],
+    attention: Sequence[ApprovalView],
+    decided: Sequence[ApprovalView],
+    after: int,
+    csrf: str,
+    person: str,
+    version: str,
+) -> str:
+    """Return the page of approvals: those that wait, those that somebody should look at, those decided lately.
+
+    `after` is where its event stream goes on.
+    """
+    return _render(
+        "page/approvals.html",
+        pending=pending,
+        attention=attention,
+        decided=decided,
+        after=after,
+        csrf=csrf,
+        person=person,
+        version=version,
+    )
+
+
+def render_approval(
+    view: ApprovalView,
+    *,
+    after: int,
+    csrf: str,
+    person: str,
+    version: str,
+    problem: str = "",
+    given: Mapping[str, str] = _NOTHING_GIVEN,
+) -> str:
+    """Return the page of one approval, with its forms for a person; `given` is what stood in a form that was refused."""
+    return _render(
+        "page/approval.html",
+        view=view,
+        after=after,
+        csrf=csrf,
+        person=person,
+        version=version,
+        problem=visible(problem, _MAX_PROBLEM),
+        given={**_NOTHING_GIVEN, **given},
+    )
+
+
+def render_decide(
+    view: ApprovalView,
+    *,
+    token: str,
+    approves: bool,
+    is_current: bool,
+    csrf: str,
+    person: str,
+    version: str,
+    problem: str = "",
+) -> str:
+    """Return the page that a link leads to: what it would do, and a form that does it for who has logged in."""
+    return _render(
+        "page/decide.html",
+        view=view,
+        token=token,
+        approves=approves,
+        is_current=is_current,
+        csrf=csrf,
+        person=person,
+        version=version,
+        problem=visible(problem, _MAX_PROBLEM),
     )
 
 

@@ -22,6 +22,8 @@ class NoticeKind(enum.Enum):
     CLOCK_JUMPED = "clock_jumped"
     # A rule's obligation `notify`.
     RULE = "rule"
+    # Something that was seen and should not be: by the kernel, on a budget.
+    ALERT = "alert"
     TEST = "test"
 
 

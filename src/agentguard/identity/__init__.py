@@ -8,7 +8,7 @@ revoked.
 
 from agentguard.identity._admin import AdminToken, LoginCodes
 from agentguard.identity._issuer import TokenIssuer
-from agentguard.identity._keys import Ed25519Signer, KeyRing, TokenKeys, audit_keys, commitment_key
+from agentguard.identity._keys import Ed25519Signer, KeyRing, TokenKeys, audit_keys, commitment_key, link_key
 from agentguard.identity._limits import LEEWAY_S, MAX_TTL_S
 from agentguard.identity._people import Account, People
 from agentguard.identity._report import StateReport, report_state
@@ -38,5 +38,6 @@ __all__ = [
     "VerifiedToken",
     "audit_keys",
     "commitment_key",
+    "link_key",
     "report_state",
 ]

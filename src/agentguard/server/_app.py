@@ -14,8 +14,10 @@ from agentguard.core import IdentityError
 from agentguard.gateway import is_gateway_path
 from agentguard.server._admin import AdminRoutes
 from agentguard.server._agents import AgentsSeen
+from agentguard.server._approval_pages import ApprovalPages
 from agentguard.server._approvals import ApprovalRoutes
 from agentguard.server._check import CheckRoutes
+from agentguard.server._decide_links import LinkRoutes, SlackRoute
 from agentguard.server._feed import Feed
 from agentguard.server._gateway import GatewayRoute
 from agentguard.server._hosts import HostGuard
@@ -88,12 +90,17 @@ class App:
             "/v1/sessions": labels.open_session,
             "/v1/approvals/wait": self._approvals.wait,
         }
-        routes = [
-            *api_routes(services, self._metrics, admin, tickets),
-            *self._approvals.routes(),
-            *PeopleRoutes(services).routes(),
-            *pages.routes(),
-        ]
+        api = api_routes(services, self._metrics, admin, tickets)
+        people = PeopleRoutes(services)
+        asked = ApprovalPages(services, admin.require_reader, pages.form)
+        routes = [*api, *people.routes(), *self._approvals.routes(), *asked.routes(), *pages.routes()]
+        if services.links is not None:
+            links = LinkRoutes(
+                services, services.links, admin.require_reader, read_form=pages.form, reject=self.reject
+            )
+            routes += links.routes()
+        if services.clicks is not None:
+            routes += SlackRoute(services, services.clicks, reject=self.reject).routes()
         self._known = frozenset(route.path for route in routes)
         self._router = Router(routes, redirect_slashes=False)
         self._following: asyncio.Task[None] | None = None

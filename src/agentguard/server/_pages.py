@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 ROWS = 200
 # The chain's state is sent with each batch and at least this often, which keeps the connection known as alive.
 HEARTBEAT_S = 2.0
-_MAX_FORM_BYTES = 8192
-_OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-]{1,64}(?:/[A-Za-z0-9_-]{1,64}){0,3})?", re.ASCII)
+_MAX_FORM_BYTES = 65_536
+_OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-]{1,64}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,600}){0,3})?", re.ASCII)
 
 
 class PageRoutes:
@@ -119,7 +119,7 @@ class PageRoutes:
         if wait_s:
             problem = f"Too many attempts. Try again in {wait_s} s."
             return self._door(status=429, headers={"retry-after": str(wait_s)}, problem=problem)
-        form = await self._form(request)
+        form = await self.form(request)
         token, code, then = form.get("token", ""), form.get("code", ""), _then(form.get("then"))
         account = None
         if form.get("name"):
@@ -154,7 +154,7 @@ class PageRoutes:
         headers = _headers(request)
         require_same_origin(headers, request.scope)
         session = self._sessions.find(headers.cookie)
-        form = await self._form(request)
+        form = await self.form(request)
         if session is not None and not csrf_matches(session, form.get("csrf", "")):
             raise HttpError(
                 403, "csrf_invalid", "the form is not of this session", hint="load the page again"
@@ -224,7 +224,12 @@ class PageRoutes:
     def _chain_event(self) -> bytes:
         return b"event: chain\ndata: %s\n\n" % msgspec.json.encode(self._feed.chain())
 
-    async def _form(self, request: HttpRequest) -> dict[str, str]:
+    async def form(self, request: HttpRequest) -> dict[str, str]:
+        """Return the fields of a form.
+
+        Raises:
+            HttpError: the body is none, too long or slow.
+        """
         body = await read_body(
             _headers(request),
             request.scope,
@@ -233,7 +238,7 @@ class PageRoutes:
             deadline_s=self._services.settings.read_timeout_s,
         )
         try:
-            fields = parse_qs(body.decode(), max_num_fields=10, strict_parsing=bool(body))
+            fields = parse_qs(body.decode(), max_num_fields=20, strict_parsing=bool(body))
         except ValueError:
             raise HttpError(400, "form_invalid", "the body is no form") from None
         return {name: values[0] for name, values in fields.items()}

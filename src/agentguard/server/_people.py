@@ -68,6 +68,15 @@ class PeopleDoor:
             self._check_origin(request, session)
         return session.account.person
 
+    def named(self, name: str) -> Person | None:
+        """Return the person with an account that is not disabled, or None.
+
+        Raises:
+            IdentityError: accounts cannot be read (`people_unavailable`).
+        """
+        account = self._people.find(name)
+        return None if account is None else account.person
+
     def session_of(self, request: HttpRequest) -> Session | None:
         """Return the open session of a request, or None."""
         headers: Headers = request.scope["headers_read"]

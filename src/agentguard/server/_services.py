@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agentguard.enforcement import TicketStore
     from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
+    from agentguard.notify import SlackClicks, VoteLinks
     from agentguard.policy import PolicyDescription
     from agentguard.sensor import LinkState
     from agentguard.server._people import PeopleDoor
@@ -46,7 +47,8 @@ class Services:
     Without `events` there are none to show; without
     `gateway` no models can be called; without `sensor` nothing is known of one. With `ticket_keys` and
     `ticket_store` it keeps tickets for executors that have no store of their own; without, those are refused.
-    Without `approvals` nobody is asked. `ready` lists what is wrong; nothing wrong means ready.
+    Without `links` and `clicks` votes come from pages and the API alone, and without `approvals` nobody is asked.
+    `ready` lists what is wrong; nothing wrong means ready.
     """
 
     decider: Decider
@@ -72,3 +74,5 @@ class Services:
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None
     approvals: ApprovalEngine | None = None
+    links: VoteLinks | None = None
+    clicks: SlackClicks | None = None
