@@ -540,7 +540,7 @@ def _describe(section: str, field: msgspec.structs.FieldInfo) -> Setting:
     schema = msgspec.json.schema(field.type, ref_template="{name}")
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     required = default is msgspec.NODEFAULT
-    mapping = get_origin(_bare(field.type)) is dict
+    mapping = get_origin(_bare(field.type)) is dict or _type_text(schema) == "mapping"
     return Setting(
         section=section,
         key=field.name,
