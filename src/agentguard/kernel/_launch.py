@@ -94,6 +94,9 @@ class Child:
         finally:
             os._exit(NOT_EXECUTABLE)
 
+    def settle(self, cgroup: Cgroup | None) -> None:
+        """Do what is to be done once it is in its cgroup, and is not watched yet."""
+
     def go(self) -> None:
         """Let it run its program.
 

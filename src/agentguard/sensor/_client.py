@@ -78,6 +78,7 @@ class SensorRun:
         path: Path,
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        make_child: Callable[[Sequence[str]], Child] = Child,
     ) -> None:
         """Prepare.
 
@@ -90,7 +91,7 @@ class SensorRun:
         self._finished: Finished | None = None
         with contextlib.ExitStack() as stack:
             self._connection = stack.enter_context(connect(path))
-            self._child = Child(argv)
+            self._child = make_child(argv)
             stack.callback(self._child.abandon)
             self._stack = stack.pop_all()
 
@@ -105,6 +106,7 @@ class SensorRun:
         told = _known(receive_told(self._connection))
         if not isinstance(told, Watching):
             raise _gone()
+        self._child.settle(None)
         return Surroundings(told.checks, told.missing)
 
     def run(self, tally: Tally) -> Ended:

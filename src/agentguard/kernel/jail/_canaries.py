@@ -85,13 +85,13 @@ def canaries(scene: Scene) -> list[Canary]:
         made.append(Canary("landlock-files", "read a file that a rule denies", lambda: _read(scene.shut)))
     if scene.link:
         made.append(
-            Canary("landlock-files", "read it under another name", lambda: _read(scene.link)),
+            Canary("fanotify", "read it under another name", lambda: _read(scene.link)),
         )
     if scene.port:
         made.append(Canary("network", "reach a port of this machine", lambda: _reach(scene.port)))
     if scene.abstract:
         made.append(
-            Canary("network", "reach an abstract unix socket", lambda: _reach_abstract(scene.abstract))
+            Canary("landlock-scopes", "reach an abstract unix socket", lambda: _reach_abstract(scene.abstract))
         )
     if scene.launcher:
         made.append(Canary("process-namespace", "signal the launcher", lambda: os.kill(scene.launcher, 0)))

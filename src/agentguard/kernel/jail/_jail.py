@@ -28,6 +28,7 @@ from agentguard.kernel.jail._supervisor import AGENT, TESTER, Denied, Pids, Read
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agentguard.kernel._cgroups import Cgroup
     from agentguard.kernel.jail._canaries import Canary, Scene
     from agentguard.kernel.jail._plan import Plan
 
@@ -42,7 +43,11 @@ class NoNamespacesError(Exception):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """How the jail is made: with namespaces, with fanotify, and what else is to be attempted in the self-test."""
+    """How the jail is made: with namespaces, with fanotify, and what else is to be attempted in the self-test.
+
+    `begin` is called with the child's cgroup, None where it has none, before the attempts: it puts on what holds from
+    outside, as programs on the cgroup do.
+    """
 
     separate: bool
     network: bool
@@ -50,12 +55,13 @@ class Start(msgspec.Struct, frozen=True):
     fit: Fit
     scene: Scene
     more: tuple[Canary, ...] = ()
+    begin: Callable[[Cgroup | None], None] | None = None
 
 
 class Jail(Child):
     """A child in a jail. Make it before there are threads: it forks.
 
-    `prove` runs the self-test, once; `on_denied` is told from another thread of what is refused while it runs.
+    `settle` makes the self-test, once; `on_denied` is told from another thread of what is refused while it runs.
     """
 
     def __init__(
@@ -74,7 +80,7 @@ class Jail(Child):
             NoNamespacesError: it cannot have namespaces. Nothing was started.
         """
         self._plan, self._start, self._on_denied = plan, start, on_denied
-        self._verdicts: list[Verdict] = []
+        self.verdicts: list[Verdict] = []
         self._reader: threading.Thread | None = None
         self._channel, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._arrivals, self._supervisor_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -196,10 +202,18 @@ class Jail(Child):
 
     @property
     def tester(self) -> int:
-        """The pid of the process that makes the self-test's attempts; it waits for `prove`."""
+        """The pid of the process that makes the self-test's attempts; it waits for `settle`."""
         return self._tester
 
-    def prove(self) -> list[Verdict]:
+    def settle(self, cgroup: Cgroup | None) -> None:
+        """Make the self-test, in `cgroup` where there is one; `verdicts` has what came of it."""
+        if self._start.begin is not None:
+            self._start.begin(cgroup)
+        if cgroup is not None:
+            cgroup.add(self._tester)
+        self.verdicts = self._prove()
+
+    def _prove(self) -> list[Verdict]:
         """Have the attempts made, and return their verdicts.
 
         Raises:
@@ -216,9 +230,8 @@ class Jail(Child):
         self._bury(self._tester)
         self._tester = -1
         if not data:
-            raise _failed("the self-test has not answered")
-        self._verdicts = msgspec.json.decode(data, type=list[Verdict])
-        return self._verdicts
+            raise _failed("its self-test has not answered")
+        return msgspec.json.decode(data, type=list[Verdict])
 
     def go(self) -> None:
         """Let it run its program, in the jail.
