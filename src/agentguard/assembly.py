@@ -14,13 +14,25 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
-from agentguard.core import Clock, ConfigError, Context, Location, Principal, Spender, SystemClock
+from agentguard.core import (
+    Clock,
+    ConfigError,
+    Context,
+    Integrity,
+    Label,
+    Location,
+    Principal,
+    Sensitivity,
+    Spender,
+    SystemClock,
+)
 from agentguard.documents import find_documents
 from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
@@ -33,6 +45,7 @@ from agentguard.identity import (
     TokenVerifier,
     audit_keys,
     commitment_key,
+    kernel_keys,
 )
 from agentguard.pdp import (
     ActionCosts,
@@ -51,9 +64,11 @@ if TYPE_CHECKING:
 
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
-    from agentguard.core import EventBus, EventStore
+    from agentguard.core import Event, EventBus, EventStore
     from agentguard.enforcement import TicketStore
+    from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
+    from agentguard.kernel.jail import KernelPolicy
     from agentguard.spend import Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
@@ -247,6 +262,13 @@ class Engine:
         if world.policies.asks_facts:
             world.facts.warm(world.registry)
 
+    def distrust(self, alert: Event) -> None:
+        """Let the sessions that an alert speaks of count as having seen something untrusted and private."""
+        label = Label(Integrity.UNTRUSTED, Sensitivity.RESTRICTED)
+        source, text = f"kernel:{alert.payload['action']}", str(alert.payload.get("reason", ""))
+        for session in alert.payload.get("sessions", ()):
+            self.pdp.flow.observe((alert.principal, session), text, label, source, alert.time.timestamp())
+
     def _adopt(self, policies: PolicySet) -> None:
         # One assignment: a decision in progress keeps the world that it began with.
         self.pdp.world = msgspec.structs.replace(self.pdp.world, policies=policies)
@@ -280,10 +302,49 @@ class Events:
         self.store = SqliteEventStore(config.events_file)
         keep = Retention(config.events.retention_days, config.events.max_events)
         self.recorder = EventRecorder(self.bus, self.store, keep)
+        self._truth: TruthFollower | None = None
+
+    def compare(
+        self, engine: Engine, *, url: str | None = None, on_alert: Callable[[Event], None] | None = None
+    ) -> None:
+        """Hold what the kernel saw against what was decided, until this is closed.
+
+        `url` is where agents ask: reaching for it needs no decision. An alert makes the sessions that it speaks of untrusted in `engine`; `on_alert` is told of it as well.
+        """
+        from agentguard.audit import LogTail
+        from agentguard.events import Truth, TruthFollower
+
+        project, config = engine.project, engine.project.config
+
+        def facts_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+            action, params = project.registry.resolve(str(record["action"])), record["params"]
+            if action is None or not isinstance(params, dict):
+                return {}
+            resource = project.inventory.resolve(str(record["resource"]))
+            return project.facts.extract(action.action, params, resource)
+
+        def act(alert: Event) -> None:
+            engine.distrust(alert)
+            if on_alert is not None:
+                on_alert(alert)
+
+        door = urlsplit(url or "")
+        # An agent may name this machine in its own way.
+        doors = frozenset((host, door.port) for host in (door.hostname, "localhost") if host and door.port)
+        self._truth = TruthFollower(
+            Truth(facts_of, own=doors),
+            records=LogTail(config.audit_folder),
+            store=self.store,
+            bus=self.bus,
+            on_alert=act,
+        )
 
     def close(self) -> int:
         """Write what was published; return how many events could not be written. Idempotent."""
         lost = self.recorder.close()
+        if self._truth is not None:
+            # Last, so that it has seen all that was written.
+            self._truth.close()
         self.store.close()
         return lost
 
@@ -321,6 +382,49 @@ def open_ticket_store(state: StateFolder) -> TicketStore:
     from agentguard.enforcement import TicketStore
 
     return TicketStore(state.path / "tickets.sqlite")
+
+
+_KERNEL_VERSION_FILE = "kernel-policy.json"
+
+
+def sign_kernel_policy(
+    project: Project, policy: KernelPolicy, environ: Mapping[str, str] | None = None
+) -> KernelPolicy:
+    """Return the policy as it may be enforced: numbered, signed by the project's key, and verified.
+
+    Its version is that of the last one that was signed if it says the same, else the next.
+
+    Raises:
+        ConfigError: the state folder cannot be used.
+        IntegrityError: the number of the last version is damaged, or the key file is.
+    """
+    # A cold `check` needs none of this.
+    from agentguard.kernel.jail import content_of, sign_policy, verify_policy
+
+    state = StateFolder.open(project.config.project.id, os.environ if environ is None else environ)
+    keys = kernel_keys(state)
+    digest = hashlib.sha256(content_of(policy)).hexdigest()
+    with state.locked(_KERNEL_VERSION_FILE):
+        newest, known = _last_kernel_policy(state)
+        version = newest if digest == known else newest + 1
+        signed = sign_policy(msgspec.structs.replace(policy, version=version), keys.signer())
+        verified = verify_policy(signed, keys.public_keys(), newest=newest)
+        state.write(_KERNEL_VERSION_FILE, msgspec.json.encode({"version": version, "digest": digest}))
+    return verified
+
+
+def _last_kernel_policy(state: StateFolder) -> tuple[int, str]:
+    try:
+        data = state.read(_KERNEL_VERSION_FILE)
+    except FileNotFoundError:
+        return 0, ""
+    try:
+        last = msgspec.json.decode(data, type=dict[str, int | str])
+        return int(last["version"]), str(last["digest"])
+    except (msgspec.DecodeError, KeyError, ValueError):
+        raise state.corrupt(
+            _KERNEL_VERSION_FILE, "restore it; without it an older policy could pass for the newest"
+        ) from None
 
 
 class Spending:

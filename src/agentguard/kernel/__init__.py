@@ -14,20 +14,21 @@ if TYPE_CHECKING:
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
     from agentguard.kernel._judge import Judge, Verdict
-    from agentguard.kernel._launch import Child
+    from agentguard.kernel._launch import Child, MakeChild
     from agentguard.kernel._layout import Drop
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._observer import Observer
     from agentguard.kernel._probe import Probe, probe, tier_of
     from agentguard.kernel._publish import Publisher
-    from agentguard.kernel._report import Report, tell, to_html
+    from agentguard.kernel._report import AlertSeen, Report, tell, to_html
     from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
     from agentguard.kernel._seen import Seen, Traffic
     from agentguard.kernel._selftest import Check
     from agentguard.kernel._tally import Tally
 
 __all__ = [
+    "AlertSeen",
     "Cgroup",
     "Check",
     "Child",
@@ -35,6 +36,7 @@ __all__ = [
     "Ended",
     "Handover",
     "Judge",
+    "MakeChild",
     "ObservedRun",
     "Observer",
     "Probe",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "AlertSeen": "_report",
     "Cgroup": "_cgroups",
     "Check": "_selftest",
     "Child": "_launch",
@@ -66,6 +69,7 @@ _PLACES = {
     "Ended": "_run",
     "Handover": "_handover",
     "Judge": "_judge",
+    "MakeChild": "_launch",
     "ObservedRun": "_run",
     "Observer": "_observer",
     "Probe": "_probe",

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from agentguard.core import KernelError
 
@@ -182,6 +182,13 @@ def find_program(name: str, environ: Mapping[str, str]) -> str:
             )
         program = name
     return program
+
+
+class MakeChild(Protocol):
+    """Forks the child of a command: `Child` itself, or what confines it too."""
+
+    def __call__(self, argv: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Child:
+        """Return the child, which waits."""
 
 
 class Guardian:

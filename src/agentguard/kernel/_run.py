@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agentguard.core import RUN_VARIABLE
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
-from agentguard.kernel._launch import Child, Guardian
+from agentguard.kernel._launch import Child, Guardian, MakeChild
 from agentguard.kernel._layout import Drop
 from agentguard.kernel._observer import Observer
 from agentguard.kernel._selftest import Check
@@ -59,7 +60,7 @@ class ObservedRun:
         argv: Sequence[str],
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
-        make_child: Callable[[Sequence[str]], Child] = Child,
+        make_child: MakeChild = Child,
     ) -> None:
         """Prepare. `on_drop` is told when records were lost, from another thread; `make_child` forks the child.
 
@@ -76,7 +77,7 @@ class ObservedRun:
             stack.callback(self._cgroup.remove)
             self._guardian = Guardian(self._cgroup)
             stack.callback(self._guardian.dismiss)
-            self._child = make_child(argv)
+            self._child = make_child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
             self._stack = stack.pop_all()
 

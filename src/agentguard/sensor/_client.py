@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from agentguard.core import KernelError
+from agentguard.core import RUN_VARIABLE, KernelError
 from agentguard.kernel import Child, Drop, Ended, Surroundings
 from agentguard.sensor._protocol import (
     AskHealth,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from agentguard.kernel import Tally
+    from agentguard.kernel import MakeChild, Tally
     from agentguard.sensor._protocol import Told
 
 _CONNECT_S = 2.0
@@ -78,7 +79,7 @@ class SensorRun:
         path: Path,
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
-        make_child: Callable[[Sequence[str]], Child] = Child,
+        make_child: MakeChild = Child,
     ) -> None:
         """Prepare.
 
@@ -91,7 +92,7 @@ class SensorRun:
         self._finished: Finished | None = None
         with contextlib.ExitStack() as stack:
             self._connection = stack.enter_context(connect(path))
-            self._child = make_child(argv)
+            self._child = make_child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
             self._stack = stack.pop_all()
 

@@ -66,7 +66,7 @@ def call(name: str, *arguments: object) -> int:
 
 
 def prctl(option: int, *arguments: int) -> int:
-    """Call prctl(2).
+    """Call the one system call that has many options of its own.
 
     Raises:
         OSError: what the kernel answers.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import msgspec
 from agentguard.kernel.jail._calls import call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _REFUSALS = frozenset(
     (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOSYS, errno.EXDEV, errno.ESRCH, errno.ECONNREFUSED,
@@ -73,12 +74,12 @@ def canaries(scene: Scene) -> list[Canary]:
         Canary("network", "open a raw socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)),
     ]
     if scene.outside:
-        made.append(
-            Canary("landlock-files", "read a file that no rule allows", lambda: _read(scene.outside))
-        )
+        made.append(Canary("landlock-files", "read a file that no rule allows", lambda: _read(scene.outside)))
         made.append(
             Canary(
-                "landlock-files", "write where no rule allows", lambda: _write(str(Path(scene.outside).parent))
+                "landlock-files",
+                "write where no rule allows",
+                lambda: _write(str(Path(scene.outside).parent)),
             )
         )
     if scene.shut:
@@ -91,7 +92,9 @@ def canaries(scene: Scene) -> list[Canary]:
         made.append(Canary("network", "reach a port of this machine", lambda: _reach(scene.port)))
     if scene.abstract:
         made.append(
-            Canary("landlock-scopes", "reach an abstract unix socket", lambda: _reach_abstract(scene.abstract))
+            Canary(
+                "landlock-scopes", "reach an abstract unix socket", lambda: _reach_abstract(scene.abstract)
+            )
         )
     if scene.launcher:
         made.append(Canary("process-namespace", "signal the launcher", lambda: os.kill(scene.launcher, 0)))
@@ -113,7 +116,11 @@ def benign(scene: Scene) -> Sequence[Canary]:
     """Return what must work all the same; here `go` raises where it does not."""
     return (
         Canary("work", "run a program", _run_program),
-        *((Canary("work", "write into the workspace", lambda: _write(scene.workspace)),) if scene.workspace else ()),
+        *(
+            (Canary("work", "write into the workspace", lambda: _write(scene.workspace)),)
+            if scene.workspace
+            else ()
+        ),
     )
 
 
@@ -122,7 +129,9 @@ def work(canary: Canary) -> Verdict:
     try:
         canary.go()
     except OSError as error:
-        return Verdict(canary.protection, canary.name, ok=False, detail=(error.strerror or str(error)).lower())
+        return Verdict(
+            canary.protection, canary.name, ok=False, detail=(error.strerror or str(error)).lower()
+        )
     return Verdict(canary.protection, canary.name, ok=True, detail="it works")
 
 
@@ -182,5 +191,3 @@ def _reach_abstract(name: str) -> None:
     with socket.socket(socket.AF_UNIX) as made:
         made.settimeout(1)
         made.connect("\0" + name)
-
-

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.core import Context, Effect
+from agentguard.core import Context, Effect, Principal
+from agentguard.facts import FactExtractor
 from agentguard.kernel._rules import (
     DomainRule,
     KernelEffect,
@@ -20,18 +22,15 @@ from agentguard.kernel._rules import (
     UnixRule,
 )
 from agentguard.kernel.jail._globs import shape_of
-from agentguard.kernel.jail._plan import is_within
+from agentguard.kernel.jail._plan import OWN_RULE, is_within
 from agentguard.kernel.jail._profiles import Profile, places, program_folders, secrets
-from agentguard.policy import Facts, Tier, rules_about
+from agentguard.policy import Facts, PolicySet, Tier, rules_about
+from agentguard.registry import ActionRegistry, Inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
-    from agentguard.core import Principal
-    from agentguard.facts import FactExtractor
-    from agentguard.policy import CompiledRule, PolicySet, Ruling
-    from agentguard.registry import ActionRegistry, Inventory
+    from agentguard.policy import CompiledRule, Ruling
 
 RUN: tuple[PathAccess, ...] = ("read", "execute")
 READ: tuple[PathAccess, ...] = ("read",)
@@ -45,7 +44,7 @@ _ACCESS: dict[str, tuple[str, tuple[PathAccess, ...], tuple[PathAccess, ...]]] =
     "process.exec": ("process:", RUN, RUN),
 }
 _FORBIDS = frozenset((Effect.DENY, Effect.REQUIRE_APPROVAL, Effect.TRANSFORM))
-SECRETS_RULE, OWN_RULE = "profile.secrets", "agentguard.own"
+SECRETS_RULE = "profile.secrets"
 _MAX_PORT = 65535
 
 

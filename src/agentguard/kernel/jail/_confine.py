@@ -15,7 +15,7 @@ from agentguard.kernel.jail._namespaces import has_sealed_memory_files
 from agentguard.kernel.jail._seccomp import install
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from agentguard.kernel.jail._plan import Plan
 
@@ -38,9 +38,7 @@ class ConfinementError(Exception):
         self.step, self.number = step, number
 
 
-def confine(
-    plan: Plan, fit: Fit, supervisor: socket.socket, keep: Collection[int], *, whose: str
-) -> None:
+def confine(plan: Plan, fit: Fit, supervisor: socket.socket, keep: Collection[int], *, whose: str) -> None:
     """Confine this process for good: descriptors, capabilities, privileges, files, system calls.
 
     The supervisor is sent the descriptor at which it is asked about refused calls, and `whose` it is.
@@ -49,7 +47,7 @@ def confine(
         ConfinementError: a step failed.
     """
     code = fit.sealed_code if has_sealed_memory_files() else fit.code
-    steps = (
+    steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("descriptors", lambda: close_others({supervisor.fileno(), *keep})),
         ("capabilities", lambda: drop_capabilities(fit.keep_capabilities, fit.last_capability)),
         ("no-new-privileges", no_new_privileges),

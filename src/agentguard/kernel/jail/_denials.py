@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from agentguard.kernel._layout import Flag, Kind
-from agentguard.kernel.jail._compile import OWN_RULE, SECRETS_RULE
-from agentguard.kernel.jail._plan import decide
+from agentguard.kernel.jail._compile import SECRETS_RULE
+from agentguard.kernel.jail._plan import OWN_RULE, decide
 from agentguard.kernel.jail._scene import RULE as SELF_TEST
 
 if TYPE_CHECKING:
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 DenialKind = Literal["file", "program", "system call", "socket"]
 _REFUSALS = frozenset((-errno.EACCES, -errno.EPERM, -errno.EROFS, -errno.EXDEV))
-_CHANGES = frozenset(
-    (Kind.UNLINK, Kind.RENAME, Kind.LINK, Kind.SYMLINK, Kind.TRUNCATE, Kind.CHMOD, Kind.CHOWN, Kind.MKDIR, Kind.MKNOD)
-)
+# By name: their numbers come with numpy, which is not needed here.
+_CHANGES = frozenset(("UNLINK", "RENAME", "LINK", "SYMLINK", "TRUNCATE", "CHMOD", "CHOWN", "MKDIR", "MKNOD"))
 _KEPT = 4096
 
 
@@ -53,7 +52,9 @@ class Denial(msgspec.Struct, frozen=True):
 class Explainer:
     """Turns refusals into denials, each thing told once. `tell` may be called from several threads."""
 
-    def __init__(self, found: Sequence[Found], tell: Callable[[Denial], None], *, mode: str = "enforce") -> None:
+    def __init__(
+        self, found: Sequence[Found], tell: Callable[[Denial], None], *, mode: str = "enforce"
+    ) -> None:
         self._found, self._tell, self._mode = found, tell, mode
         self._told: set[tuple[str, str]] = set()
         self.count = 0
@@ -69,13 +70,11 @@ class Explainer:
         """Take in what the kernel's programs saw fail."""
         if seen.ret not in _REFUSALS:
             return
-        if seen.kind == Kind.OPEN:
+        if seen.kind.name == "OPEN":
             self._explain_file(seen.path, "write" if seen.writes else "read", seen.comm)
-        elif seen.kind in _CHANGES:
+        elif seen.kind.name in _CHANGES:
             for path in (seen.path, seen.other):
                 self._explain_file(path, "write", seen.comm)
-        elif seen.kind == Kind.EXEC and not seen.flags & Flag.UNLINKED:
-            self._explain_file(seen.path, "execute", seen.comm)
 
     def _explain_file(self, path: str, access: PathAccess, program: str) -> None:
         if not path.startswith("/"):
@@ -115,7 +114,7 @@ def _reason(rule: PathRule | None) -> str:
 
 def _allow(rule: PathRule | None, path: str, access: PathAccess) -> str:
     option = "--rw" if access == "write" else "--ro"
-    place = path if os.path.isdir(path) or os.path.exists(path) else os.path.dirname(path)
+    place = path if Path(path).exists() else str(Path(path).parent)
     if rule is None or rule.rule == SECRETS_RULE:
         return f"{option} {place}"
     if rule.rule in {OWN_RULE, SELF_TEST}:
@@ -145,6 +144,3 @@ def _of_call(denied: Denied) -> Denial:
     shown = denied.what + (f" ({denied.detail})" if denied.detail else "")
     reason = _WHY.get(denied.what, "no agent needs it")
     return Denial("system call", shown, reason, "seccomp", "", denied.program)
-
-
-

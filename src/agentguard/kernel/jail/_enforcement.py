@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.core import KernelError
-from agentguard.kernel._rules import KernelPolicy
-from agentguard.kernel.jail._canaries import Verdict
 from agentguard.kernel.jail._capabilities import KEPT_BY_ROOT, last_capability
 from agentguard.kernel.jail._confine import Fit
 from agentguard.kernel.jail._jail import Jail, NoNamespacesError, Start
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agentguard.kernel._cgroups import Cgroup
-    from agentguard.kernel.jail._canaries import Canary
+    from agentguard.kernel._rules import KernelPolicy
+    from agentguard.kernel.jail._canaries import Canary, Verdict
     from agentguard.kernel.jail._supervisor import Denied
 
 # In the order in which they are shown.
@@ -80,7 +79,7 @@ class Enforcement:
         """`T1` where denied files are held by inode as well, else `T0`."""
         return "T1" if self._is_root and self._jail is not None and not self._failed("fanotify") else "T0"
 
-    def make_child(self, argv: Sequence[str]) -> Jail:
+    def make_child(self, argv: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Jail:
         """Fork the jailed child of `argv`; it waits.
 
         Raises:
@@ -94,13 +93,15 @@ class Enforcement:
                 hint="boot Linux 6.2 or newer with `landlock` in `lsm=`, or pass `--allow-degraded landlock-files`",
             )
         try:
-            self._jail = self._try_make(argv, version, separate=True)
+            self._jail = self._try_make(argv, environ, version, separate=True)
         except NoNamespacesError as error:
             self._no_namespaces = str(error)
-            self._jail = self._try_make(argv, version, separate=False)
+            self._jail = self._try_make(argv, environ, version, separate=False)
         return self._jail
 
-    def _try_make(self, argv: Sequence[str], version: int, *, separate: bool) -> Jail:
+    def _try_make(
+        self, argv: Sequence[str], environ: Mapping[str, str] | None, version: int, *, separate: bool
+    ) -> Jail:
         stage = Stage(self.found)
         try:
             # Without a network namespace, a loopback would be everybody's.
@@ -124,7 +125,7 @@ class Enforcement:
                 more=self._more,
                 begin=self._begin,
             )
-            jail = Jail(argv, self.plan, start, on_denied=self._on_denied)
+            jail = Jail(argv, self.plan, start, environ=environ, on_denied=self._on_denied)
         except BaseException:
             stage.close()
             raise

@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -51,26 +52,15 @@ class Marks:
         self.fd = call("fanotify_init", _CLASS_CONTENT | _CLOEXEC | _NONBLOCK, os.O_RDONLY | os.O_CLOEXEC)
         self.count = 0
 
-    def add(self, path: str) -> None:
-        """Ask about opens of the file, or of the folder and all files in it now and later.
+    def add(self, paths: Iterable[str]) -> None:
+        """Ask about opens of these files, and of these folders and all files in them now and later.
 
         Raises:
-            OSError: it cannot be marked.
+            OSError: one cannot be marked.
         """
-        try:
-            is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
-        except FileNotFoundError:
-            return
-        for each in self._beneath(path) if is_folder else (path,):
+        # All are found before the first is marked: to look into a marked folder, we would have to answer ourselves.
+        for each in list(dict.fromkeys(_all(paths))):
             self._mark(each)
-
-    def _beneath(self, folder: str) -> Iterator[str]:
-        yield folder
-        for place, folders, files in os.walk(folder):
-            for name in (*folders, *files):
-                if self.count >= _MAX_MARKS:
-                    return
-                yield os.path.join(place, name)  # noqa: PTH118 - os.walk speaks in texts, and this is long
 
     def _mark(self, path: str) -> None:
         try:
@@ -110,18 +100,22 @@ class Marks:
 def _describe(fd: int, pid: int) -> Stopped:
     path, program = "", ""
     with contextlib.suppress(OSError):
-        path = os.readlink(f"/proc/self/fd/{fd}")
+        path = str(Path(f"/proc/self/fd/{fd}").readlink())
     with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as stream:  # noqa: PTH123 - as above
         program = stream.read().rstrip("\n")
     status = os.fstat(fd)
     return Stopped(path, pid, program, (status.st_dev, status.st_ino))
 
 
-def mark_all(marks: Marks, paths: Iterable[str]) -> None:
-    """Mark each path.
-
-    Raises:
-        OSError: one cannot be marked.
-    """
-    for each in paths:
-        marks.add(each)
+def _all(paths: Iterable[str]) -> Iterator[str]:
+    count = 0
+    for path in paths:
+        yield path
+        if Path(path).is_symlink() or not Path(path).is_dir():
+            continue
+        for place, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                count += 1
+                if count > _MAX_MARKS:
+                    return
+                yield f"{place}/{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,7 +32,7 @@ def shape_of(pattern: str, *, forbids: bool) -> Shape:
     a kernel's rule about a folder is always about all beneath it.
     """
     if "*" not in pattern:
-        if not forbids and os.path.isdir(pattern):
+        if not forbids and Path(pattern).is_dir():
             return Shape((), exact=False)
         return Shape((pattern,), exact=True)
     tree = pattern.removesuffix("/**")

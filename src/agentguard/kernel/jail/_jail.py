@@ -13,23 +13,23 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
 from agentguard.core import KernelError
+from agentguard.kernel._cgroups import Cgroup
 from agentguard.kernel._launch import Child
 from agentguard.kernel.jail._calls import prctl
-from agentguard.kernel.jail._canaries import Verdict, attempt, benign, canaries, work
+from agentguard.kernel.jail._canaries import Canary, Scene, Verdict, attempt, benign, canaries, work
 from agentguard.kernel.jail._confine import ConfinementError, Fit, confine
 from agentguard.kernel.jail._namespaces import separate, why_not
 from agentguard.kernel.jail._supervisor import AGENT, TESTER, Denied, Pids, Ready, Supervisor, read_told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from agentguard.kernel._cgroups import Cgroup
-    from agentguard.kernel.jail._canaries import Canary, Scene
     from agentguard.kernel.jail._plan import Plan
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -108,7 +108,7 @@ class Jail(Child):
             told = self._receive()
             if isinstance(told, Pids) and not told.problem:
                 pids = told
-                self._supervisor, self._tester = told.supervisor, told.tester
+                self._supervisor, self._tester, self._agent = told.supervisor, told.tester, told.agent
             elif isinstance(told, Ready):
                 ready = told
             else:
@@ -248,7 +248,7 @@ class Jail(Child):
         try:
             return super().wait()
         finally:
-            self._ended = True
+            self._ended = self._waited = True
 
     def _refused(self, why: bytes) -> KernelError:
         if why[0] != _REFUSED_STEP:
@@ -278,17 +278,21 @@ class Jail(Child):
         if self._tester > 0:
             os.close(self._test_go)
             self._bury(self._tester)
+        # The first process of a namespace ends when the last other one is buried: the agent comes first.
+        if self._agent > 0 and not self._waited:
+            self._bury(self._agent)
         self._bury(self._supervisor)
         self._supervisor = -1
         self._channel.close()
         os.close(self._test_reader)
 
-    _ended = False
-    _supervisor = _tester = -1
+    _ended = _waited = False
+    _supervisor = _tester = _agent = -1
 
     def abandon(self) -> None:
         """End it before it has run, and its supervisor in any case. Idempotent."""
         super().abandon()
+        self._waited = True
         self.close()
 
     def _bury(self, pid: int) -> None:
@@ -300,5 +304,7 @@ class Jail(Child):
 
 def _failed(why: str) -> KernelError:
     return KernelError(
-        f"the jail cannot be made: {why}", code="jail_failed", hint="`agentguard doctor` shows what is missing"
+        f"the jail cannot be made: {why}",
+        code="jail_failed",
+        hint="`agentguard doctor` shows what is missing",
     )

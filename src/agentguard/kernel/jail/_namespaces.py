@@ -143,5 +143,3 @@ def why_not(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "no user namespaces are left (`user.max_user_namespaces`)"
     return reason
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,7 @@ from agentguard.kernel.jail._seccomp import SocketPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+OWN_RULE = "agentguard.own"
 _MAX_MASKS = 512
 _MAX_LOOKED_AT = 4_000
 _MAX_LINK_SEARCH = 400_000
@@ -87,7 +89,12 @@ def make_plan(policy: KernelPolicy, *, can_mask: bool, sockets: SocketPolicy) ->
         ) from None
     linked = {inode for inode, count in inodes.items() if count > 1}
     builder.shut_links(linked)
-    marks = {each.path for each in shut if "read" in each.rule.access or "execute" in each.rule.access}
+    # AgentGuard itself opens its own all the time, and each open would be asked about.
+    marks = {
+        each.path
+        for each in shut
+        if each.rule.rule != OWN_RULE and {"read", "execute"} & set(each.rule.access)
+    }
     masks = tuple(sorted(set(builder.masks), key=lambda mask: mask.path))
     if len(masks) > _MAX_MASKS:
         raise KernelError(
@@ -125,10 +132,7 @@ class _Builder:
         path, accesses = given.path, given.rule.access
         if not os.path.lexists(path):
             return
-        if "write" in accesses and self._can_mask:
-            whole = self._masked(path)
-        else:
-            whole = frozenset[str]()
+        whole = self._masked(path) if "write" in accesses and self._can_mask else frozenset[str]()
         for access in accesses:
             beneath = [each.path for each in self._shut_for(path, access) if each.path not in whole]
             if path in beneath:
@@ -202,7 +206,7 @@ def _inodes(shut: Iterable[Found]) -> dict[Inode, int]:
 def _beneath(path: str) -> Iterator[str]:
     yield path
     count = 0
-    if not os.path.isdir(path) or os.path.islink(path):
+    if not Path(path).is_dir() or Path(path).is_symlink():
         return
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):

@@ -6,8 +6,8 @@ whole: what is not named here or in a rule is shut.
 
 from __future__ import annotations
 
-import glob
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,7 +32,16 @@ _DEVICES = (
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - named, not used
 _PYTHON = (".pyenv", ".local/bin", ".local/lib", ".local/share/uv", ".local/share/pipx", ".conda", "miniconda3",
            "anaconda3", "miniforge3", ".virtualenvs", ".venv")  # fmt: skip
-_NODE = (".nvm", ".volta", ".fnm", ".local/share/fnm", ".bun/bin", ".deno/bin", ".config/yarn", ".config/pnpm")
+_NODE = (
+    ".nvm",
+    ".volta",
+    ".fnm",
+    ".local/share/fnm",
+    ".bun/bin",
+    ".deno/bin",
+    ".config/yarn",
+    ".config/pnpm",
+)
 _TOOLS = (
     *_PYTHON, *_NODE, ".rbenv", ".rustup", ".cargo", ".asdf", ".sdkman", ".gem", "go", ".dotnet", ".gitconfig",
     ".gitignore", ".gitignore_global", ".config/git", ".config/pip", ".pip", ".config/uv", ".editorconfig",
@@ -43,7 +52,15 @@ _CACHES = (
     ".m2/repository", "go/pkg", ".nuget", ".bun/install", ".node-gyp", ".ccache", ".deno",
 )  # fmt: skip
 # What coding agents keep of their own.
-_AGENTS = (".claude", ".claude.json", ".codex", ".gemini", ".aider", ".config/opencode", ".local/share/opencode")
+_AGENTS = (
+    ".claude",
+    ".claude.json",
+    ".codex",
+    ".gemini",
+    ".aider",
+    ".config/opencode",
+    ".local/share/opencode",
+)
 _GPUS = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
 
 # Beneath each home folder. What is there and what not is looked at when a run begins.
@@ -127,7 +144,7 @@ def places(paths: tuple[str, ...], home: str) -> Iterator[str]:
             continue
         path = each if each.startswith("/") else f"{home}/{each}"
         if "*" in path:
-            yield from sorted(glob.iglob(path))
+            yield from sorted(map(str, Path("/").glob(path[1:])))
         elif os.path.lexists(path):
             yield path
 
@@ -136,7 +153,7 @@ def secrets(home: str) -> list[str]:
     """Return what holds secrets on this machine: the system's, this user's and, as root, every user's."""
     homes = [home] if home else []
     if os.geteuid() == 0:
-        homes += ["/root", *sorted(glob.iglob("/home/*"))]
+        homes += ["/root", *sorted(map(str, Path("/home").glob("*")))]
     found = [*places(_SECRETS, home)]
     for each in dict.fromkeys(homes):
         found += places(_SECRETS_AT_HOME, each)

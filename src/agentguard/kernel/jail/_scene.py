@@ -49,7 +49,7 @@ class Stage:
         abstract.listen(1)
         left_open = os.open(os.devnull, os.O_RDONLY)
         self._stack.callback(os.close, left_open)
-        os.set_inheritable(left_open, True)  # noqa: FBT003 - positional in the standard library
+        os.set_inheritable(left_open, True)
         return Scene(
             outside=self._outside,
             shut=self._shut,
@@ -63,7 +63,12 @@ class Stage:
 
     def _places(self, found: Sequence[Found], *, shut: bool) -> list[str]:
         """Return folders of which the rules allow nothing, or in which they allow writing."""
-        candidates = (os.environ.get("XDG_RUNTIME_DIR", ""), os.environ.get("HOME", ""), "/run", "/var/lib")
+        candidates: tuple[str, ...] = (
+            os.environ.get("XDG_RUNTIME_DIR", ""),
+            os.environ.get("HOME", ""),
+            "/run",
+            "/var/lib",
+        )
         if not shut:
             candidates = (os.environ.get("TMPDIR", ""), "/tmp", "/dev/shm")  # noqa: S108 - a folder of its own is made there
         places = [os.path.realpath(each) for each in candidates if each.startswith("/")]

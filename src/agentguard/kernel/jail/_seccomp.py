@@ -52,7 +52,10 @@ _TYPING = (0x5412, 0x541C)
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _STREAM, _DGRAM, _RAW, _SEQPACKET = 1, 2, 3, 5
 _TCP, _UDP = 6, 17
-_INTERNET = (Kind(_INET, (_STREAM, _DGRAM), (0, _TCP, _UDP)), Kind(_INET6, (_STREAM, _DGRAM), (0, _TCP, _UDP)))
+_INTERNET = (
+    Kind(_INET, (_STREAM, _DGRAM), (0, _TCP, _UDP)),
+    Kind(_INET6, (_STREAM, _DGRAM), (0, _TCP, _UDP)),
+)
 # Reading what interfaces there are: every libc does it. To change them takes a capability.
 _ROUTES = Kind(_NETLINK, (_RAW, _DGRAM), (0,))
 _KINDS: dict[SocketPolicy, tuple[Kind, ...]] = {

@@ -18,7 +18,7 @@ import msgspec
 
 from agentguard.kernel.jail._calls import prctl
 from agentguard.kernel.jail._descriptors import close_others
-from agentguard.kernel.jail._fanotify import Marks, mark_all
+from agentguard.kernel.jail._fanotify import Marks
 from agentguard.kernel.jail._namespaces import mask, mount_proc, seal_memory_files
 from agentguard.kernel.jail._notify import answer
 
@@ -68,7 +68,8 @@ def read_told(data: bytes) -> Told:
     Raises:
         msgspec.DecodeError: it is nothing that a supervisor says.
     """
-    return _decoder.decode(data)
+    told: Told = _decoder.decode(data)
+    return told
 
 
 class Supervisor:
@@ -119,7 +120,7 @@ class Supervisor:
 
     def _mark(self) -> None:
         self._marks = Marks()
-        mark_all(self._marks, self._plan.marks)
+        self._marks.add(self._plan.marks)
 
     def _leave_streams(self) -> None:
         """Hold nothing of the agent's open: who reads its output waits for the last who could write."""
