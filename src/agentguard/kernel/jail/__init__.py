@@ -11,6 +11,7 @@ from agentguard.kernel.jail._canaries import Canary, Verdict
 from agentguard.kernel.jail._compile import Compiled, Sources, Wanted, compile_policy
 from agentguard.kernel.jail._denials import Denial, Explainer
 from agentguard.kernel.jail._enforcement import Enforcement, Protection
+from agentguard.kernel.jail._probe import Tier, probe_jail, tier_of_jail
 from agentguard.kernel.jail._profiles import DEFAULT_PROFILE, PROFILES, Profile, find_profile
 from agentguard.kernel.jail._seccomp import SocketPolicy
 from agentguard.kernel.jail._signed import SignedPolicy, content_of, sign_policy, verify_policy
@@ -31,11 +32,14 @@ __all__ = [
     "SignedPolicy",
     "SocketPolicy",
     "Sources",
+    "Tier",
     "Verdict",
     "Wanted",
     "compile_policy",
     "content_of",
     "find_profile",
+    "probe_jail",
     "sign_policy",
+    "tier_of_jail",
     "verify_policy",
 ]
