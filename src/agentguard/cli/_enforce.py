@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from agentguard.assembly import Project
     from agentguard.core import EventBus, Principal
+    from agentguard.kernel import MakeChild
     from agentguard.kernel.jail import (
         Denial,
         Denied,
@@ -123,6 +124,7 @@ class Enforced:
         Raises:
             AgentGuardError: it cannot be compiled, signed or held.
         """
+        from agentguard.kernel import Child
         from agentguard.kernel.jail import Enforcement, Explainer
 
         self._output, self._principal, self.options = output, principal, options
@@ -142,8 +144,8 @@ class Enforced:
             degraded=options.degraded,
             on_denied=self._note_denied,
         )
-        self._explainer = Explainer(self._jail.found, self._tell, mode=options.mode)
-        self.make_child = self._jail.make_child
+        self._explainer = Explainer(self._jail.found, self._tell, enforced=options.is_jailed)
+        self.make_child: MakeChild = self._jail.make_child if options.is_jailed else Child
         self.note_seen = self._explainer.note_seen
 
     def begin(self, run: str, record: Callable[..., None], bus: EventBus | None = None) -> None:
@@ -153,6 +155,11 @@ class Enforced:
             KernelError: a protection that is needed is not on (`jail_degraded`); nothing has run.
         """
         self._run, self._record, self._bus = run, record, bus
+        if not self.options.is_jailed:
+            self._output.note(
+                f"{self.options.mode}: {self.options.profile}; what would be denied is told, and not held"
+            )
+            return
         verdicts = {f"{each.protection}: {each.name}": each.ok for each in self._jail.verdicts}
         policy = self._jail.policy
         facts = {
@@ -167,6 +174,18 @@ class Enforced:
         on = {each.name: each.on for each in self.protections}
         record("jailed", protections=on, notes=list(self._all_notes()), **facts)
         self._show(verdicts)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the report says of the jail."""
+        with self._lock:
+            denied = [each.sentence() for each in self.denials]
+        return {
+            "enforced": self._jail.tier if self.options.is_jailed else "",
+            "protections": {
+                each.name: f"{'on' if each.on else 'off'}: {each.detail}" for each in self.protections
+            },
+            "denied": denied,
+        }
 
     def _all_notes(self) -> Sequence[str]:
         return (*self._notes, *(self._jail.plan.notes if self._jail.plan is not None else ()))
@@ -201,7 +220,7 @@ class Enforced:
                 self._output.note("more is denied; it stands in the report and in the audit log")
             with contextlib.suppress(AgentGuardError):
                 self._record(
-                    "denied",
+                    "denied" if denial.enforced else "told",
                     what=denial.target,
                     rule=denial.rule,
                     reason=denial.reason,
@@ -209,6 +228,9 @@ class Enforced:
                 )
             if self._bus is not None:
                 self._bus.publish([self._event(denial)])
+        if self.options.mode == "kill" and denial.is_grave:
+            self._output.note("the agent is ended")
+            self._jail.end_agent()
 
     def _event(self, denial: Denial) -> Event:
         return Event(
@@ -218,7 +240,7 @@ class Enforced:
             principal=self._principal.id,
             session=self._run,
             payload={
-                "what": "denied", "target": denial.target, "effect": "deny", "rule": denial.rule,
+                "what": "denied" if denial.enforced else "would be denied", "target": denial.target, "effect": "deny", "rule": denial.rule,
                 "reason": denial.reason, "program": denial.program, "allow": denial.allow,
             },
         )  # fmt: skip

@@ -176,7 +176,7 @@ class _Launch:
         Raises:
             KernelError: as root: it cannot be observed; or it cannot be held as asked. Nothing was run then.
         """
-        if jail.is_jailed:
+        if jail.mode != "observe":
             self._enforced = Enforced(jail, self.project, self.principal, output)
         # Forks first, threads later: everything that may start a thread comes after this.
         try:
@@ -203,6 +203,10 @@ class _Launch:
             )
         return ObservedRun(self._command, on_drop=self._note_drop, make_child=self._make_child())
 
+    @property
+    def _is_jailed(self) -> bool:
+        return self._enforced is not None and self._enforced.options.is_jailed
+
     def _make_child(self) -> MakeChild:
         from agentguard.kernel import Child
 
@@ -225,7 +229,7 @@ class _Launch:
         judge = Judge(decider, principal=self.principal, run=run.id)
         publisher = self._publisher(run.id, output, decided_by)
         tally: Tally = Tally(
-            judge, publisher, on_refused=None if self._enforced is None else self._enforced.note_seen
+            judge, publisher, on_seen=None if self._enforced is None else self._enforced.note_seen
         )
         self._begin_jail(run.id)
         started = datetime.now(UTC)
@@ -235,6 +239,7 @@ class _Launch:
         report = tell(
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
             tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing, alerts=alerts,
+            **self._jail_facts(),
         )  # fmt: skip
         self._record_end(
             run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
@@ -281,7 +286,7 @@ class _Launch:
     def _blind_unless_root(self, error: KernelError, output: Output) -> tuple[Report, Judge | None]:
         """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
         # In a jail it may run unseen: that holds without being watched.
-        if error.code in _NOT_FOUND.keys() | JAIL_ERRORS or (os.geteuid() == 0 and self._enforced is None):
+        if error.code in _NOT_FOUND.keys() | JAIL_ERRORS or (os.geteuid() == 0 and not self._is_jailed):
             raise error
         from agentguard.kernel import Report
 
@@ -307,8 +312,12 @@ class _Launch:
         self._close()
         why = [f"{each}: {error.message}" for each in _UNSEEN]
         return Report(
-            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why
-        ), None
+            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why,
+            **self._jail_facts(),
+        ), None  # fmt: skip
+
+    def _jail_facts(self) -> dict[str, Any]:
+        return {} if self._enforced is None else self._enforced.facts()
 
     def _decider(self, output: Output) -> tuple[Decider | None, str]:
         """Return who decides: the sidecar if it is ready, else this process; nobody without a project."""

@@ -132,6 +132,11 @@ class Enforcement:
         self._stage = stage
         return jail
 
+    def end_agent(self) -> None:
+        """End the agent and all that it started, at once."""
+        if self._jail is not None:
+            self._jail.kill()
+
     def judge(self) -> list[Protection]:
         """Return the protections, after the child was settled, which makes the self-test.
 

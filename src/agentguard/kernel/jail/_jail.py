@@ -269,6 +269,13 @@ class Jail(Child):
             if not self._ended:
                 os.kill(self.pid, signal.SIGKILL)
 
+    def kill(self) -> None:
+        """End the agent and all that it started, at once."""
+        for pid in (self._supervisor, self._agent):
+            if pid > 0 and not self._ended:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
         """End the supervisor, and with it what is left in its namespace. Idempotent."""
         if self._supervisor < 0:
