@@ -36,6 +36,7 @@ NAMES = (
     "intent_check",
     "llm_clients",
     "truth",
+    "jail",
 )
 # By name only: it needs root, loads BPF programs, and takes ten minutes.
 ON_REQUEST = ("kernel",)

@@ -140,15 +140,15 @@ def test_options_give_more_and_the_line_that_is_told_is_the_one_that_works(agent
 def test_options_that_contradict_each_other_are_refused(
     agentguard: Command, options: tuple[str, ...], why: str
 ) -> None:
-    done = run(agentguard, *options, "--", "/bin/true")
-    assert done.returncode == 2
-    assert why in done.stderr
+    done = agentguard("run", *options, "--", "/bin/true")
+    assert done.code == 2
+    assert why in done.err
 
 
 def test_unknown_profile_is_refused(agentguard: Command) -> None:
-    done = run(agentguard, "--enforce", "--profile", "x", "--", "/bin/true")
-    assert done.returncode == 3
-    assert "there is no profile `x`" in done.stderr
+    done = agentguard("run", "--enforce", "--profile", "x", "--", "/bin/true")
+    assert done.code == 3
+    assert "there is no profile `x`" in done.err
 
 
 def test_offline_profile_has_no_sockets_at_all(agentguard: Command) -> None:
@@ -210,7 +210,7 @@ def test_terminal_is_the_agents(agentguard: Command) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(agentguard.folder)
-        os.execve(
+        os.execve(  # noqa: S606 - our own
             sys.executable,
             [sys.executable, "-m", "agentguard", "run", "-q", "--enforce", "--", "/bin/sh", "-c",
              "test -t 0 && stty -a > /dev/null && echo a terminal; trap 'echo caught; exit 9' INT; echo ready; sleep 30"],
