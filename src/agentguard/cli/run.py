@@ -91,7 +91,8 @@ def command(
 ) -> int:
     r"""Run CMD in a control group of its own, and say at the end what it and all that it started have touched.
 
-    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. Signals, streams
+    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. With --enforce CMD runs
+    in a jail, which holds it to the policy: what no rule, profile or option allows is denied. Signals, streams
     and the exit code are CMD's own; what CMD leaves running is ended with it. As root everything is seen; as an
     ordinary user it says what it cannot see. The table goes to standard error, with --json the report to standard
     output, after what CMD printed.
@@ -101,6 +102,7 @@ def command(
       agentguard run -- python agent.py
       agentguard run --principal build-agent --report html -- npm start
       agentguard run --learn -- ./agent
+      agentguard run --enforce --ro /data -- python agent.py
     """
     try:
         project = _load(folder, policy_folder)
