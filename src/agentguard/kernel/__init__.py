@@ -10,24 +10,28 @@ from typing import TYPE_CHECKING
 from agentguard.core import KernelError
 
 if TYPE_CHECKING:
-    from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._cgroups import PARENT, Cgroup, container_of, find_mount, own_path
+    from agentguard.kernel._check import Check
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
-    from agentguard.kernel._judge import Judge, Verdict
+    from agentguard.kernel._judge import PEP, Judge, Verdict
     from agentguard.kernel._launch import Child, MakeChild
-    from agentguard.kernel._layout import Drop
+    from agentguard.kernel._layout import Drop, Kind
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._observer import Observer
     from agentguard.kernel._probe import Probe, probe, tier_of
     from agentguard.kernel._publish import Publisher
     from agentguard.kernel._report import AlertSeen, Report, tell, to_html
+    from agentguard.kernel._requests import Wish
     from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
     from agentguard.kernel._seen import Seen, Traffic
-    from agentguard.kernel._selftest import Check
     from agentguard.kernel._tally import Tally
+    from agentguard.kernel._tree import ProcessTree
 
 __all__ = [
+    "PARENT",
+    "PEP",
     "AlertSeen",
     "Cgroup",
     "Check",
@@ -36,10 +40,12 @@ __all__ = [
     "Ended",
     "Handover",
     "Judge",
+    "Kind",
     "MakeChild",
     "ObservedRun",
     "Observer",
     "Probe",
+    "ProcessTree",
     "Proposal",
     "Publisher",
     "Report",
@@ -49,10 +55,14 @@ __all__ = [
     "Tally",
     "Traffic",
     "Verdict",
+    "Wish",
     "clean_up",
     "clock_offset_ns",
+    "container_of",
     "end_all",
     "event_of",
+    "find_mount",
+    "own_path",
     "probe",
     "propose",
     "tell",
@@ -61,18 +71,22 @@ __all__ = [
 ]
 
 _PLACES = {
+    "PARENT": "_cgroups",
+    "PEP": "_judge",
     "AlertSeen": "_report",
     "Cgroup": "_cgroups",
-    "Check": "_selftest",
+    "Check": "_check",
     "Child": "_launch",
     "Drop": "_layout",
     "Ended": "_run",
     "Handover": "_handover",
     "Judge": "_judge",
+    "Kind": "_layout",
     "MakeChild": "_launch",
     "ObservedRun": "_run",
     "Observer": "_observer",
     "Probe": "_probe",
+    "ProcessTree": "_tree",
     "Proposal": "_learn",
     "Publisher": "_publish",
     "Report": "_report",
@@ -82,10 +96,14 @@ _PLACES = {
     "Tally": "_tally",
     "Traffic": "_seen",
     "Verdict": "_judge",
+    "Wish": "_requests",
     "clean_up": "_run",
     "clock_offset_ns": "_events",
+    "container_of": "_cgroups",
     "end_all": "_run",
     "event_of": "_events",
+    "find_mount": "_cgroups",
+    "own_path": "_cgroups",
     "probe": "_probe",
     "propose": "_learn",
     "tell": "_report",
