@@ -316,6 +316,7 @@ class Jail(Child):
             super().abandon()
             self._waited = True
         self.close()
+        self._restore()
 
     def _bury(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
