@@ -1,4 +1,4 @@
-"""Who acts: tokens, the keys behind them, what is revoked, and where a project's secrets live.
+"""Who acts: tokens, the keys behind them, what is revoked, people's accounts, and where a project's secrets live.
 
 Enters: a token (hostile text), and what the inventory says of a principal. Leaves: a `VerifiedToken`, or an
 `IdentityError` whose code says why not. Called by: the sidecar, the command line and assembly. It must never put
@@ -15,8 +15,10 @@ from agentguard.identity._keys import (
     audit_keys,
     commitment_key,
     kernel_keys,
+    link_key,
 )
 from agentguard.identity._limits import LEEWAY_S, MAX_TTL_S
+from agentguard.identity._people import Account, People
 from agentguard.identity._report import StateReport, report_state
 from agentguard.identity._revocations import Revocations
 from agentguard.identity._state import StateFolder, state_path
@@ -27,11 +29,13 @@ __all__ = [
     "LEEWAY_S",
     "MAX_TICKET_TTL_S",
     "MAX_TTL_S",
+    "Account",
     "AdminToken",
     "Directory",
     "Ed25519Signer",
     "KeyRing",
     "LoginCodes",
+    "People",
     "Revocations",
     "StateFolder",
     "StateReport",
@@ -43,6 +47,7 @@ __all__ = [
     "audit_keys",
     "commitment_key",
     "kernel_keys",
+    "link_key",
     "report_state",
     "state_path",
 ]

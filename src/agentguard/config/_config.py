@@ -1,9 +1,4 @@
-"""Settings of one project folder: `agentguard.yaml`, overridden by the environment, validated once.
-
-Every setting has a type with its range, a default and a one-line description; `settings()` lists them for the
-reference. A key or an `AGENTGUARD_<SECTION>_<KEY>` variable that nobody knows is refused, because a setting
-that is silently ignored is a protection that is silently off.
-"""
+"""The settings themselves: each section, and how file and environment become them."""
 
 from __future__ import annotations
 
@@ -14,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 import msgspec
 from msgspec import Meta
 
+from agentguard.config._approvals import ApprovalSettings, check_approvals
+from agentguard.config._notify import NotifySettings, check_notify
 from agentguard.core import ConfigError, Location
 from agentguard.documents import read
 
@@ -21,32 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agentguard.documents import Document
-
-__all__ = [
-    "FILE_NAME",
-    "FOLDER_VARIABLE",
-    "AuditSettings",
-    "ClientSettings",
-    "Config",
-    "EventSettings",
-    "FactsSettings",
-    "GatewaySettings",
-    "IdentitySettings",
-    "LogSettings",
-    "PolicySettings",
-    "ProjectSettings",
-    "RegistrySettings",
-    "RiskSettings",
-    "SensorSettings",
-    "ServerSettings",
-    "Setting",
-    "SpendSettings",
-    "Thresholds",
-    "ToolSettings",
-    "UpstreamSettings",
-    "WatchSettings",
-    "load_config",
-]
 
 FILE_NAME = "agentguard.yaml"
 _PREFIX = "AGENTGUARD_"
@@ -386,7 +357,9 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: EventSettings = EventSettings()
     spend: SpendSettings = SpendSettings()
     gateway: GatewaySettings = GatewaySettings()
+    approvals: ApprovalSettings = ApprovalSettings()
     sensor: SensorSettings = SensorSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
 
@@ -433,6 +406,16 @@ class Config(_Sections, frozen=True, kw_only=True):
         return self.folder / self.spend.folder / "ledger.sqlite"
 
     @property
+    def approvals_file(self) -> Path:
+        """Where the approvals are."""
+        return self.folder / self.approvals.folder / "approvals.sqlite"
+
+    @property
+    def notify_folder(self) -> Path:
+        """Where templates of one's own are, and what waits to be delivered."""
+        return self.folder / self.notify.folder
+
+    @property
     def policy_folder(self) -> Path:
         """Where the rule files are."""
         return self.folder / self.policy.folder
@@ -470,6 +453,8 @@ def load_config(project: Path, environ: Mapping[str, str]) -> Config:
     document = read(path, name=FILE_NAME)
     sections = _override(document.convert(_Sections), environ)
     _check_thresholds(sections.risk, document)
+    check_approvals(sections.approvals, document)
+    check_notify(sections.notify, document)
     return Config(folder=folder, **{name: getattr(sections, name) for name in _Sections.__struct_fields__})
 
 
@@ -569,6 +554,11 @@ def _describe(section: str, field: msgspec.structs.FieldInfo) -> Setting:
 
 def _type_text(schema: Mapping[str, Any]) -> str:
     """Return what may be written, in words: `integer, 1 to 65535`, `one of os, group, record`."""
+    if "anyOf" in schema:
+        # What may be left out is described as what it is when it is given.
+        schema = next(each for each in schema["anyOf"] if each.get("type") != "null")
+    if "$ref" in schema:
+        return "mapping"
     if "enum" in schema:
         return f"one of {', '.join(sorted(schema['enum']))}"
     kind = {"array": "list of texts", "object": "mapping", "string": "text"}.get(
