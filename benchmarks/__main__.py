@@ -37,6 +37,7 @@ NAMES = (
     "intent_check",
     "llm_clients",
     "truth",
+    "jail",
 )
 # By name only: the one needs root, loads BPF programs, and takes ten minutes; the other needs runs of agents.
 ON_REQUEST = ("kernel", "intent_traces")

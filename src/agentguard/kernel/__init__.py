@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
     from agentguard.kernel._judge import PEP, Judge, Verdict
-    from agentguard.kernel._launch import Child
+    from agentguard.kernel._launch import Child, MakeChild
     from agentguard.kernel._layout import Drop, Kind
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
@@ -43,6 +43,7 @@ __all__ = [
     "Handover",
     "Judge",
     "Kind",
+    "MakeChild",
     "ObservedRun",
     "Observer",
     "Probe",
@@ -84,6 +85,7 @@ _PLACES = {
     "Handover": "_handover",
     "Judge": "_judge",
     "Kind": "_layout",
+    "MakeChild": "_launch",
     "ObservedRun": "_run",
     "Observer": "_observer",
     "Probe": "_probe",

@@ -108,10 +108,16 @@ class Listener(Protocol):
 
 
 class Tally:
-    """Adds up one run, and has `publisher` tell of it. For one thread."""
+    """Adds up one run, and has `publisher` tell of it; `on_seen` is told of each thing. For one thread."""
 
-    def __init__(self, judge: Judge, publisher: Listener | None = None) -> None:
-        self._publisher = publisher
+    def __init__(
+        self,
+        judge: Judge,
+        publisher: Listener | None = None,
+        *,
+        on_seen: Callable[[Seen], None] | None = None,
+    ) -> None:
+        self._publisher, self._on_seen = publisher, on_seen
         self.tree = ProcessTree()
         self.files: dict[str, FileUse] = {}
         self.programs: dict[str, ProgramUse] = {}
@@ -133,6 +139,8 @@ class Tally:
             self._note_name(seen)
             return
         process = self.tree.note(seen)
+        if self._on_seen is not None:
+            self._on_seen(seen)
         if seen.kind == Kind.SIGNAL and self.tree.has_pid(seen.a0):
             return
         what = describe_attempt(seen)
