@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Where an agent may connect and send to. The programs belong to its cgroup and to all below it. What an address rule
+ * allows goes there; other TCP goes to our proxy, and port 53 to our resolver, whatever address was asked for;
+ * everything else is denied. */
+#include "lib/types.h"
+#include "lib/deny.h"
+
+#define DNS_PORT 53
+#define LOOPBACK4 __builtin_bswap32(0x7f000001)
+#define MAPPED __builtin_bswap32(0xffff)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ag_lpm4);
+	__type(value, struct ag_prefix);
+} allow4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ag_lpm6);
+	__type(value, struct ag_prefix);
+} allow6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ag_port);
+	__type(value, __u32);
+} ports SEC(".maps");
+
+/* Socket cookie -> where it wanted to go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct ag_flow);
+} wanted SEC(".maps");
+
+/* The redirected connection's own end, which the proxy sees -> where it wanted to go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct ag_end);
+	__type(value, struct ag_flow);
+} flows SEC(".maps");
+
+/* What the agent itself serves: TCP addresses that it has bound, and the cookie of the socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct ag_end);
+	__type(value, __u64);
+} own SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct ag_end);
+} bound SEC(".maps");
+
+static __always_inline __u32 of_port(struct ag_prefix *prefix, __u32 port)
+{
+	if (!prefix)
+		return 0;
+	if (prefix->ports) {
+		struct ag_port key = {.table = prefix->ports, .port = port};
+		__u32 *verdict = bpf_map_lookup_elem(&ports, &key);
+		if (verdict)
+			return *verdict;
+	}
+	return prefix->verdict;
+}
+
+static __always_inline __u32 decide4(__u32 address, __u32 port)
+{
+	struct ag_lpm4 key = {.bits = 32, .address = address};
+
+	return of_port(bpf_map_lookup_elem(&allow4, &key), port);
+}
+
+static __always_inline __u32 decide6(const __u32 *address, __u32 port)
+{
+	struct ag_lpm6 key = {.bits = 128};
+
+	__builtin_memcpy(key.address, address, sizeof(key.address));
+	return of_port(bpf_map_lookup_elem(&allow6, &key), port);
+}
+
+static __always_inline bool is_own(const __u32 *address, __u32 port)
+{
+	struct ag_end key = {.port = port};
+	bool mapped = address[2] == MAPPED;
+
+	__builtin_memcpy(key.address, address, sizeof(key.address));
+	if (bpf_map_lookup_elem(&own, &key))
+		return true;
+	/* Bound to every address: 0.0.0.0 is kept as ::ffff:0.0.0.0. */
+	__builtin_memset(key.address, 0, sizeof(key.address));
+	if (mapped)
+		key.address[2] = MAPPED;
+	return bpf_map_lookup_elem(&own, &key) != NULL;
+}
+
+static __always_inline bool is_loopback(const __u32 *address)
+{
+	if (address[2] == MAPPED)
+		return !address[0] && !address[1] && (address[3] & 0xff) == 127;
+	return !address[0] && !address[1] && !address[2] && address[3] == __builtin_bswap32(1);
+}
+
+enum way { WAY_DENY, WAY_GO, WAY_PROXY, WAY_RESOLVER };
+
+/* Decides from the verdict of the address rules. */
+static __always_inline enum way choose(struct ag_net_config *config, struct denial *what)
+{
+	__u32 effect = what->verdict >> AG_EFFECT_SHIFT;
+
+	if (effect == AG_ALLOW)
+		return WAY_GO;
+	if (effect == AG_DENY)
+		return WAY_DENY;
+	if (what->protocol != IPPROTO_TCP && what->protocol != IPPROTO_UDP)
+		return WAY_DENY;
+	if (what->protocol == IPPROTO_TCP && is_loopback(what->address) && is_own(what->address, what->port))
+		return WAY_GO;
+	if (what->port == DNS_PORT && config->flags & AG_RESOLVER)
+		return WAY_RESOLVER;
+	if (what->protocol == IPPROTO_TCP && config->flags & AG_PROXY)
+		return WAY_PROXY;
+	return WAY_DENY;
+}
+
+static __always_inline int remember(struct bpf_sock_addr *ctx, const struct denial *what)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct ag_flow flow = {
+		.port = what->port,
+		.pid = bpf_get_current_pid_tgid() >> 32,
+		.verdict = what->verdict,
+		.family = what->family == AF_INET ? 4 : 6,
+	};
+
+	__builtin_memcpy(flow.address, what->address, sizeof(flow.address));
+	net_count(AG_NET_REDIRECTED);
+	return bpf_map_update_elem(&wanted, &cookie, &flow, BPF_ANY);
+}
+
+static __always_inline void describe(struct bpf_sock_addr *ctx, struct denial *what, __u16 kind)
+{
+	what->kind = kind;
+	what->family = ctx->family;
+	what->type = ctx->type;
+	what->protocol = ctx->protocol;
+	what->port = __builtin_bswap16(ctx->user_port);
+}
+
+static __always_inline int on_four(struct bpf_sock_addr *ctx, __u16 kind)
+{
+	struct ag_net_config *config = net_settings();
+	struct denial what = {};
+	__u32 address = ctx->user_ip4;
+
+	/* The kernel takes 0.0.0.0 for the loopback. */
+	if (!address)
+		address = LOOPBACK4;
+	describe(ctx, &what, kind);
+	what.address[2] = MAPPED;
+	what.address[3] = address;
+	if (!config)
+		return deny(config, &what);
+	what.verdict = decide4(address, what.port);
+	enum way way = choose(config, &what);
+	if (way == WAY_GO)
+		return 1;
+	__u16 port = way == WAY_RESOLVER ? config->dns4 : way == WAY_PROXY ? config->proxy4 : 0;
+	if (!port || remember(ctx, &what))
+		return deny(config, &what);
+	ctx->user_ip4 = LOOPBACK4;
+	ctx->user_port = __builtin_bswap16(port);
+	return 1;
+}
+
+static __always_inline int on_six(struct bpf_sock_addr *ctx, __u16 kind)
+{
+	struct ag_net_config *config = net_settings();
+	struct denial what = {};
+	__u32 address[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+	bool mapped = !address[0] && !address[1] && address[2] == MAPPED;
+	bool any = !address[0] && !address[1] && !address[3] && (mapped || !address[2]);
+
+	describe(ctx, &what, kind);
+	if (any)
+		address[3] = mapped ? LOOPBACK4 : __builtin_bswap32(1);
+	__builtin_memcpy(what.address, address, sizeof(address));
+	if (!config)
+		return deny(config, &what);
+	what.verdict = mapped ? decide4(address[3], what.port) : decide6(address, what.port);
+	enum way way = choose(config, &what);
+	if (way == WAY_GO) {
+		/* Said in full, or the kernel would choose between ::1 and 127.0.0.1 by how the socket is bound. */
+		if (any)
+			ctx->user_ip6[3] = address[3];
+		return 1;
+	}
+	__u16 port = 0;
+	if (mapped)
+		port = way == WAY_RESOLVER ? config->dns4 : way == WAY_PROXY ? config->proxy4 : 0;
+	else
+		port = way == WAY_RESOLVER ? config->dns6 : way == WAY_PROXY ? config->proxy6 : 0;
+	if (!port || remember(ctx, &what))
+		return deny(config, &what);
+	ctx->user_ip6[0] = 0;
+	ctx->user_ip6[1] = 0;
+	ctx->user_ip6[2] = mapped ? MAPPED : 0;
+	ctx->user_ip6[3] = mapped ? LOOPBACK4 : __builtin_bswap32(1);
+	ctx->user_port = __builtin_bswap16(port);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int on_connect4(struct bpf_sock_addr *ctx)
+{
+	return on_four(ctx, AG_NET_CONNECT);
+}
+
+SEC("cgroup/connect6")
+int on_connect6(struct bpf_sock_addr *ctx)
+{
+	return on_six(ctx, AG_NET_CONNECT);
+}
+
+SEC("cgroup/sendmsg4")
+int on_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return on_four(ctx, AG_NET_SENDMSG);
+}
+
+SEC("cgroup/sendmsg6")
+int on_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return on_six(ctx, AG_NET_SENDMSG);
+}
+
+/* Shows the address that was asked for in place of ours. */
+static __always_inline int show_four(struct bpf_sock_addr *ctx, bool resolver_only)
+{
+	struct ag_net_config *config = net_settings();
+	__u16 port = __builtin_bswap16(ctx->user_port);
+
+	if (!config || ctx->user_ip4 != LOOPBACK4 || !port)
+		return 1;
+	if (port != config->dns4 && (resolver_only || port != config->proxy4))
+		return 1;
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct ag_flow *flow = bpf_map_lookup_elem(&wanted, &cookie);
+	if (flow && flow->address[2] == MAPPED) {
+		ctx->user_ip4 = flow->address[3];
+		ctx->user_port = __builtin_bswap16(flow->port);
+	}
+	return 1;
+}
+
+static __always_inline int show_six(struct bpf_sock_addr *ctx, bool resolver_only)
+{
+	struct ag_net_config *config = net_settings();
+	__u16 port = __builtin_bswap16(ctx->user_port);
+
+	if (!config || !port)
+		return 1;
+	bool mapped = ctx->user_ip6[2] == MAPPED;
+	__u16 dns = mapped ? config->dns4 : config->dns6, proxy = mapped ? config->proxy4 : config->proxy6;
+	if (port != dns && (resolver_only || port != proxy))
+		return 1;
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct ag_flow *flow = bpf_map_lookup_elem(&wanted, &cookie);
+	if (flow) {
+		ctx->user_ip6[0] = flow->address[0];
+		ctx->user_ip6[1] = flow->address[1];
+		ctx->user_ip6[2] = flow->address[2];
+		ctx->user_ip6[3] = flow->address[3];
+		ctx->user_port = __builtin_bswap16(flow->port);
+	}
+	return 1;
+}
+
+SEC("cgroup/getpeername4")
+int on_getpeername4(struct bpf_sock_addr *ctx)
+{
+	return show_four(ctx, false);
+}
+
+SEC("cgroup/getpeername6")
+int on_getpeername6(struct bpf_sock_addr *ctx)
+{
+	return show_six(ctx, false);
+}
+
+/* Some stub resolvers look at who answers. */
+SEC("cgroup/recvmsg4")
+int on_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return show_four(ctx, true);
+}
+
+SEC("cgroup/recvmsg6")
+int on_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return show_six(ctx, true);
+}
+
+static __always_inline void put_address(struct ag_end *end, bool four, __u32 ip4, __u32 a, __u32 b, __u32 c, __u32 d)
+{
+	end->address[0] = four ? 0 : a;
+	end->address[1] = four ? 0 : b;
+	end->address[2] = four ? MAPPED : c;
+	end->address[3] = four ? ip4 : d;
+}
+
+/* The connection has its own port now, and nothing was sent yet: from here on the proxy can tell it. */
+SEC("sockops")
+int on_sockops(struct bpf_sock_ops *ctx)
+{
+	ctx->reply = -1;
+	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB)
+		return 1;
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct ag_flow *flow = bpf_map_lookup_elem(&wanted, &cookie);
+	if (!flow)
+		return 1;
+	struct ag_end end = {.port = ctx->local_port};
+	put_address(&end, ctx->family == AF_INET, CTX(ctx->local_ip4), CTX(ctx->local_ip6[0]),
+		    CTX(ctx->local_ip6[1]), CTX(ctx->local_ip6[2]), CTX(ctx->local_ip6[3]));
+	bpf_map_update_elem(&flows, &end, flow, BPF_ANY);
+	return 1;
+}
+
+/* Plain TCP and UDP only: a second path of MPTCP is opened by the kernel itself, and no program is asked. */
+SEC("cgroup/sock_create")
+int on_sock_create(struct bpf_sock *ctx)
+{
+	if (ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP)
+		return 1;
+	if (ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP)
+		return 1;
+	struct denial what = {
+		.kind = AG_NET_SOCKET, .family = ctx->family, .type = ctx->type, .protocol = ctx->protocol
+	};
+	return deny(net_settings(), &what);
+}
+
+static __always_inline bool is_any6(const struct ag_end *end)
+{
+	return !end->address[0] && !end->address[1] && !end->address[2] && !end->address[3];
+}
+
+/* Whether what is bound to `::` is not bound to 0.0.0.0 as well. */
+static __always_inline bool is_only6(struct bpf_sock *ctx)
+{
+	/* This field came later than the function that is needed here. */
+	if (!bpf_core_field_exists(((struct bpf_sock_addr_kern *)0)->uaddrlen))
+		return true;
+	struct sock_common___egress *common = bpf_cast_to_kern_ctx(ctx);
+	return BPF_CORE_READ_BITFIELD_PROBED(common, skc_ipv6only);
+}
+
+static __always_inline void forget(struct ag_end *end, __u64 cookie)
+{
+	__u64 *known = bpf_map_lookup_elem(&own, end);
+
+	if (known && *known == cookie)
+		bpf_map_delete_elem(&own, end);
+}
+
+/* Which socket has bound it is kept too: of one that is closed the kernel tells no address. */
+static __always_inline int note_bound(struct bpf_sock *ctx, struct ag_end *end)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+
+	end->port = ctx->src_port;
+	if (ctx->protocol != IPPROTO_TCP || !end->port)
+		return 1;
+	bpf_map_update_elem(&own, end, &cookie, BPF_ANY);
+	bpf_map_update_elem(&bound, &cookie, end, BPF_ANY);
+	if (is_any6(end) && !is_only6(ctx)) {
+		end->address[2] = MAPPED;
+		bpf_map_update_elem(&own, end, &cookie, BPF_ANY);
+	}
+	return 1;
+}
+
+SEC("cgroup/post_bind4")
+int on_bound4(struct bpf_sock *ctx)
+{
+	struct ag_end end = {};
+
+	end.address[2] = MAPPED;
+	end.address[3] = ctx->src_ip4;
+	return note_bound(ctx, &end);
+}
+
+SEC("cgroup/post_bind6")
+int on_bound6(struct bpf_sock *ctx)
+{
+	struct ag_end end = {};
+
+	end.address[0] = ctx->src_ip6[0];
+	end.address[1] = ctx->src_ip6[1];
+	end.address[2] = ctx->src_ip6[2];
+	end.address[3] = ctx->src_ip6[3];
+	return note_bound(ctx, &end);
+}
+
+SEC("cgroup/sock_release")
+int on_release(struct bpf_sock *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct ag_end *known = bpf_map_lookup_elem(&bound, &cookie);
+
+	if (!known)
+		return 1;
+	struct ag_end end = *known;
+	forget(&end, cookie);
+	if (is_any6(&end)) {
+		end.address[2] = MAPPED;
+		forget(&end, cookie);
+	}
+	bpf_map_delete_elem(&bound, &cookie);
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
