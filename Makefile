@@ -72,7 +72,7 @@ docs: setup ## write the generated references under docs/ again
 lock: setup ## lock the requirements again, with hashes
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml -o requirements/base.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --extra kernel pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --extra kernel --extra postgres --extra redis --extra temporal --extra slack pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --extra bench pyproject.toml requirements/bench.in -o requirements/bench.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml requirements/llm-old.in -c requirements/base.txt -o requirements/llm-old.txt
 

@@ -28,6 +28,11 @@ if [ -e /proc/version ]; then
     fi
 fi
 
+if ! command -v redis-server >/dev/null 2>&1; then
+    missing="$missing redis-server"
+    needed_by="$needed_by \`services\`"
+fi
+
 missing="${missing# }"
 needed_by="${needed_by# }"
 if [ -z "$missing" ]; then

@@ -35,6 +35,7 @@ NAMES = (
     "intent",
     "intent_check",
     "llm_clients",
+    "truth",
 )
 # By name only: it needs root, loads BPF programs, and takes ten minutes.
 ON_REQUEST = ("kernel",)

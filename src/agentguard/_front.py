@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
 from agentguard.clients import EnforcementPoint
+from agentguard.core import RUN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from agentguard.assembly import Engine
     from agentguard.clients import Sandbox
     from agentguard.core import Principal
+
+_MAX_RUN = 64
 
 
 class Guard(EnforcementPoint):
@@ -51,7 +55,13 @@ class Guard(EnforcementPoint):
 
         project = default_project() if path is None else load_project(path)
         engine = Engine(project)
-        guard = cls(engine.pdp, principal=principal, find_principal=project.principal, sandboxes=sandboxes)
+        guard = cls(
+            engine.pdp,
+            principal=principal,
+            find_principal=project.principal,
+            sandboxes=sandboxes,
+            run=os.environ.get(RUN_VARIABLE, "")[:_MAX_RUN],
+        )
         guard._engine = engine
         return guard
 

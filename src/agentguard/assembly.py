@@ -14,13 +14,25 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from agentguard.audit import Commitments, SegmentLog, verify
 from agentguard.config import FILE_NAME, Config, load_config
-from agentguard.core import Clock, ConfigError, Context, Location, Principal, Spender, SystemClock
+from agentguard.core import (
+    Clock,
+    ConfigError,
+    Context,
+    Integrity,
+    Label,
+    Location,
+    Principal,
+    Sensitivity,
+    Spender,
+    SystemClock,
+)
 from agentguard.documents import find_documents
 from agentguard.enforcement import TicketIssuer
 from agentguard.facts import FactExtractor, FactSettings
@@ -51,8 +63,9 @@ if TYPE_CHECKING:
 
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
-    from agentguard.core import EventBus, EventStore
+    from agentguard.core import Event, EventBus, EventStore
     from agentguard.enforcement import TicketStore
+    from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
     from agentguard.spend import Budgets, PriceTable
 
@@ -247,6 +260,13 @@ class Engine:
         if world.policies.asks_facts:
             world.facts.warm(world.registry)
 
+    def distrust(self, alert: Event) -> None:
+        """Let the sessions that an alert speaks of count as having seen something untrusted and private."""
+        label = Label(Integrity.UNTRUSTED, Sensitivity.RESTRICTED)
+        source, text = f"kernel:{alert.payload['action']}", str(alert.payload.get("reason", ""))
+        for session in alert.payload.get("sessions", ()):
+            self.pdp.flow.observe((alert.principal, session), text, label, source, alert.time.timestamp())
+
     def _adopt(self, policies: PolicySet) -> None:
         # One assignment: a decision in progress keeps the world that it began with.
         self.pdp.world = msgspec.structs.replace(self.pdp.world, policies=policies)
@@ -280,10 +300,49 @@ class Events:
         self.store = SqliteEventStore(config.events_file)
         keep = Retention(config.events.retention_days, config.events.max_events)
         self.recorder = EventRecorder(self.bus, self.store, keep)
+        self._truth: TruthFollower | None = None
+
+    def compare(
+        self, engine: Engine, *, url: str | None = None, on_alert: Callable[[Event], None] | None = None
+    ) -> None:
+        """Hold what the kernel saw against what was decided, until this is closed.
+
+        `url` is where agents ask: reaching for it needs no decision. An alert makes the sessions that it speaks of untrusted in `engine`; `on_alert` is told of it as well.
+        """
+        from agentguard.audit import LogTail
+        from agentguard.events import Truth, TruthFollower
+
+        project, config = engine.project, engine.project.config
+
+        def facts_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+            action, params = project.registry.resolve(str(record["action"])), record["params"]
+            if action is None or not isinstance(params, dict):
+                return {}
+            resource = project.inventory.resolve(str(record["resource"]))
+            return project.facts.extract(action.action, params, resource)
+
+        def act(alert: Event) -> None:
+            engine.distrust(alert)
+            if on_alert is not None:
+                on_alert(alert)
+
+        door = urlsplit(url or "")
+        # An agent may name this machine in its own way.
+        doors = frozenset((host, door.port) for host in (door.hostname, "localhost") if host and door.port)
+        self._truth = TruthFollower(
+            Truth(facts_of, own=doors),
+            records=LogTail(config.audit_folder),
+            store=self.store,
+            bus=self.bus,
+            on_alert=act,
+        )
 
     def close(self) -> int:
         """Write what was published; return how many events could not be written. Idempotent."""
         lost = self.recorder.close()
+        if self._truth is not None:
+            # Last, so that it has seen all that was written.
+            self._truth.close()
         self.store.close()
         return lost
 

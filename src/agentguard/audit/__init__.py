@@ -15,6 +15,7 @@ from agentguard.audit._memory import MemoryLog
 from agentguard.audit._read import Filter, read_folder, read_records
 from agentguard.audit._record import MAX_RECORD_BYTES
 from agentguard.audit._rejections import Rejections
+from agentguard.audit._tail import LogTail
 from agentguard.audit._verify import Verification, verify
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Filter",
     "Head",
     "LogState",
+    "LogTail",
     "MemoryLog",
     "Problem",
     "Rejections",

@@ -36,6 +36,13 @@ def show_report(report: Report) -> None:
         _say(
             f"  ended with it: {counted(report.ended_by_us, 'process').replace('processs', 'processes')} that it had left"
         )
+    if report.alerts:
+        _list(
+            "not as it was decided",
+            report.alerts,
+            ("severity", "what"),
+            lambda each: (each.severity, each.reason),
+        )
     _lists(report)
     if not report.is_complete:
         lost = ", ".join(f"{count} {name}" for name, count in report.dropped.items())

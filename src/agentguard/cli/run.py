@@ -29,7 +29,8 @@ from agentguard.core import (
 
 if TYPE_CHECKING:
     from agentguard.assembly import Engine, Events, Project
-    from agentguard.kernel import Judge, ObservedRun, Publisher, Report, Tally
+    from agentguard.cli._run_alerts import AlertWatch
+    from agentguard.kernel import AlertSeen, Judge, ObservedRun, Publisher, Report, Tally
     from agentguard.sensor import SensorRun
 
 _NOT_FOUND = {"program_missing": 127, "program_refused": 126}
@@ -163,6 +164,7 @@ class _Launch:
         self._socket = socket
         self._engine: Engine | None = None
         self._events: Events | None = None
+        self._alerts: AlertWatch | None = None
 
     def go(self, output: Output) -> tuple[Report, Judge | None]:
         """Run it and return the report, and what was judged where something was seen.
@@ -208,30 +210,37 @@ class _Launch:
             self_test={each.name: each.ok for each in around.checks}, missing=around.missing,
         )  # fmt: skip
         judge = Judge(decider, principal=self.principal, run=run.id)
-        publisher = self._publisher(run.id)
+        publisher = self._publisher(run.id, output, decided_by)
         tally: Tally = Tally(judge, publisher)
         started = datetime.now(UTC)
         ended = run.run(tally)
+        events_lost = self._end_events(publisher)
+        alerts = self._end_alerts(decided_by)
         report = tell(
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
-            tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing,
+            tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing, alerts=alerts,
         )  # fmt: skip
         self._record_end(
             run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
             events=report.events, would_be=report.would_be, dropped=report.dropped, left_out=report.left_out,
-            errors=report.errors, events_lost=self._end_events(publisher),
+            errors=report.errors, events_lost=events_lost, alerts=len(alerts),
         )  # fmt: skip
         return report, judge
 
-    def _publisher(self, run_id: str) -> Publisher | None:
+    def _publisher(self, run_id: str, output: Output, decided_by: str) -> Publisher | None:
         """Return what tells the project's events of the run; None where there is no project, or no store."""
-        from agentguard.assembly import Events
+        from agentguard.assembly import Events, read_events
+        from agentguard.cli._run_alerts import AlertWatch
         from agentguard.kernel import Publisher
 
         if self.project is None:
             return None
         try:
             self._events = Events(self.project.config)
+            if decided_by == "process" and self._engine is not None:
+                self._events.compare(self._engine)
+            store = read_events(self.project.config)
+            self._alerts = None if store is None else AlertWatch(store, run_id, output)
         except EventError as error:
             # The decisions and the report do not depend on it.
             show_error(error, as_json=False)
@@ -243,6 +252,10 @@ class _Launch:
         events, self._events = self._events, None
         lost = publisher.lost if publisher is not None else 0
         return lost + (events.close() if events is not None else 0)
+
+    def _end_alerts(self, decided_by: str) -> list[AlertSeen]:
+        alerts, self._alerts = self._alerts, None
+        return [] if alerts is None else alerts.close(elsewhere=decided_by == "sidecar")
 
     def _blind_unless_root(self, error: KernelError, output: Output) -> tuple[Report, Judge | None]:
         """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
@@ -321,6 +334,7 @@ class _Launch:
 
     def _close(self) -> None:
         self._end_events(None)
+        self._end_alerts("")
         if self._engine is None:
             return
         engine, self._engine = self._engine, None

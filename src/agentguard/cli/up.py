@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.assembly import Engine, Events, Tokens
+    from agentguard.core import Event
     from agentguard.enforcement import TicketStore
     from agentguard.policy import PolicyDescription
     from agentguard.server import Services
+
+_log = logging.getLogger("agentguard.events")
 
 
 @click.command("up", short_help="Run the sidecar: decisions over HTTP, the page, the metrics.")
@@ -73,11 +77,18 @@ def command(
             open_parts.callback(spending.close)
             services = replace(services, gateway=gateway)
         link = sys.stdout.isatty() if login_link is None else login_link
-        return serve(services, on_started=_announcement(engine, services, output, link=link))
+        return serve(services, on_started=_announcement(engine, events, services, output, link=link))
 
 
-def _announcement(engine: Engine, services: Services, output: Output, *, link: bool) -> Callable[[str], None]:
+def _log_alert(alert: Event) -> None:
+    _log.warning("%s by %s: %s", alert.payload["action"], alert.principal, alert.payload["reason"])
+
+
+def _announcement(
+    engine: Engine, events: Events, services: Services, output: Output, *, link: bool
+) -> Callable[[str], None]:
     def announce(url: str) -> None:
+        events.compare(engine, url=url, on_alert=_log_alert)
         policies = engine.project.policies.current
         folder = str(engine.project.config.audit_folder)
         login = f"{url}/login?code={services.login_codes.issue()}" if link else None

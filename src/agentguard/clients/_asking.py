@@ -114,6 +114,13 @@ def make_context(context: Context | None, about: Mapping[str, Any]) -> Context:
     return msgspec.structs.replace(context or _NO_CONTEXT, **given)
 
 
+def claim_run(context: Context, run: str, pid: int) -> Context:
+    """Return the context saying that the asking process is part of a run; what it says already stands."""
+    return msgspec.structs.replace(
+        context, attributes={"claimed_run": run, "claimed_pid": pid, **context.attributes}
+    )
+
+
 def read_step(step: PlanStep | Mapping[str, Any]) -> PlanStep:
     """Return a step of a plan, which may be given as a mapping."""
     return step if isinstance(step, PlanStep) else msgspec.convert(dict(step), PlanStep)

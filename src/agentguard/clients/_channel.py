@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from dataclasses import dataclass
 
 import aiohttp
 
+from agentguard.core import RUN_HEADER, RUN_VARIABLE
+
+_RUN = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 MAX_REPLY_BYTES = 1024 * 1024
 
 
@@ -48,6 +52,8 @@ class Channel:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
         }
+        if _RUN.fullmatch(run := os.environ.get(RUN_VARIABLE, "")):
+            self._headers[RUN_HEADER] = f"{run}/{os.getpid()}"
         self._deadline_s = deadline_s
         self._session: aiohttp.ClientSession | None = None
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload, runtime_checkable
 
 from agentguard.clients._asking import (
     Asked,
     check_keywords,
+    claim_run,
     deny_failure,
     deny_step,
     find_principal,
@@ -62,7 +64,8 @@ class EnforcementPoint:
     """Asks `decider` before each action. Safe to use from many threads.
 
     `principal` is who acts unless a call names another: one that the host program vouches for, or None where
-    the decider knows it, as a sidecar does from the token. `find_principal` returns the principal with an id.
+    the decider knows it, as a sidecar does from the token. `find_principal` returns the principal with an id. `run`
+    is the run of `agentguard run` that this process is part of, for a decider in this process.
     `sandboxes` are what this program can run an action in, by the names that rules call them.
     """
 
@@ -73,8 +76,10 @@ class EnforcementPoint:
         principal: Principal | str | None,
         find_principal: Callable[[str], Principal] = Principal,
         sandboxes: Mapping[str, Sandbox] | None = None,
+        run: str = "",
     ) -> None:
         self._decider = decider
+        self._run = run
         self._find_principal = find_principal
         self.sandboxes: Mapping[str, Sandbox] = dict(sandboxes or {})
         self._principal = find_principal(principal) if isinstance(principal, str) else principal
@@ -307,6 +312,8 @@ class EnforcementPoint:
 
     def _request(self, action: str, resource: str, about: Asked) -> Request:
         context = make_context(about.get("context"), about)
+        if self._run:
+            context = claim_run(context, self._run, os.getpid())
         who = self.principal(about.get("principal"))
         return make_request(action, resource, who, about.get("params"), context, about.get("ticket_for", ""))
 

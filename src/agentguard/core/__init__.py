@@ -89,6 +89,8 @@ from agentguard.core.spend import (
 )
 from agentguard.core.ticket import Ticket
 from agentguard.core.wire import (
+    RUN_HEADER,
+    RUN_VARIABLE,
     TOKEN_PRINCIPAL,
     CheckCall,
     CheckReply,
@@ -116,6 +118,8 @@ __all__ = [
     "MOST_AMOUNT",
     "NO_FACTS",
     "REGRADES",
+    "RUN_HEADER",
+    "RUN_VARIABLE",
     "SQL_DIALECTS",
     "TOKEN_PRINCIPAL",
     "Access",

@@ -19,6 +19,11 @@ from agentguard.core.principal import Principal
 from agentguard.core.request import Context
 from agentguard.core.resource import Sensitivity
 
+# In the environment of what `agentguard run` launches: the run's id. A client says it to the sidecar in a header, as
+# `RUN` or `RUN/PID`. Whoever asks can write anything there, so it only narrows which deeds a decision can excuse.
+RUN_VARIABLE = "AGENTGUARD_RUN"
+RUN_HEADER = "AgentGuard-Run"
+
 # Fresh for each call and said again in the reply, so that an answer to something else is noticed. Who calls by
 # hand may leave it out.
 RequestId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]

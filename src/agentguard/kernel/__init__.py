@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from agentguard.kernel._observer import Observer
     from agentguard.kernel._probe import Probe, probe, tier_of
     from agentguard.kernel._publish import Publisher
-    from agentguard.kernel._report import Report, tell, to_html
+    from agentguard.kernel._report import AlertSeen, Report, tell, to_html
     from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
     from agentguard.kernel._seen import Seen, Traffic
     from agentguard.kernel._selftest import Check
     from agentguard.kernel._tally import Tally
 
 __all__ = [
+    "AlertSeen",
     "Cgroup",
     "Check",
     "Child",
@@ -59,6 +60,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "AlertSeen": "_report",
     "Cgroup": "_cgroups",
     "Check": "_selftest",
     "Child": "_launch",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.core import EventBus, EventKind
+from agentguard.core import Effect, EventBus, EventKind
 from agentguard.kernel._events import clock_offset_ns, event_of
 
 if TYPE_CHECKING:
@@ -20,30 +20,34 @@ MAX_KNOWN = 100_000
 # A store that takes nothing holds up the account so long at most, all in all; the program is not held up by it.
 _PATIENCE_S = 5.0
 _STEP_S = 0.01
+_AGAIN_NS = 250_000_000
 
 
 class Publisher:
     """Publishes what one run does. For one thread.
 
-    The same thing done again by the same program is told once. Files may be dropped where there are too many;
-    programs, connections and attempts wait for room, and `lost` counts those for which there was none.
+    The same thing done again by the same program at once is told once. A file that the policy allows is told once in a
+    run: what else is done again later may then be something that nobody asked for any more. Files may be dropped where
+    there are too many; programs, connections and attempts wait for room, and `lost` counts those for which there was
+    none.
     """
 
     def __init__(self, bus: EventBus, *, principal: str, run: str) -> None:
         self.lost = 0
         self._bus, self._principal, self._run = bus, principal, run
         self._offset_ns = clock_offset_ns()
-        self._known: set[tuple[str, str, str, str]] = set()
+        self._known: dict[tuple[str, str, str, str], int] = {}
         self._patience_s = _PATIENCE_S
 
     def note(self, seen: Seen, tree: ProcessTree, wish: Wish, verdict: Verdict | None) -> None:
         """Tell of a thing that was done, with what the policy says of it."""
         effect = verdict.effect.value if verdict is not None else ""
         key = (wish.action, wish.resource, effect, tree.of(seen).program)
-        if key in self._known:
+        told = self._known.get(key)
+        if told is not None and (seen.time_ns < told + _AGAIN_NS or _is_allowed_file(wish, verdict)):
             return
-        if len(self._known) < MAX_KNOWN:
-            self._known.add(key)
+        if told is not None or len(self._known) < MAX_KNOWN:
+            self._known[key] = seen.time_ns
         more = {"action": wish.action, "resource": wish.resource}
         if verdict is not None:
             more |= {"effect": effect, "reason": verdict.reason, "rule": verdict.rule}
@@ -69,3 +73,7 @@ class Publisher:
             if self._bus.publish([event]):
                 return
         self.lost += 1
+
+
+def _is_allowed_file(wish: Wish, verdict: Verdict | None) -> bool:
+    return wish.action.startswith("file.") and (verdict is None or verdict.effect is Effect.ALLOW)

@@ -33,12 +33,20 @@ class FileClass(msgspec.Struct, frozen=True):
     strictest: Effect | None
 
 
+class AlertSeen(msgspec.Struct, frozen=True):
+    """A thing that was done and not decided so: how much it matters, and what it was."""
+
+    severity: str
+    reason: str
+    event_id: str
+
+
 class Report(msgspec.Struct, frozen=True):
     """What a run touched, and what the policy says of it. Times are UTC, sizes bytes.
 
     `tier` is `observe`, or `none` where nothing could be seen; `decided_by` is `sidecar`, `process` or `nobody`.
     `container` has the ids of container and pod in which it ran, where there are. `would_be` counts things by the effect that enforcement would have had for them. `dropped` counts records
-    that were lost, by class; `left_out` things that are in the counts and not in the lists.
+    that were lost, by class; `alerts` are where what was done contradicts what was decided; `left_out` things that are in the counts and not in the lists.
     """
 
     run: str
@@ -66,6 +74,7 @@ class Report(msgspec.Struct, frozen=True):
     hosts: list[HostUse] = []
     names: list[NameUse] = []
     attempts: list[AttemptUse] = []
+    alerts: list[AlertSeen] = []
 
     @property
     def is_complete(self) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agentguard.core import RUN_VARIABLE
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
 from agentguard.kernel._launch import Child, Guardian
 from agentguard.kernel._layout import Drop
@@ -72,7 +73,7 @@ class ObservedRun:
             stack.callback(self._cgroup.remove)
             self._guardian = Guardian(self._cgroup)
             stack.callback(self._guardian.dismiss)
-            self._child = Child(argv)
+            self._child = Child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
             self._stack = stack.pop_all()
 

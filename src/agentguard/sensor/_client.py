@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from agentguard.core import KernelError
+from agentguard.core import RUN_VARIABLE, KernelError
 from agentguard.kernel import Child, Drop, Ended, Surroundings
 from agentguard.sensor._protocol import (
     AskHealth,
@@ -90,7 +91,7 @@ class SensorRun:
         self._finished: Finished | None = None
         with contextlib.ExitStack() as stack:
             self._connection = stack.enter_context(connect(path))
-            self._child = Child(argv)
+            self._child = Child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
             self._stack = stack.pop_all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -46,6 +47,7 @@ _observe_decoder = msgspec.json.Decoder(ObserveCall)
 _outcome_decoder = msgspec.json.Decoder(Outcome)
 _encoder = msgspec.json.Encoder()
 _PLAIN = Context()
+_RUN = re.compile(rb"([0-9A-Za-z-]{1,64})(?:/([0-9]{1,10}))?")
 
 
 class CheckRoutes:
@@ -72,7 +74,7 @@ class CheckRoutes:
             action=call.action,
             resource=call.resource,
             params=call.params,
-            context=_context(token, call.context),
+            context=_context(token, call.context, headers),
             ticket_for=call.ticket_for,
         )
         if self._pool is None:
@@ -89,7 +91,7 @@ class CheckRoutes:
         call = parse_json(body, _plan_decoder)
         if len(call.steps) > MAX_PLAN_STEPS:
             raise HttpError(400, "plan_too_long", f"a plan has at most {MAX_PLAN_STEPS} steps")
-        principal, context = self.principal(token, call.principal), _context(token, call.context)
+        principal, context = self.principal(token, call.principal), _context(token, call.context, headers)
         requests = [
             Request(principal, step.action, step.resource, step.params, context) for step in call.steps
         ]
@@ -180,14 +182,14 @@ class CheckRoutes:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
 
-def _context(token: VerifiedToken, context: Context | None) -> Context:
-    """Return the context if the token may vouch for it.
+def _context(token: VerifiedToken, context: Context | None, headers: Headers) -> Context:
+    """Return the context if the token may vouch for it, with the run that the agent says it is part of.
 
     A rule can be satisfied by a ticket or an attribute, so only an enforcement point that is trusted with
     principals is trusted with them. The time is the server's own, whoever asks.
     """
     if context is None:
-        return _PLAIN
+        return _claimed(_PLAIN, headers)
     if context.time is not None:
         raise HttpError(403, "context_not_vouched", "`context.time` is the server's to say")
     if not token.act_as:
@@ -199,7 +201,16 @@ def _context(token: VerifiedToken, context: Context | None) -> Context:
                 f"this token may not vouch for {_listed(claimed)}",
                 hint="an agent may set `session`, `correlation_id`, `task` and `reason`",
             )
-    return context
+    return _claimed(context, headers)
+
+
+def _claimed(context: Context, headers: Headers) -> Context:
+    found = _RUN.fullmatch(headers.run) if headers.run else None
+    if found is None:
+        return context
+    run, pid = found[1].decode(), int(found[2] or 0)
+    attributes = {**context.attributes, "claimed_run": run, "claimed_pid": pid}
+    return msgspec.structs.replace(context, attributes=attributes)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
+from agentguard.core import RUN_HEADER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -74,11 +76,11 @@ def error_body(code: str, message: str, hint: str | None = None) -> bytes:
 class Headers:
     """The request headers that decide who may come in, read in one pass. One that is repeated is refused."""
 
-    __slots__ = ("authorization", "cookie", "fetch_site", "host", "last_event_id", "length", "origin")
+    __slots__ = ("authorization", "cookie", "fetch_site", "host", "last_event_id", "length", "origin", "run")
 
     def __init__(self, raw: Iterable[Header]) -> None:
         self.host = self.authorization = self.origin = self.cookie = b""
-        self.fetch_site = self.last_event_id = self.length = b""
+        self.fetch_site = self.last_event_id = self.length = self.run = b""
         for name, value in raw:
             slot = _SLOTS.get(name)
             if slot is None:
@@ -96,6 +98,7 @@ _SLOTS = {
     b"sec-fetch-site": "fetch_site",
     b"last-event-id": "last_event_id",
     b"content-length": "length",
+    RUN_HEADER.lower().encode(): "run",
 }
 
 
