@@ -113,7 +113,15 @@ def run_guest(folder: Path, *, timeout: float = 110) -> dict[str, object]:
         "-nic", "none", "-kernel", str(kernel), "-initrd", str(image),
         "-append", "console=ttyS0 quiet panic=-1 lsm=landlock,lockdown,bpf",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False, errors="replace")
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        errors="replace",
+    )
     for line in done.stdout.splitlines():
         _, found, account = line.partition("ACCOUNT ")
         if found:

@@ -92,7 +92,9 @@ def test_every_attempt_is_refused_in_a_guest_and_its_neighbour_is_not(tmp_path: 
     assert "error" not in account, account
     unguarded, guarded, benign = account["unguarded"], account["guarded"], account["benign"]
     assert {name for name, said in unguarded.items() if said != "done"} == set()
-    assert {name for name, said in guarded.items() if said not in {"Operation not permitted", "Permission denied"}} == set()
+    assert {
+        name for name, said in guarded.items() if said not in {"Operation not permitted", "Permission denied"}
+    } == set()
     assert {name: said for name, said in benign.items() if said != "done"} == {}
     assert len(guarded) >= 28
     assert (account["outside"], account["released"]) == ("done", "done")

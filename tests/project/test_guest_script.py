@@ -57,7 +57,9 @@ def test_kernel_is_unpacked_once_and_installed_nowhere(tmp_path: Path) -> None:
     [({"NO_APT": "1"}, "NO_APT is set"), ({"uid": 1000}, "not root"), ({"machine": "aarch64"}, "for x86-64")],
 )
 @debian
-def test_what_cannot_be_fetched_is_said_and_stops_nothing(tmp_path: Path, how: dict[str, str], why: str) -> None:
+def test_what_cannot_be_fetched_is_said_and_stops_nothing(
+    tmp_path: Path, how: dict[str, str], why: str
+) -> None:
     said, ran = run_script(tmp_path, **how)  # type: ignore[arg-type]  # one of them is a number
     assert why in said
     assert "will skip" in said

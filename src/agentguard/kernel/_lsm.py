@@ -108,7 +108,8 @@ class LsmEnforcer:
             for each in self._walk("bpf_object__next_map"):
                 self.maps[self._bpf.bpf_map__name(each).decode()] = self._bpf.bpf_map__fd(each)
             self._links += [
-                self._bpf.pointer("bpf_program__attach", each) for each in self._walk("bpf_object__next_program")
+                self._bpf.pointer("bpf_program__attach", each)
+                for each in self._walk("bpf_object__next_program")
             ]
         except OSError as error:
             self.close()

@@ -211,9 +211,15 @@ ATTEMPTS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "openat2": (read_by_openat2, lambda: read("/data/open")),
     "symbolic link": (read_by_symlink, lambda: read("/data/to-open")),
     "hard link that was there": (lambda: read("/data/alias"), lambda: read("/data/open-alias")),
-    "hard link of a file in a shut folder": (lambda: read("/data/vault-alias"), lambda: read("/data/open-alias")),
+    "hard link of a file in a shut folder": (
+        lambda: read("/data/vault-alias"),
+        lambda: read("/data/open-alias"),
+    ),
     "new hard link": (read_by_new_link, lambda: (os.link("/data/open", "/data/new"), os.unlink("/data/new"))),
-    "renamed": (read_renamed, lambda: (os.rename("/data/open", "/data/moved"), os.rename("/data/moved", "/data/open"))),
+    "renamed": (
+        read_renamed,
+        lambda: (os.rename("/data/open", "/data/moved"), os.rename("/data/moved", "/data/open")),
+    ),
     "/proc/self/root": (lambda: read(f"/proc/self/root{SHUT}"), lambda: read("/proc/self/root/data/open")),
     "path descriptor opened again": (read_through_path_descriptor, lambda: os.open(SHUT, os.O_PATH)),
     "file handle": (read_by_handle, lambda: read("/data/open")),

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import ipaddress
 import os
-import socket
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,6 +37,7 @@ _SOCK_ADDR = 18
 _MOST_PREFIXES = 65536
 _MOST_SOCKETS = 1024
 _MAPS = ("net_config", "net_ring", "net_counts", "allow4", "allow6", "ports", "wanted", "flows", "unix_allow")
+_NO_FLAGS = NetFlag(0)
 _EFFECTS = {"enforce": True, "freeze": True, "kill": True, "observe": False, "warn": False}
 
 
@@ -171,7 +171,7 @@ class NetEnforcer:
                 self._held[name][key] = self._lookup(name, key, value_size) or bytes(value_size)
         self._table_number = max((_number(key) for key in self._held["ports"]), default=0)
 
-    def configure(self, listening: Listening, *, enforced: bool, flags: NetFlag = NetFlag(0)) -> None:
+    def configure(self, listening: Listening, *, enforced: bool, flags: NetFlag = _NO_FLAGS) -> None:
         """Say where the proxy and the resolver are, and whether denials are carried out."""
         if listening.proxy4 or listening.proxy6:
             flags |= NetFlag.PROXY
@@ -185,7 +185,7 @@ class NetEnforcer:
         self._put("net_config", bytes(4), value)
 
     def update(
-        self, policy: KernelPolicy, listening: Listening | None = None, *, flags: NetFlag = NetFlag(0)
+        self, policy: KernelPolicy, listening: Listening | None = None, *, flags: NetFlag = _NO_FLAGS
     ) -> None:
         """Let the policy hold from now on. At each moment of the change an address is decided by the old or the new one.
 
@@ -200,10 +200,12 @@ class NetEnforcer:
                 hint="join neighbouring prefixes into one",
             )
         four, six, ports = self._entries(table.holdings)
-        self._add(ports, "ports")
+        # Tables of ports are numbered anew each time: the new ones are there before a prefix names them, the old ones
+        # until none does.
+        self._replace("ports", {**self._held["ports"], **ports})
         self._replace("allow4", four)
         self._replace("allow6", six)
-        self._drop("ports", ports)
+        self._replace("ports", ports)
         if "unix_allow" in self.maps:
             self._replace("unix_allow", sockets)
         enforced = _EFFECTS[policy.mode]
@@ -235,23 +237,14 @@ class NetEnforcer:
         return four, six, ports
 
     def _replace(self, name: str, wanted: Mapping[bytes, bytes]) -> None:
-        self._add(wanted, name)
-        self._drop(name, wanted)
-
-    def _add(self, wanted: Mapping[bytes, bytes], name: str) -> None:
         held = self._held[name]
-        # INVARIANT: the longest first, so that no address is decided by a shorter prefix that is new before its own is.
-        for key in sorted(wanted, key=_number, reverse=True):
-            if held.get(key) != wanted[key]:
-                self._put(name, key, wanted[key])
-                held[key] = wanted[key]
-
-    def _drop(self, name: str, wanted: Mapping[bytes, bytes]) -> None:
-        held = self._held[name]
-        # INVARIANT: the shortest first, so that none that goes uncovers another one that goes.
-        for key in sorted(held.keys() - wanted.keys(), key=_number):
-            self._bpf.bpf_map_delete_elem(self.maps[name], key)
-            del held[key]
+        for key, value in steps(held, wanted):
+            if value is None:
+                self._bpf.bpf_map_delete_elem(self.maps[name], key)
+                del held[key]
+            else:
+                self._put(name, key, value)
+                held[key] = value
 
     def find_wanted(self, writer: asyncio.StreamWriter) -> Wanted | None:
         """Return where a connection to the proxy wanted to go; None for what the programs did not lead here."""
@@ -327,6 +320,18 @@ class NetEnforcer:
         self.remove()
 
 
+def steps(held: Mapping[bytes, bytes], wanted: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes | None]]:
+    """Return what to write (a key and its value, None to delete it) so that `held` becomes `wanted`.
+
+    INVARIANT: after each step an address is decided as by `held` or as by `wanted`. What is written is written from the
+    longest prefix on, so that no shorter one that is new decides first; what goes, goes from the shortest on, so that
+    none that goes uncovers another one that goes.
+    """
+    new = [key for key in sorted(wanted, key=_number, reverse=True) if held.get(key) != wanted[key]]
+    gone = sorted(held.keys() - wanted.keys(), key=_number)
+    return [*((key, wanted[key]) for key in new), *((key, None) for key in gone)]
+
+
 def _number(key: bytes) -> int:
     return int.from_bytes(key[:4], "little")
 
@@ -369,6 +374,3 @@ def _failure(error: OSError, messages: Sequence[str]) -> KernelError:
 def listening_on(four: tuple[int, int], six: tuple[int, int]) -> Listening:
     """Return where proxy and resolver are, from their ports for IPv4 and for IPv6."""
     return Listening(proxy4=four[0], proxy6=six[0], dns4=four[1], dns6=six[1])
-
-
-FAMILIES = (socket.AF_INET, socket.AF_INET6)

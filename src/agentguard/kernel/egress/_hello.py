@@ -92,11 +92,12 @@ def _join_records(data: bytes) -> bytes | None:
         at += _RECORD_HEAD + size
         joined += data[at - size : at]
         if len(data) < at:
-            return _incomplete(joined)
+            _check_beginning(joined)
+            return None
     raise HelloError("the hello is in too many pieces")
 
 
-def _incomplete(joined: bytearray) -> None:
+def _check_beginning(joined: bytearray) -> None:
     if joined and joined[0] != _CLIENT_HELLO:
         raise HelloError("the first message is no hello")
     if len(joined) >= _MESSAGE_HEAD and int.from_bytes(joined[1:_MESSAGE_HEAD], "big") > MAX_HELLO:

@@ -63,7 +63,9 @@ def ports_of(policy: KernelPolicy) -> tuple[tuple[int, ...], tuple[str, ...]]:
     ):
         ports |= set(numbers or DEFAULT_PORTS)
         if not numbers:
-            notes.append(f"of `{target}` only the ports 80 and 443 can be reached: a namespace needs to know which")
+            notes.append(
+                f"of `{target}` only the ports 80 and 443 can be reached: a namespace needs to know which"
+            )
     if any(not each.ports or _DNS in each.ports for each in allowed):
         notes.append("port 53 always goes to our own resolver")
     ports.discard(_DNS)
@@ -133,7 +135,9 @@ def receive_sockets(channel: socket.socket) -> Sockets:
 
 def _bring_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        flags = struct.unpack("16sH22x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sH22x", b"lo", 0)))[1]
+        flags = struct.unpack(
+            "16sH22x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sH22x", b"lo", 0))
+        )[1]
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
 
 

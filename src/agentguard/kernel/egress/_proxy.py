@@ -203,6 +203,8 @@ class Proxy:
         finally:
             for task in (out, back):
                 task.cancel()
+            # What was written is still sent.
+            upstream[1].close()
             await asyncio.gather(out, back, return_exceptions=True)
             await _finish(upstream[1])
 

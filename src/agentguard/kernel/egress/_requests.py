@@ -18,7 +18,7 @@ class RequestWatch:
         self._parser = httptools.HttpRequestParser(self)
         self._hosts: list[bytes] = []
         self._url = b""
-        self._size = 0
+        self._size = self._silent = 0
         self._reason = ""
         self._first = True
         self.upgraded = False
@@ -27,16 +27,21 @@ class RequestWatch:
         """Return why the bytes must not be passed on; nothing where they may."""
         if self.upgraded:
             return ""
+        # The parser holds back a field until it is complete; it must not hold back without end.
+        self._silent += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.upgraded = True
         except httptools.HttpParserError:
             return self._reason or "what follows is no HTTP request"
+        if self._silent > _MAX_FIELDS:
+            self._stop("the head of a request is too long")
         return self._reason
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._silent = 0
         self._hosts, self._url, self._size = [], b"", 0
 
     def on_url(self, url: bytes) -> None:
@@ -62,7 +67,12 @@ class RequestWatch:
         if not self._url.startswith(b"/") and self._url != b"*" and _name_of_url(self._url) != self._name:
             self._stop("a request on this connection is for another host")
 
+    def on_body(self, body: bytes) -> None:  # noqa: ARG002 - what is in it is between the two ends
+        """A piece of a body."""
+        self._silent = 0
+
     def _grow(self, size: int) -> None:
+        self._silent = 0
         self._size += size
         if self._size > _MAX_FIELDS:
             self._stop("the head of a request is too long")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     _Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-_START_S = 5.0
+_START_S, _END_S = 5.0, 2.0
 _BACKLOG = 256
 
 
@@ -154,9 +154,11 @@ class Egress:
                 stack.callback(Datagrams(self._resolver, each, receive=self._receive, send=self._send).close)
             self._ready.set()
             await self._ended.wait()
-            # What still runs ends with the loop; closing waits for nobody.
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            running = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in running:
                 task.cancel()
+            if running:
+                await asyncio.wait(running, timeout=_END_S)
 
     def stop(self) -> None:
         """End every connection and close the sockets. Idempotent."""

@@ -57,16 +57,15 @@ class Looked(msgspec.Struct, frozen=True):
 def is_outside(address: Address) -> bool:
     """Tell whether an address is one of the internet: not private, link-local, loopback, shared or multicast."""
     address = unmapped(address)
-    if not address.is_global or address.is_multicast or address.is_reserved:
-        return False
-    if isinstance(address, ipaddress.IPv4Address):
-        return True
-    if address in _COMPATIBLE:
-        return False
-    inner = address.sixtofour or (address.teredo and address.teredo[1])
-    if inner is None and address in _NAT64:
-        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return inner is None or is_outside(inner)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64:
+            return is_outside(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        inner = address.sixtofour or (address.teredo and address.teredo[1])
+        if inner is not None and not is_outside(inner):
+            return False
+        if address.is_site_local or address in _COMPATIBLE:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def system_servers(path: Path = _RESOLV_CONF) -> tuple[tuple[str, int], ...]:
