@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentguard.cli._enforce import JAIL_ERRORS, Enforced, JailOptions, jail_options
 from agentguard.cli._options import environ, nearest_project, output_options, who
 from agentguard.cli._output import Output, plain, show_error, to_json
 from agentguard.cli._propose import write_proposal
@@ -30,7 +31,7 @@ from agentguard.core import (
 if TYPE_CHECKING:
     from agentguard.assembly import Engine, Events, Project
     from agentguard.cli._run_alerts import AlertWatch
-    from agentguard.kernel import AlertSeen, Judge, ObservedRun, Publisher, Report, Tally
+    from agentguard.kernel import AlertSeen, Judge, MakeChild, ObservedRun, Publisher, Report, Tally
     from agentguard.sensor import SensorRun
 
 _NOT_FOUND = {"program_missing": 127, "program_refused": 126}
@@ -73,6 +74,7 @@ _UNSEEN = ("files", "programs and their arguments", "connections and names", "at
     envvar=FOLDER_VARIABLE,
     help=f"The project folder.  [default: the nearest one upwards with {FILE_NAME}]",
 )
+@jail_options
 @output_options
 def command(
     *,
@@ -84,6 +86,7 @@ def command(
     socket: Path | None,
     learn: bool,
     folder: Path | None,
+    jail: JailOptions,
     output: Output,
 ) -> int:
     r"""Run CMD in a control group of its own, and say at the end what it and all that it started have touched.
@@ -102,7 +105,7 @@ def command(
     try:
         project = _load(folder, policy_folder)
         launch = _Launch(command, project, principal, socket, own_policy=policy_folder is not None)
-        report, judge = launch.go(output)
+        report, judge = launch.go(output, jail)
     except KernelError as error:
         if error.code not in _NOT_FOUND:
             raise
@@ -165,13 +168,16 @@ class _Launch:
         self._engine: Engine | None = None
         self._events: Events | None = None
         self._alerts: AlertWatch | None = None
+        self._enforced: Enforced | None = None
 
-    def go(self, output: Output) -> tuple[Report, Judge | None]:
+    def go(self, output: Output, jail: JailOptions) -> tuple[Report, Judge | None]:
         """Run it and return the report, and what was judged where something was seen.
 
         Raises:
-            KernelError: as root: it cannot be observed. Nothing was run then.
+            KernelError: as root: it cannot be observed; or it cannot be held as asked. Nothing was run then.
         """
+        if jail.is_jailed:
+            self._enforced = Enforced(jail, self.project, self.principal, output)
         # Forks first, threads later: everything that may start a thread comes after this.
         try:
             run = self._prepare()
@@ -192,8 +198,15 @@ class _Launch:
 
         default = Path(DEFAULT_SOCKET)
         if self._socket is not None or default.exists():
-            return SensorRun(self._command, self._socket or default, on_drop=self._note_drop)
-        return ObservedRun(self._command, on_drop=self._note_drop)
+            return SensorRun(
+                self._command, self._socket or default, on_drop=self._note_drop, make_child=self._make_child()
+            )
+        return ObservedRun(self._command, on_drop=self._note_drop, make_child=self._make_child())
+
+    def _make_child(self) -> MakeChild:
+        from agentguard.kernel import Child
+
+        return Child if self._enforced is None else self._enforced.make_child
 
     def _observed(self, run: ObservedRun | SensorRun, output: Output) -> tuple[Report, Judge | None]:
         from agentguard.kernel import Judge, Tally, tell
@@ -211,7 +224,10 @@ class _Launch:
         )  # fmt: skip
         judge = Judge(decider, principal=self.principal, run=run.id)
         publisher = self._publisher(run.id, output, decided_by)
-        tally: Tally = Tally(judge, publisher)
+        tally: Tally = Tally(
+            judge, publisher, on_refused=None if self._enforced is None else self._enforced.note_seen
+        )
+        self._begin_jail(run.id)
         started = datetime.now(UTC)
         ended = run.run(tally)
         events_lost = self._end_events(publisher)
@@ -226,6 +242,11 @@ class _Launch:
             errors=report.errors, events_lost=events_lost, alerts=len(alerts),
         )  # fmt: skip
         return report, judge
+
+    def _begin_jail(self, run_id: str) -> None:
+        if self._enforced is not None:
+            bus = self._events.bus if self._events is not None else None
+            self._enforced.begin(run_id, lambda phase, **facts: self._record(run_id, phase, **facts), bus)
 
     def _publisher(self, run_id: str, output: Output, decided_by: str) -> Publisher | None:
         """Return what tells the project's events of the run; None where there is no project, or no store."""
@@ -259,20 +280,24 @@ class _Launch:
 
     def _blind_unless_root(self, error: KernelError, output: Output) -> tuple[Report, Judge | None]:
         """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
-        if os.geteuid() == 0 or error.code in _NOT_FOUND:
+        # In a jail it may run unseen: that holds without being watched.
+        if error.code in _NOT_FOUND.keys() | JAIL_ERRORS or (os.geteuid() == 0 and self._enforced is None):
             raise error
-        from agentguard.kernel import Child, Report
+        from agentguard.kernel import Report
 
         if not output.quiet:
             click.echo(f"note: nothing of this run is seen: {plain(error.message)}", err=True)
-        child = Child(self._command)
+        child = self._make_child()(self._command)
         run_id = os.urandom(8).hex()
-        self._engine = self._open_engine()
+        if self._engine is None:
+            self._engine = self._open_engine()
         self._record(
             run_id, "started", tier="none", decided_by="nobody", program=self._command[0], why=error.message
         )
         started, began = datetime.now(UTC), time.monotonic()
         try:
+            child.settle(None)
+            self._begin_jail(run_id)
             child.go()
             code = child.wait()
         finally:

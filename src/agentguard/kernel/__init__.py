@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
     from agentguard.kernel._judge import Judge, Verdict
-    from agentguard.kernel._launch import Child
+    from agentguard.kernel._launch import Child, MakeChild
     from agentguard.kernel._layout import Drop
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
@@ -36,6 +36,7 @@ __all__ = [
     "Ended",
     "Handover",
     "Judge",
+    "MakeChild",
     "ObservedRun",
     "Observer",
     "Probe",
@@ -68,6 +69,7 @@ _PLACES = {
     "Ended": "_run",
     "Handover": "_handover",
     "Judge": "_judge",
+    "MakeChild": "_launch",
     "ObservedRun": "_run",
     "Observer": "_observer",
     "Probe": "_probe",

@@ -16,7 +16,7 @@ import msgspec
 
 from agentguard.core import RUN_VARIABLE
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
-from agentguard.kernel._launch import Child, Guardian
+from agentguard.kernel._launch import Child, Guardian, MakeChild
 from agentguard.kernel._layout import Drop
 from agentguard.kernel._observer import Observer
 from agentguard.kernel._selftest import Check
@@ -56,9 +56,13 @@ class ObservedRun:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None
+        self,
+        argv: Sequence[str],
+        *,
+        on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        make_child: MakeChild = Child,
     ) -> None:
-        """Prepare. `on_drop` is told when records were lost, from another thread.
+        """Prepare. `on_drop` is told when records were lost, from another thread; `make_child` forks the child.
 
         Raises:
             KernelError: there is no such program, or no cgroup can be made.
@@ -73,7 +77,7 @@ class ObservedRun:
             stack.callback(self._cgroup.remove)
             self._guardian = Guardian(self._cgroup)
             stack.callback(self._guardian.dismiss)
-            self._child = Child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
+            self._child = make_child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
             self._stack = stack.pop_all()
 
@@ -85,6 +89,7 @@ class ObservedRun:
         """
         self._observer = self._stack.enter_context(Observer(settings, on_drop=self._note_drop))
         self._cgroup.add(self._child.pid)
+        self._child.settle(self._cgroup)
         self._observer.watch(self._cgroup)
         return Surroundings(self._observer.checks, dict(self._observer.missing))
 

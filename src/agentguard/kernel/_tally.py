@@ -96,10 +96,16 @@ class AttemptUse(Use, kw_only=True):
 
 
 class Tally:
-    """Adds up one run, and has `publisher` tell of it. For one thread."""
+    """Adds up one run, and has `publisher` tell of it; `on_refused` is told of what failed. For one thread."""
 
-    def __init__(self, judge: Judge, publisher: Publisher | None = None) -> None:
-        self._publisher = publisher
+    def __init__(
+        self,
+        judge: Judge,
+        publisher: Publisher | None = None,
+        *,
+        on_refused: Callable[[Seen], None] | None = None,
+    ) -> None:
+        self._publisher, self._on_refused = publisher, on_refused
         self.tree = ProcessTree()
         self.files: dict[str, FileUse] = {}
         self.programs: dict[str, ProgramUse] = {}
@@ -121,6 +127,8 @@ class Tally:
             self._note_name(seen)
             return
         process = self.tree.note(seen)
+        if seen.ret < 0 and self._on_refused is not None:
+            self._on_refused(seen)
         if seen.kind == Kind.SIGNAL and self.tree.has_pid(seen.a0):
             return
         if seen.kind in _CONNECTS:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from agentguard.kernel import Tally
+    from agentguard.kernel import MakeChild, Tally
     from agentguard.sensor._protocol import Told
 
 _CONNECT_S = 2.0
@@ -79,6 +79,7 @@ class SensorRun:
         path: Path,
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        make_child: MakeChild = Child,
     ) -> None:
         """Prepare.
 
@@ -91,7 +92,7 @@ class SensorRun:
         self._finished: Finished | None = None
         with contextlib.ExitStack() as stack:
             self._connection = stack.enter_context(connect(path))
-            self._child = Child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
+            self._child = make_child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
             self._stack = stack.pop_all()
 
@@ -106,6 +107,7 @@ class SensorRun:
         told = _known(receive_told(self._connection))
         if not isinstance(told, Watching):
             raise _gone()
+        self._child.settle(None)
         return Surroundings(told.checks, told.missing)
 
     def run(self, tally: Tally) -> Ended:
