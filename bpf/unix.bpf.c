@@ -36,7 +36,7 @@ static __always_inline int on_unix(struct bpf_sock_addr *ctx, __u16 kind)
 		 * the room is on no list. */
 		char path[AG_UNIX_PATH] = {};
 		long length = bpf_probe_read_kernel_str(path, sizeof(path), key.path);
-		size = length > 0 && !key.path[AG_UNIX_PATH - 1] ? length - 1 : 0;
+		size = length > 0 && length < AG_UNIX_PATH ? length - 1 : 0;
 		__builtin_memcpy(key.path, path, sizeof(key.path));
 	}
 	key.length = size;

@@ -28,6 +28,7 @@ __all__ = [
     "AuditSettings",
     "ClientSettings",
     "Config",
+    "EgressSettings",
     "EventSettings",
     "FactsSettings",
     "GatewaySettings",
@@ -305,6 +306,19 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 2
 
 
+class EgressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an agent that `agentguard run --enforce` holds reaches the names that are allowed."""
+
+    resolvers: Annotated[
+        tuple[_Text, ...],
+        Meta(description="resolvers that are asked, as 9.9.9.9 or [2620:fe::fe]:53; by default the system's"),
+    ] = ()
+    private: Annotated[
+        tuple[_Text, ...],
+        Meta(description="private prefixes to which an allowed name may lead all the same, as 10.1.0.0/16"),
+    ] = ()
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Diagnostic messages; the audit log is another thing."""
 
@@ -328,6 +342,7 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: EventSettings = EventSettings()
     spend: SpendSettings = SpendSettings()
     gateway: GatewaySettings = GatewaySettings()
+    egress: EgressSettings = EgressSettings()
     log: LogSettings = LogSettings()
 
 

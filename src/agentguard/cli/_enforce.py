@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agentguard.cli._approve import ask_on_terminal
+from agentguard.cli._network import Network
 from agentguard.cli._options import environ
 from agentguard.cli._output import Output, counted, plain
 from agentguard.config import FILE_NAME
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from agentguard.assembly import Project
     from agentguard.core import EventBus, Principal
+    from agentguard.kernel.egress import Denial as NetworkDenial
+    from agentguard.kernel.egress import Upstream
     from agentguard.kernel.jail import (
         Denial,
         Denied,
@@ -116,9 +120,15 @@ class Enforced:
     """The jail of one run, and what it tells. `begin` when the run is about to start; `end` after it."""
 
     def __init__(
-        self, options: JailOptions, project: Project | None, principal: Principal, output: Output
+        self,
+        options: JailOptions,
+        project: Project | None,
+        principal: Principal,
+        output: Output,
+        *,
+        by_programs: bool = True,
     ) -> None:
-        """Compile and sign the policy.
+        """Compile and sign the policy; `by_programs` where the run has a cgroup of this process's own.
 
         Raises:
             AgentGuardError: it cannot be compiled, signed or held.
@@ -135,10 +145,22 @@ class Enforced:
         self.protections: list[Protection] = []
         self._jail: Enforcement
         self._explainer: Explainer
+        self._network = Network(
+            policy,
+            has_network=_profile(options).network,
+            by_programs=by_programs,
+            on_denial=self._tell_network,
+            ask=ask_on_terminal if options.mode == "freeze" else None,
+            upstream=_upstream(project),
+        )
+        self._notes = (*self._notes, *self._network.notes)
         self._jail = Enforcement(
             policy,
             workspace=workspace,
-            sockets="loopback" if _profile(options).network else "none",
+            sockets=self._network.sockets,
+            begin=self._network.begin,
+            within=self._network.within if self._network.is_bridged else None,
+            more=self._network.more(),
             degraded=options.degraded,
             on_denied=self._note_denied,
         )
@@ -167,6 +189,11 @@ class Enforced:
         on = {each.name: each.on for each in self.protections}
         record("jailed", protections=on, notes=list(self._all_notes()), **facts)
         self._show(verdicts)
+        self._network.arm()
+
+    def end(self) -> None:
+        """End what outlives the agent; what was denied until now is told. Idempotent."""
+        self._network.close()
 
     def _all_notes(self) -> Sequence[str]:
         return (*self._notes, *(self._jail.plan.notes if self._jail.plan is not None else ()))
@@ -190,6 +217,12 @@ class Enforced:
 
     def _note_denied(self, denied: Denied) -> None:
         self._explainer.note_denied(denied)
+
+    def _tell_network(self, denial: NetworkDenial) -> None:
+        from agentguard.kernel.jail import Denial
+
+        who = f"{denial.program or 'process'} {denial.pid}" if denial.pid else ""
+        self._tell(Denial("socket", denial.target, denial.reason, denial.rule, denial.allow, who))
 
     def _tell(self, denial: Denial) -> None:
         with self._lock:
@@ -222,6 +255,15 @@ class Enforced:
                 "reason": denial.reason, "program": denial.program, "allow": denial.allow,
             },
         )  # fmt: skip
+
+
+def _upstream(project: Project | None) -> Upstream | None:
+    """Return the resolvers that the project names, and which private places their answers may lead to."""
+    if project is None or not (settings := project.config.egress).resolvers + settings.private:
+        return None
+    from agentguard.kernel.egress import parse_upstream
+
+    return parse_upstream(settings.resolvers, settings.private)
 
 
 def _profile(options: JailOptions) -> Any:
@@ -261,13 +303,9 @@ def _wanted(options: JailOptions, project: Project | None) -> tuple[Wanted, list
     from agentguard.kernel.jail import Wanted
 
     profile = _profile(options)
-    if options.domains:
-        # A name that is allowed and cannot be reached would be a surprise; one that leads round the proxy, a hole.
-        raise click.UsageError(
-            "--allow-domain needs a network, which this profile has not"
-            if not profile.network
-            else "--allow-domain is not built yet"
-        )
+    if options.domains and not profile.network:
+        # A name that is allowed and cannot be reached would be a surprise.
+        raise click.UsageError("--allow-domain needs a network, which this profile has not")
     home = os.path.realpath(os.environ.get("HOME", "") or Path("~").expanduser())
     home = home if home != "/" and Path(home).is_dir() else ""
     here = os.path.realpath(Path.cwd())

@@ -177,7 +177,9 @@ class _Launch:
             KernelError: as root: it cannot be observed; or it cannot be held as asked. Nothing was run then.
         """
         if jail.is_jailed:
-            self._enforced = Enforced(jail, self.project, self.principal, output)
+            self._enforced = Enforced(
+                jail, self.project, self.principal, output, by_programs=not self._is_sensors()
+            )
         # Forks first, threads later: everything that may start a thread comes after this.
         try:
             run = self._prepare()
@@ -196,12 +198,17 @@ class _Launch:
         from agentguard.kernel import ObservedRun
         from agentguard.sensor import DEFAULT_SOCKET, SensorRun
 
-        default = Path(DEFAULT_SOCKET)
-        if self._socket is not None or default.exists():
+        if self._is_sensors():
             return SensorRun(
-                self._command, self._socket or default, on_drop=self._note_drop, make_child=self._make_child()
+                self._command, self._socket or Path(DEFAULT_SOCKET), on_drop=self._note_drop, make_child=self._make_child()
             )
         return ObservedRun(self._command, on_drop=self._note_drop, make_child=self._make_child())
+
+    def _is_sensors(self) -> bool:
+        """Tell whether a sensor makes the run's cgroup."""
+        from agentguard.sensor import DEFAULT_SOCKET
+
+        return self._socket is not None or Path(DEFAULT_SOCKET).exists()
 
     def _make_child(self) -> MakeChild:
         from agentguard.kernel import Child
@@ -230,6 +237,7 @@ class _Launch:
         self._begin_jail(run.id)
         started = datetime.now(UTC)
         ended = run.run(tally)
+        self._end_jail()
         events_lost = self._end_events(publisher)
         alerts = self._end_alerts(decided_by)
         report = tell(
@@ -242,6 +250,10 @@ class _Launch:
             errors=report.errors, events_lost=events_lost, alerts=len(alerts),
         )  # fmt: skip
         return report, judge
+
+    def _end_jail(self) -> None:
+        if self._enforced is not None:
+            self._enforced.end()
 
     def _begin_jail(self, run_id: str) -> None:
         if self._enforced is not None:
@@ -302,6 +314,7 @@ class _Launch:
             code = child.wait()
         finally:
             child.abandon()
+            self._end_jail()
         duration = round(time.monotonic() - began, 3)
         self._record_end(run_id, exit_code=code, duration_s=duration)
         self._close()
@@ -358,6 +371,7 @@ class _Launch:
                 self._record("", "dropped", kind=drop.name.lower(), records=count)
 
     def _close(self) -> None:
+        self._end_jail()
         self._end_events(None)
         self._end_alerts("")
         if self._engine is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._observer import Observer
-    from agentguard.kernel._probe import Probe, probe, tier_of
+    from agentguard.kernel._probe import Probe, probe, probe_network, tier_of
     from agentguard.kernel._publish import Publisher
     from agentguard.kernel._report import AlertSeen, Report, tell, to_html
     from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
@@ -54,6 +54,7 @@ __all__ = [
     "end_all",
     "event_of",
     "probe",
+    "probe_network",
     "propose",
     "tell",
     "tier_of",
@@ -87,6 +88,7 @@ _PLACES = {
     "end_all": "_run",
     "event_of": "_events",
     "probe": "_probe",
+    "probe_network": "_probe",
     "propose": "_learn",
     "tell": "_report",
     "tier_of": "_probe",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentguard.kernel.egress._names import parse_domain
     from agentguard.kernel.egress._namespace import make_sockets, ports_of, receive_sockets, send_sockets
     from agentguard.kernel.egress._pins import clean_pins
-    from agentguard.kernel.egress._upstream import Upstream
+    from agentguard.kernel.egress._upstream import Upstream, parse_upstream
 
 __all__ = [
     "Answer",
@@ -36,6 +36,7 @@ __all__ = [
     "clean_pins",
     "make_sockets",
     "parse_domain",
+    "parse_upstream",
     "ports_of",
     "receive_sockets",
     "send_sockets",
@@ -54,6 +55,7 @@ _PLACES = {
     "clean_pins": "_pins",
     "make_sockets": "_namespace",
     "parse_domain": "_names",
+    "parse_upstream": "_upstream",
     "ports_of": "_namespace",
     "receive_sockets": "_namespace",
     "send_sockets": "_namespace",

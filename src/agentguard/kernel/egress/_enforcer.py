@@ -348,10 +348,10 @@ def _socket_entries(rules: Sequence[UnixRule]) -> dict[bytes, bytes]:
     for index, rule in enumerate(rules):
         abstract = rule.path.startswith("@")
         name = (b"\0" + os.fsencode(rule.path[1:])) if abstract else os.fsencode(os.path.normpath(rule.path))
-        if not (abstract or rule.path.startswith("/")) or not 1 < len(name) < layout.UNIX_PATH:
+        if not (abstract or rule.path.startswith("/")) or not 1 < len(name) < layout.UNIX_PATH - 1:
             raise ConfigError(
                 f"`{rule.path}` is no unix socket",
-                hint="write an absolute path of at most 107 bytes, or @NAME",
+                hint="write an absolute path of at most 106 bytes, or @NAME",
             )
         key = layout.UNIX.pack(len(name), name)
         found[key] = verdict_of(NetEffect.ALLOW, index).to_bytes(4, "little")

@@ -19,7 +19,8 @@ import dns.rdataclass
 import dns.rdatatype
 import msgspec
 
-from agentguard.kernel.egress._addresses import unmapped
+from agentguard.core import ConfigError
+from agentguard.kernel.egress._addresses import check_port, parse_prefix, unmapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,3 +214,27 @@ class Upstream:
             return found
         failed = next((each for each in answers if isinstance(each, BaseException)), None)
         raise failed if isinstance(failed, UpstreamError) else UpstreamError(f"`{name}` has no address")
+
+
+def parse_upstream(servers: Sequence[str], inside: Sequence[str] = ()) -> Upstream:
+    """Return the upstream for resolvers, written `HOST` or `HOST:PORT` (none: the system's), and private prefixes.
+
+    Raises:
+        ConfigError: one of them is none.
+    """
+    found = [_host_and_port(each) for each in servers]
+    return Upstream(found or None, inside=[parse_prefix(each) for each in inside])
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not host.endswith("]")):
+        host, port = text, "53"
+    try:
+        found = str(ipaddress.ip_address(host.strip("[]"))), int(port)
+        check_port(found[1])
+    except ValueError:
+        raise ConfigError(
+            f"`{text}` is no resolver", hint="write an address, or ADDRESS:PORT, as 9.9.9.9 or [2620:fe::fe]:53"
+        ) from None
+    return found

@@ -11,6 +11,7 @@ from agentguard.kernel.jail._canaries import Canary, Verdict
 from agentguard.kernel.jail._compile import Compiled, Sources, Wanted, compile_policy
 from agentguard.kernel.jail._denials import Denial, Explainer
 from agentguard.kernel.jail._enforcement import Enforcement, Protection
+from agentguard.kernel.jail._landlock import keeps_abstract_sockets
 from agentguard.kernel.jail._profiles import DEFAULT_PROFILE, PROFILES, Profile, find_profile
 from agentguard.kernel.jail._seccomp import SocketPolicy
 from agentguard.kernel.jail._signed import SignedPolicy, content_of, sign_policy, verify_policy
@@ -36,6 +37,7 @@ __all__ = [
     "compile_policy",
     "content_of",
     "find_profile",
+    "keeps_abstract_sockets",
     "sign_policy",
     "verify_policy",
 ]
