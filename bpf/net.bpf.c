@@ -136,6 +136,28 @@ static __always_inline enum way choose(struct ag_net_config *config, struct deni
 	return WAY_DENY;
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 512 * 1024);
+} net_moves SEC(".maps");
+
+static __always_inline void tell_move(const struct denial *what)
+{
+	struct ag_move *move = bpf_ringbuf_reserve(&net_moves, sizeof(*move), 0);
+	__u64 ids = bpf_get_current_pid_tgid();
+
+	/* Where nobody reads them, there is no room for long: nothing depends on them but the words of an account. */
+	if (!move)
+		return;
+	move->time_ns = bpf_ktime_get_boot_ns();
+	move->pid = ids >> 32;
+	move->tid = ids;
+	__builtin_memcpy(move->address, what->address, sizeof(move->address));
+	move->port = what->port;
+	move->protocol = what->protocol;
+	bpf_ringbuf_submit(move, BPF_RB_NO_WAKEUP);
+}
+
 static __always_inline int remember(struct bpf_sock_addr *ctx, const struct denial *what)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -148,6 +170,7 @@ static __always_inline int remember(struct bpf_sock_addr *ctx, const struct deni
 
 	__builtin_memcpy(flow.address, what->address, sizeof(flow.address));
 	net_count(AG_NET_REDIRECTED);
+	tell_move(what);
 	return bpf_map_update_elem(&wanted, &cookie, &flow, BPF_ANY);
 }
 

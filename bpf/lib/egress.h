@@ -86,6 +86,16 @@ struct ag_unix {
 	char path[AG_UNIX_PATH];
 };
 
+/* Where a thread was led to, for whoever sees only the address that it was led to. */
+struct ag_move {
+	__u64 time_ns;
+	__u32 pid;
+	__u32 tid;
+	__u32 address[4];
+	__u32 port;
+	__u32 protocol;
+};
+
 struct ag_net_record {
 	__u64 time_ns; /* since boot */
 	__u64 cgroup;  /* that of the process, which may be below the agent's */

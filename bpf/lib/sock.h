@@ -7,6 +7,7 @@ enum {
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 };
 enum { BPF_F_NO_PREALLOC = 1 };
+enum { BPF_RB_NO_WAKEUP = 1 };
 enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3 };
 enum { SOCK_STREAM = 1, SOCK_DGRAM = 2 };
 enum { AF_INET = 2, AF_INET6 = 10 };

@@ -167,6 +167,7 @@ class Enforced:
         self._explainer = Explainer(self._jail.found, self._tell, mode=options.mode)
         self.make_child = self._jail.make_child
         self.note_seen = self._explainer.note_seen
+        self.translate = self._network.translate
 
     def begin(self, run: str, record: Callable[..., None], bus: EventBus | None = None) -> None:
         """Say and record what is on; `record` and `bus` take what is refused from now on.

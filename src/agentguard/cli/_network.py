@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from agentguard.core import AgentGuardError, KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel import Cgroup, Seen
     from agentguard.kernel.egress import Ask, Denial, NamespaceGuard, NetworkGuard, Upstream
     from agentguard.kernel.jail import Canary, KernelPolicy, SocketPolicy
 
@@ -118,8 +118,17 @@ class Network:
         self._channel[0].close()
         self._channel[1].close()
         return NamespaceGuard(
-            sockets, self._policy, on_denial=self._on_denial, upstream=self._upstream, ask=self._ask, cgroup=cgroup
+            sockets,
+            self._policy,
+            on_denial=self._on_denial,
+            upstream=self._upstream,
+            ask=self._ask,
+            cgroup=cgroup,
         )
+
+    def translate(self, seen: Seen) -> Iterable[Seen]:
+        """Return what the agent did in place of what an observer saw, which may be where it was led."""
+        return (seen,) if self._guard is None else self._guard.translate(seen)
 
     def arm(self) -> None:
         """Tell of denials from now on: what came before was the self-test."""

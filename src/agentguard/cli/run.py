@@ -200,7 +200,10 @@ class _Launch:
 
         if self._is_sensors():
             return SensorRun(
-                self._command, self._socket or Path(DEFAULT_SOCKET), on_drop=self._note_drop, make_child=self._make_child()
+                self._command,
+                self._socket or Path(DEFAULT_SOCKET),
+                on_drop=self._note_drop,
+                make_child=self._make_child(),
             )
         return ObservedRun(self._command, on_drop=self._note_drop, make_child=self._make_child())
 
@@ -232,7 +235,10 @@ class _Launch:
         judge = Judge(decider, principal=self.principal, run=run.id)
         publisher = self._publisher(run.id, output, decided_by)
         tally: Tally = Tally(
-            judge, publisher, on_refused=None if self._enforced is None else self._enforced.note_seen
+            judge,
+            publisher,
+            on_refused=None if self._enforced is None else self._enforced.note_seen,
+            translate=None if self._enforced is None else self._enforced.translate,
         )
         self._begin_jail(run.id)
         started = datetime.now(UTC)

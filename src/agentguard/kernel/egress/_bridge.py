@@ -15,12 +15,13 @@ from agentguard.kernel.egress._service import Egress
 from agentguard.kernel.egress._upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
     from agentguard.kernel._cgroups import Cgroup
     from agentguard.kernel._rules import KernelPolicy
+    from agentguard.kernel._seen import Seen
     from agentguard.kernel.egress._approval import Ask
     from agentguard.kernel.egress._denial import Denial
     from agentguard.kernel.egress._service import Sockets
@@ -67,6 +68,10 @@ class NamespaceGuard:
     def denials(self) -> int:
         """How many attempts were denied so far, told or not."""
         return self._teller.count
+
+    def translate(self, seen: Seen) -> Iterator[Seen]:
+        """Yield what was seen: in a namespace nothing is led elsewhere."""
+        yield seen
 
     def arm(self) -> None:
         """Tell of denials from now on: what came before was a test."""

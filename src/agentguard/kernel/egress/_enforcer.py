@@ -36,7 +36,18 @@ _BY_HAND = {"on_connect_unix": 49, "on_sendmsg_unix": 50}
 _SOCK_ADDR = 18
 _MOST_PREFIXES = 65536
 _MOST_SOCKETS = 1024
-_MAPS = ("net_config", "net_ring", "net_counts", "allow4", "allow6", "ports", "wanted", "flows", "unix_allow")
+_MAPS = (
+    "net_config",
+    "net_ring",
+    "net_counts",
+    "net_moves",
+    "allow4",
+    "allow6",
+    "ports",
+    "wanted",
+    "flows",
+    "unix_allow",
+)
 _NO_FLAGS = NetFlag(0)
 _EFFECTS = {"enforce": True, "freeze": True, "kill": True, "observe": False, "warn": False}
 

@@ -18,6 +18,7 @@ from agentguard.kernel.egress._names import Names
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from agentguard.kernel._dns import DnsMessage
     from agentguard.kernel._rules import NetRule
     from agentguard.kernel.egress._addresses import Address
     from agentguard.kernel.egress._approval import Approvals
@@ -35,8 +36,9 @@ class Gate:
         *,
         on_denial: Callable[[Denial], None],
         approvals: Approvals | None = None,
+        on_answer: Callable[[DnsMessage], None] = lambda _message: None,
     ) -> None:
-        """Take the rules.
+        """Take the rules; `on_answer` is told of each name that is asked for, and what it was said to lead to.
 
         Raises:
             ConfigError: one of them names no prefix, name or port.
@@ -45,7 +47,7 @@ class Gate:
         self._networks = tuple(networks)
         self._table = AddressTable(networks)
         self._teller = Teller(on_denial)
-        self._approvals = approvals
+        self._approvals, self.on_answer = approvals, on_answer
         self._once: dict[str, tuple[DomainRule, float]] = {}
 
     def replace(self, domains: Sequence[DomainRule], networks: Sequence[NetRule]) -> None:

@@ -17,17 +17,20 @@ from agentguard.kernel.egress._enforcer import NetEnforcer, listening_on
 from agentguard.kernel.egress._freezer import Freezer
 from agentguard.kernel.egress._gate import Gate
 from agentguard.kernel.egress._layout import NetFlag
+from agentguard.kernel.egress._moves import Moves
 from agentguard.kernel.egress._service import Egress, loopback_sockets
 from agentguard.kernel.egress._upstream import Upstream
 from agentguard.kernel.egress._watch import DenialReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
     from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._dns import DnsMessage
     from agentguard.kernel._rules import KernelPolicy
+    from agentguard.kernel._seen import Seen
     from agentguard.kernel.egress._approval import Ask
     from agentguard.kernel.egress._denial import Denial
 
@@ -70,13 +73,19 @@ class NetworkGuard:
             self._enforcer = NetEnforcer(cgroup)
             stack.callback(self._enforcer.remove)
             self._gate = Gate(
-                policy.domains, policy.networks, on_denial=self._note, approvals=self._approvals
+                policy.domains,
+                policy.networks,
+                on_denial=self._note,
+                approvals=self._approvals,
+                on_answer=self._note_answer,
             )
             sockets = loopback_sockets()
             self._egress = Egress(self._gate, upstream or Upstream(), sockets, self._enforcer.find_wanted)
             stack.callback(self._egress.stop)
             self._egress.start()
             self._listening = listening_on(sockets.ports(socket.AF_INET), sockets.ports(socket.AF_INET6))
+            self._moves = Moves(self._enforcer.maps["net_moves"], self._listening, cgroup.id)
+            stack.callback(self._moves.close)
             self._reader = DenialReader(self._enforcer, policy, self._note)
             stack.callback(self._reader.stop)
             self._apply(policy)
@@ -92,6 +101,14 @@ class NetworkGuard:
     def denials(self) -> int:
         """How many attempts were denied so far, told or not."""
         return self._teller.count
+
+    def translate(self, seen: Seen) -> Iterator[Seen]:
+        """Yield what the agent did in place of what an observer saw, which is where it was led. For one thread."""
+        return self._moves.translate(seen)
+
+    def _note_answer(self, message: DnsMessage) -> None:
+        if self._armed:
+            self._moves.note_answer(message)
 
     def arm(self) -> None:
         """Tell of denials from now on: what came before was a test."""

@@ -59,6 +59,13 @@ PORT = Struct("<II")
 END = Struct("<16sI")
 FLOW = Struct("<16sIIII")
 UNIX = Struct(f"<I{UNIX_PATH}s")
+# What a ring puts before each record: its length, with two bits for its state.
+MOVE: np.dtype[Any] = np.dtype(
+    [
+        ("size", "<u4"), ("offset", "<u4"),
+        ("time_ns", "<u8"), ("pid", "<u4"), ("tid", "<u4"), ("address", "V16"), ("port", "<u4"), ("protocol", "<u4"),
+    ]
+)  # fmt: skip
 RECORD: np.dtype[Any] = np.dtype(
     [
         ("size", "<u4"), ("offset", "<u4"),

@@ -15,8 +15,9 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
+from agentguard.kernel._dns import DnsMessage
 from agentguard.kernel.egress._names import normal_name
-from agentguard.kernel.egress._upstream import Looked, UpstreamError
+from agentguard.kernel.egress._upstream import ADDRESSES, Looked, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,8 @@ class Resolver:
         if asked.rdclass != dns.rdataclass.IN or asked.rdtype in _NEVER:
             return dns.rcode.REFUSED, "this kind of question is not answered"
         name = normal_name(asked.name.to_text())
+        kind = dns.rdatatype.to_text(asked.rdtype)
+        self._gate.on_answer(DnsMessage(name or asked.name.to_text().lower(), kind, is_answer=False))
         if name is None or not await self._gate.allows_name(name):
             return dns.rcode.NXDOMAIN, "not allowed for this agent"
         if asked.rdtype in _WITHHELD:
@@ -86,6 +89,10 @@ class Resolver:
                 return dns.rcode.REFUSED, "it leads to a private place"
             return dns.rcode.SERVFAIL, _REMOTE_ERROR
         _copy(looked, response, asked.rdtype)
+        addresses = tuple(
+            each.address for record in response.answer if record.rdtype in ADDRESSES for each in record
+        )
+        self._gate.on_answer(DnsMessage(name, kind, is_answer=True, addresses=addresses))
         return dns.rcode.Rcode(looked.code), ""
 
     async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from agentguard.kernel.egress._addresses import Address, Network
 
-_ADDRESSES = (dns.rdatatype.A, dns.rdatatype.AAAA)
+ADDRESSES = (dns.rdatatype.A, dns.rdatatype.AAAA)
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _KEPT = 1024
 _LONGEST_S, _SHORTEST_S = 300, 1
@@ -179,7 +179,7 @@ class Upstream:
 
     def _check(self, name: str, looked: Looked) -> None:
         for record in looked.records:
-            if record.rdtype not in _ADDRESSES:
+            if record.rdtype not in ADDRESSES:
                 continue
             for each in record:
                 if not self.may_lead_to(ipaddress.ip_address(each.address)):
@@ -194,9 +194,7 @@ class Upstream:
         Raises:
             UpstreamError: it has none, or none that is for agents.
         """
-        answers = await asyncio.gather(
-            *(self.look(name, kind) for kind in _ADDRESSES), return_exceptions=True
-        )
+        answers = await asyncio.gather(*(self.look(name, kind) for kind in ADDRESSES), return_exceptions=True)
         refused = next(
             (each for each in answers if isinstance(each, UpstreamError) and each.is_refused), None
         )
@@ -207,7 +205,7 @@ class Upstream:
             for looked in answers
             if isinstance(looked, Looked)
             for record in looked.records
-            if record.rdtype in _ADDRESSES
+            if record.rdtype in ADDRESSES
             for each in record
         ]
         if found:
@@ -235,6 +233,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
         check_port(found[1])
     except ValueError:
         raise ConfigError(
-            f"`{text}` is no resolver", hint="write an address, or ADDRESS:PORT, as 9.9.9.9 or [2620:fe::fe]:53"
+            f"`{text}` is no resolver",
+            hint="write an address, or ADDRESS:PORT, as 9.9.9.9 or [2620:fe::fe]:53",
         ) from None
     return found

@@ -245,7 +245,9 @@ class _Compiler:
             host, ports = _host_and_ports(pattern)
             prefix = _prefix(host)
             if not ports and _port_text(pattern) not in {"", "*", "**"}:
-                self.notes.append(f"rule `{rule.id}` permits `{pattern}`: the kernel knows single ports, or all")
+                self.notes.append(
+                    f"rule `{rule.id}` permits `{pattern}`: the kernel knows single ports, or all"
+                )
             elif prefix is not None:
                 self.networks.append(NetRule(prefix, ports, "allow", rule.id))
             elif host in {"*", "**"}:
@@ -284,7 +286,9 @@ class _Compiler:
             if ban is None:
                 kept.append(each)
             else:
-                self.notes.append(f"`{each.domain}`, which `{each.rule}` permits: rule `{ban.rule}` is against it")
+                self.notes.append(
+                    f"`{each.domain}`, which `{each.rule}` permits: rule `{ban.rule}` is against it"
+                )
         self.domains = kept
         # In the kernel the longest prefix decides: what is mandatory stands beside each longer one that permits.
         self.networks += [
@@ -383,9 +387,11 @@ def _meets(ban: DomainRule, permitted: DomainRule) -> bool:
     if "*" in one.removeprefix("*."):
         # A pattern of another kind may be about anything.
         return True
-    return one == other or (
-        one.startswith("*.") and other.endswith(one[1:])
-    ) or (other.startswith("*.") and one.endswith(other[1:]))
+    return (
+        one == other
+        or (one.startswith("*.") and other.endswith(one[1:]))
+        or (other.startswith("*.") and one.endswith(other[1:]))
+    )
 
 
 def _is_inside(inner: str, outer: str) -> bool:
