@@ -12,6 +12,7 @@ from agentguard.kernel.jail._compile import Compiled, Sources, Wanted, compile_p
 from agentguard.kernel.jail._denials import Denial, Explainer
 from agentguard.kernel.jail._enforcement import Enforcement, Protection
 from agentguard.kernel.jail._landlock import keeps_abstract_sockets
+from agentguard.kernel.jail._probe import Tier, probe_jail, tier_of_jail
 from agentguard.kernel.jail._profiles import DEFAULT_PROFILE, PROFILES, Profile, find_profile
 from agentguard.kernel.jail._seccomp import SocketPolicy
 from agentguard.kernel.jail._signed import SignedPolicy, content_of, sign_policy, verify_policy
@@ -32,12 +33,15 @@ __all__ = [
     "SignedPolicy",
     "SocketPolicy",
     "Sources",
+    "Tier",
     "Verdict",
     "Wanted",
     "compile_policy",
     "content_of",
     "find_profile",
     "keeps_abstract_sockets",
+    "probe_jail",
     "sign_policy",
+    "tier_of_jail",
     "verify_policy",
 ]

@@ -68,6 +68,11 @@ class Explainer:
 
     def note_seen(self, seen: Seen) -> None:
         """Take in what the kernel's programs saw fail."""
+        if seen.ret == -errno.ENOENT:
+            # A folder that is hidden is an empty one, to the agent.
+            if seen.path.startswith("/") and Path(seen.path).exists():
+                self._explain_file(seen.path, "read", seen.comm)
+            return
         if seen.ret not in _REFUSALS:
             return
         if seen.kind.name == "OPEN":

@@ -189,6 +189,7 @@ class Jail(Child):
             os.close(self._test_go)
             if not os.read(self._test_go_reader, 1):
                 os._exit(1)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             verdicts = []
             try:
                 confine(
@@ -197,7 +198,8 @@ class Jail(Child):
                 verdicts = [*map(attempt, made), *map(work, ordinary)]
             except ConfinementError as error:
                 verdicts = [Verdict(error.step, "be confined", ok=False, detail=os.strerror(error.number))]
-            os.write(self._test_writer, encoder.encode(verdicts))
+            with open(self._test_writer, "wb", closefd=False) as answer:
+                answer.write(encoder.encode(verdicts) + b"\n")
         finally:
             os._exit(0)
 
@@ -227,12 +229,13 @@ class Jail(Child):
         deadline = time.monotonic() + _DEADLINE_S
         while select.select([self._test_reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
             piece = os.read(self._test_reader, _MAX_MESSAGE)
-            if not piece:
-                break
             data += piece
+            # What the attempts may have left running keeps the pipe open.
+            if not piece or data.endswith(b"\n"):
+                break
         self._bury(self._tester)
         self._tester = -1
-        if not data:
+        if not data.endswith(b"\n"):
             raise _failed("its self-test has not answered")
         return msgspec.json.decode(data, type=list[Verdict])
 

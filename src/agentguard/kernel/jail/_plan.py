@@ -168,7 +168,13 @@ class _Builder:
         """
         if not linked:
             return
-        trees = [each.path for each in self._permits if each.path not in {"/proc", "/sys"}]
+        # Nobody but root puts a link into what is only read there.
+        trees = [
+            each.path
+            for each in self._permits
+            if ("write" in each.rule.access or each.rule.rule.startswith("--"))
+            and not is_within(each.path, "/dev")
+        ]
         for path in _links(trees, linked):
             if any(is_within(path, each.path) for each in self._shut if "read" in each.rule.access):
                 continue
