@@ -84,18 +84,18 @@ def connect(host: str, port: int = 443, at: float = 1, **more: Any) -> Event:
 
 SHADOW = "shipped.path-account-file"
 CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
-    "what was claimed was done": ([decision("file:report.txt")], deed("file.read", "file:/home/u/report.txt"), None),
+    "what was claimed was done": ([decision("file:report.txt")], deed("file.read", "file:/srv/u/report.txt"), None),
     "another file than the claimed one, which a rule names": (
         [decision("file:report.txt")], deed("file.read", "file:/etc/shadow", rule=SHADOW), ("contradicted", "critical"),
     ),
     "another file than the claimed one": (
-        [decision("file:report.txt")], deed("file.read", "file:/home/u/notes.txt"), ("contradicted", "medium"),
+        [decision("file:report.txt")], deed("file.read", "file:/srv/u/notes.txt"), ("contradicted", "medium"),
     ),
     "another file, which the policy allows": (
-        [decision("file:report.txt")], deed("file.read", "file:/home/u/notes.txt", effect="allow"), None,
+        [decision("file:report.txt")], deed("file.read", "file:/srv/u/notes.txt", effect="allow"), None,
     ),
     "a name that only ends alike": (
-        [decision("file:report.txt")], deed("file.read", "file:/home/u/my-report.txt"), ("contradicted", "medium"),
+        [decision("file:report.txt")], deed("file.read", "file:/srv/u/my-report.txt"), ("contradicted", "medium"),
     ),
     "a file of a claimed folder": ([decision("file:/srv/data")], deed("file.read", "file:/srv/data/b.csv"), None),
     "the root as a claim covers nothing": (
@@ -113,9 +113,9 @@ CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
         [], deed("file.read", "file:/usr/lib/secret.so", rule="own.rule"), ("undeclared", "high"),
     ),
     "a secret file without any decision": (
-        [], deed("file.read", "file:/root/.ssh/id_ed25519", rule="shipped.path-ssh-key"), ("undeclared", "high"),
+        [], deed("file.read", "file:/srv/u/.ssh/id_ed25519", rule="shipped.path-ssh-key"), ("undeclared", "high"),
     ),
-    "a file that no rule names, without any decision": ([], deed("file.read", "file:/home/u/notes.txt"), None),
+    "a file that no rule names, without any decision": ([], deed("file.read", "file:/srv/u/notes.txt"), None),
     "another host than the claimed one": (
         [decision("https://api.example.com/v1")], connect("evil.example.net"), ("contradicted", "high"),
     ),
@@ -155,7 +155,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
     "another program than the claimed one": (
         [decision("process:/usr/bin/git")], deed("process.exec", "process:/usr/bin/nc", parents=["/usr/bin/python3.11"]), ("contradicted", "medium"),
     ),
-    "a relative path of a command line": ([decision("shell")], deed("file.write", "file:/work/out/x.txt"), None),
+    "a relative path of a command line": ([decision("shell")], deed("file.write", "file:/srv/job/out/x.txt"), None),
     "refused and done all the same": (
         [decision("file:/srv/data/a.csv", effect="deny")], deed("file.read", "file:/srv/data/a.csv"), ("refused", "critical"),
     ),
@@ -172,7 +172,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
     "just before it was claimed, as clocks differ": (
         [decision("file:/srv/data/a.csv", 1.1)], deed("file.read", "file:/srv/data/a.csv", 1), None,
     ),
-    "another file just before the claim": ([decision("file:report.txt", 1.1)], deed("file.read", "file:/home/u/notes.txt", 1), None),
+    "another file just before the claim": ([decision("file:report.txt", 1.1)], deed("file.read", "file:/srv/u/notes.txt", 1), None),
     "long after it was claimed": (
         [decision("https://api.example.com/v1")], connect("api.example.com", at=61), ("undeclared", "medium"),
     ),

@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / ".ci" / "apt.sh"
 UPDATED = "apt-get update --quiet --quiet\n"
 INSTALL = "apt-get install --quiet --quiet --yes --no-install-recommends "
-BROWSER, BPF = "chromium", "clang llvm libbpf-dev"
+BROWSER, BPF, REDIS = "chromium", "clang llvm libbpf-dev", "redis-server"
 debian = pytest.mark.skipif(not Path("/etc/debian_version").exists(), reason="apt-get is Debian's")
 
 
@@ -50,36 +50,37 @@ def run_script(tmp_path: Path, *, uid: int = 0, apt_fails: bool = False, **envir
 @debian
 def test_root_on_debian_is_told_what_is_installed(tmp_path: Path) -> None:
     said, ran = run_script(tmp_path)
-    assert f"installing {BROWSER} {BPF} for the tests marked `browser` `kernel`" in said
-    assert ran == f"{UPDATED}{INSTALL}{BROWSER} {BPF}\n"
+    assert f"installing {BROWSER} {BPF} {REDIS} for the tests marked `browser` `kernel` `services`" in said
+    assert ran == f"{UPDATED}{INSTALL}{BROWSER} {BPF} {REDIS}\n"
 
 
 @debian
 def test_only_what_is_missing_is_installed(tmp_path: Path) -> None:
     put(tmp_path, "chromium")
-    assert run_script(tmp_path)[1] == f"{UPDATED}{INSTALL}{BPF}\n"
+    assert run_script(tmp_path)[1] == f"{UPDATED}{INSTALL}{BPF} {REDIS}\n"
     (tmp_path / "chromium").unlink()
     put_bpf(tmp_path)
-    assert run_script(tmp_path)[1] == f"{UPDATED}{INSTALL}{BROWSER}\n"
+    assert run_script(tmp_path)[1] == f"{UPDATED}{INSTALL}{BROWSER} {REDIS}\n"
 
 
 def test_nothing_is_installed_when_all_is_there(tmp_path: Path) -> None:
     put(tmp_path, "chromium")
     put_bpf(tmp_path)
+    put(tmp_path, "redis-server")
     assert run_script(tmp_path) == ("", "")
 
 
 def test_no_apt_installs_nothing_and_says_what_skips(tmp_path: Path) -> None:
     said, ran = run_script(tmp_path, NO_APT="1")
     assert "NO_APT is set" in said
-    assert "tests marked `browser` `kernel` will skip in part" in said
+    assert "tests marked `browser` `kernel` `services` will skip in part" in said
     assert ran == ""
 
 
 @debian
 def test_ordinary_user_is_told_what_skips(tmp_path: Path) -> None:
     said, ran = run_script(tmp_path, uid=1000)
-    assert f"not root (`sudo apt-get install {BROWSER} {BPF}` mends it)" in said
+    assert f"not root (`sudo apt-get install {BROWSER} {BPF} {REDIS}` mends it)" in said
     assert ran == ""
 
 
