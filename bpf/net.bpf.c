@@ -49,20 +49,13 @@ struct {
 	__type(value, struct ag_flow);
 } flows SEC(".maps");
 
-/* What the agent itself serves: TCP addresses that it has bound, and the cookie of the socket. */
+/* Ports that the agent has bound in a way in which others may bind them too: who answers there is not sure. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct ag_end);
-	__type(value, __u64);
-} own SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u64);
-	__type(value, struct ag_end);
-} bound SEC(".maps");
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, __u8);
+} shared SEC(".maps");
 
 static __always_inline __u32 of_port(struct ag_prefix *prefix, __u32 port)
 {
@@ -92,21 +85,6 @@ static __always_inline __u32 decide6(const __u32 *address, __u32 port)
 	return of_port(bpf_map_lookup_elem(&allow6, &key), port);
 }
 
-static __always_inline bool is_own(const __u32 *address, __u32 port)
-{
-	struct ag_end key = {.port = port};
-	bool mapped = address[2] == MAPPED;
-
-	__builtin_memcpy(key.address, address, sizeof(key.address));
-	if (bpf_map_lookup_elem(&own, &key))
-		return true;
-	/* Bound to every address: 0.0.0.0 is kept as ::ffff:0.0.0.0. */
-	__builtin_memset(key.address, 0, sizeof(key.address));
-	if (mapped)
-		key.address[2] = MAPPED;
-	return bpf_map_lookup_elem(&own, &key) != NULL;
-}
-
 static __always_inline bool is_loopback(const __u32 *address)
 {
 	if (address[2] == MAPPED)
@@ -114,10 +92,45 @@ static __always_inline bool is_loopback(const __u32 *address)
 	return !address[0] && !address[1] && !address[2] && address[3] == __builtin_bswap32(1);
 }
 
+/* Tells whether a socket of the agent's own answers there: each has the mark that its creation put on it. */
+static __always_inline bool is_own(struct bpf_sock_addr *ctx, __u32 mark, const struct denial *what)
+{
+	struct bpf_sock_tuple tuple = {};
+	__u32 key = what->protocol << 16 | what->port, size;
+	struct bpf_sock *own = ctx->sk, *found;
+
+	if (!mark || bpf_map_lookup_elem(&shared, &key))
+		return false;
+	__u16 port = own ? __builtin_bswap16(own->src_port) : 0;
+	if (what->address[2] == MAPPED) {
+		tuple.ipv4.saddr = own && own->src_ip4 ? own->src_ip4 : what->address[3];
+		tuple.ipv4.daddr = what->address[3];
+		tuple.ipv4.sport = port;
+		tuple.ipv4.dport = __builtin_bswap16(what->port);
+		size = sizeof(tuple.ipv4);
+	} else {
+		/* Only ::1 is a loopback, so it is where this comes from as well. */
+		__builtin_memcpy(tuple.ipv6.saddr, what->address, sizeof(tuple.ipv6.saddr));
+		__builtin_memcpy(tuple.ipv6.daddr, what->address, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.sport = port;
+		tuple.ipv6.dport = __builtin_bswap16(what->port);
+		size = sizeof(tuple.ipv6);
+	}
+	if (what->protocol == IPPROTO_TCP)
+		found = bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		found = bpf_sk_lookup_udp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!found)
+		return false;
+	bool ours = found->priority == mark;
+	bpf_sk_release(found);
+	return ours;
+}
+
 enum way { WAY_DENY, WAY_GO, WAY_PROXY, WAY_RESOLVER };
 
 /* Decides from the verdict of the address rules. */
-static __always_inline enum way choose(struct ag_net_config *config, struct denial *what)
+static __always_inline enum way choose(struct bpf_sock_addr *ctx, struct ag_net_config *config, struct denial *what)
 {
 	__u32 effect = what->verdict >> AG_EFFECT_SHIFT;
 
@@ -127,7 +140,7 @@ static __always_inline enum way choose(struct ag_net_config *config, struct deni
 		return WAY_DENY;
 	if (what->protocol != IPPROTO_TCP && what->protocol != IPPROTO_UDP)
 		return WAY_DENY;
-	if (what->protocol == IPPROTO_TCP && is_loopback(what->address) && is_own(what->address, what->port))
+	if (is_loopback(what->address) && is_own(ctx, config->mark, what))
 		return WAY_GO;
 	if (what->port == DNS_PORT && config->flags & AG_RESOLVER)
 		return WAY_RESOLVER;
@@ -198,7 +211,7 @@ static __always_inline int on_four(struct bpf_sock_addr *ctx, __u16 kind)
 	if (!config)
 		return deny(config, &what);
 	what.verdict = decide4(address, what.port);
-	enum way way = choose(config, &what);
+	enum way way = choose(ctx, config, &what);
 	if (way == WAY_GO)
 		return 1;
 	__u16 port = way == WAY_RESOLVER ? config->dns4 : way == WAY_PROXY ? config->proxy4 : 0;
@@ -224,7 +237,7 @@ static __always_inline int on_six(struct bpf_sock_addr *ctx, __u16 kind)
 	if (!config)
 		return deny(config, &what);
 	what.verdict = mapped ? decide4(address[3], what.port) : decide6(address, what.port);
-	enum way way = choose(config, &what);
+	enum way way = choose(ctx, config, &what);
 	if (way == WAY_GO) {
 		/* Said in full, or the kernel would choose between ::1 and 127.0.0.1 by how the socket is bound. */
 		if (any)
@@ -367,94 +380,50 @@ int on_sockops(struct bpf_sock_ops *ctx)
 SEC("cgroup/sock_create")
 int on_sock_create(struct bpf_sock *ctx)
 {
-	if (ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP)
+	struct ag_net_config *config = net_settings();
+	bool tcp = ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP;
+	bool udp = ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP;
+
+	if (tcp || udp) {
+		/* The agent may lower a priority, and gains nothing by it; to set this one takes CAP_NET_ADMIN. */
+		if (config)
+			ctx->priority = config->mark;
 		return 1;
-	if (ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP)
-		return 1;
+	}
 	struct denial what = {
 		.kind = AG_NET_SOCKET, .family = ctx->family, .type = ctx->type, .protocol = ctx->protocol
 	};
-	return deny(net_settings(), &what);
+	return deny(config, &what);
 }
 
-static __always_inline bool is_any6(const struct ag_end *end)
+static __always_inline int note_bound(struct bpf_sock *ctx)
 {
-	return !end->address[0] && !end->address[1] && !end->address[2] && !end->address[3];
-}
+	__u32 key = ctx->protocol << 16 | ctx->src_port;
+	__u8 one = 1;
 
-/* Whether what is bound to `::` is not bound to 0.0.0.0 as well. */
-static __always_inline bool is_only6(struct bpf_sock *ctx)
-{
 	/* This field came later than the function that is needed here. */
-	if (!bpf_core_field_exists(((struct bpf_sock_addr_kern *)0)->uaddrlen))
-		return true;
-	struct sock_common___egress *common = bpf_cast_to_kern_ctx(ctx);
-	return BPF_CORE_READ_BITFIELD_PROBED(common, skc_ipv6only);
-}
-
-static __always_inline void forget(struct ag_end *end, __u64 cookie)
-{
-	__u64 *known = bpf_map_lookup_elem(&own, end);
-
-	if (known && *known == cookie)
-		bpf_map_delete_elem(&own, end);
-}
-
-/* Which socket has bound it is kept too: of one that is closed the kernel tells no address. */
-static __always_inline int note_bound(struct bpf_sock *ctx, struct ag_end *end)
-{
-	__u64 cookie = bpf_get_socket_cookie(ctx);
-
-	end->port = ctx->src_port;
-	if (ctx->protocol != IPPROTO_TCP || !end->port)
-		return 1;
-	bpf_map_update_elem(&own, end, &cookie, BPF_ANY);
-	bpf_map_update_elem(&bound, &cookie, end, BPF_ANY);
-	if (is_any6(end) && !is_only6(ctx)) {
-		end->address[2] = MAPPED;
-		bpf_map_update_elem(&own, end, &cookie, BPF_ANY);
+	if (bpf_core_field_exists(((struct bpf_sock_addr_kern *)0)->uaddrlen)) {
+		struct sock_common___egress *common = bpf_cast_to_kern_ctx(ctx);
+		bool reuse = BPF_CORE_READ_BITFIELD_PROBED(common, skc_reuse);
+		bool reuseport = BPF_CORE_READ_BITFIELD_PROBED(common, skc_reuseport);
+		/* Two that listen for TCP at one place share the port, not only its number, by SO_REUSEPORT alone. */
+		if (!reuseport && !(reuse && ctx->protocol == IPPROTO_UDP))
+			return 1;
 	}
+	bpf_map_update_elem(&shared, &key, &one, BPF_ANY);
 	return 1;
 }
 
 SEC("cgroup/post_bind4")
 int on_bound4(struct bpf_sock *ctx)
 {
-	struct ag_end end = {};
-
-	end.address[2] = MAPPED;
-	end.address[3] = ctx->src_ip4;
-	return note_bound(ctx, &end);
+	return note_bound(ctx);
 }
 
 SEC("cgroup/post_bind6")
 int on_bound6(struct bpf_sock *ctx)
 {
-	struct ag_end end = {};
-
-	end.address[0] = ctx->src_ip6[0];
-	end.address[1] = ctx->src_ip6[1];
-	end.address[2] = ctx->src_ip6[2];
-	end.address[3] = ctx->src_ip6[3];
-	return note_bound(ctx, &end);
-}
-
-SEC("cgroup/sock_release")
-int on_release(struct bpf_sock *ctx)
-{
-	__u64 cookie = bpf_get_socket_cookie(ctx);
-	struct ag_end *known = bpf_map_lookup_elem(&bound, &cookie);
-
-	if (!known)
-		return 1;
-	struct ag_end end = *known;
-	forget(&end, cookie);
-	if (is_any6(&end)) {
-		end.address[2] = MAPPED;
-		forget(&end, cookie);
-	}
-	bpf_map_delete_elem(&bound, &cookie);
-	return 1;
+	return note_bound(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -44,6 +44,8 @@ struct ag_net_config {
 	__u16 proxy6;
 	__u16 dns4;
 	__u16 dns6;
+	/* The priority that each socket of the agent gets, by which it is told from others; 0 is none. */
+	__u32 mark;
 };
 
 struct ag_lpm4 {

@@ -8,6 +8,7 @@ enum {
 };
 enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_RB_NO_WAKEUP = 1 };
+enum { BPF_F_CURRENT_NETNS = -1 };
 enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3 };
 enum { SOCK_STREAM = 1, SOCK_DGRAM = 2 };
 enum { AF_INET = 2, AF_INET6 = 10 };
@@ -29,6 +30,23 @@ struct bpf_sock {
 	__u32 dst_ip6[4];
 	__u32 state;
 	__s32 rx_queue_mapping;
+};
+
+struct bpf_sock_tuple {
+	union {
+		struct {
+			__be32 saddr;
+			__be32 daddr;
+			__be16 sport;
+			__be16 dport;
+		} ipv4;
+		struct {
+			__be32 saddr[4];
+			__be32 daddr[4];
+			__be16 sport;
+			__be16 dport;
+		} ipv6;
+	};
 };
 
 struct bpf_sock_addr {
@@ -71,7 +89,8 @@ struct bpf_sock_addr_kern {
 };
 /* What each socket begins with. */
 struct sock_common___egress {
-	unsigned char skc_ipv6only : 1;
+	unsigned char skc_reuse : 4;
+	unsigned char skc_reuseport : 1;
 };
 #pragma clang attribute pop
 

@@ -161,6 +161,6 @@ def test_proxy_that_listens_nowhere_is_no_way_out(group: Cgroup) -> None:
 
 
 def test_shapes_of_maps_are_those_of_the_header() -> None:
-    assert [each.size for each in (layout.NET_CONFIG, layout.LPM4, layout.LPM6, layout.PREFIX, layout.PORT)] == [16, 8, 20, 8, 8]
+    assert [each.size for each in (layout.NET_CONFIG, layout.LPM4, layout.LPM6, layout.PREFIX, layout.PORT)] == [20, 8, 20, 8, 8]
     assert [each.size for each in (layout.END, layout.FLOW, layout.UNIX)] == [20, 32, 112]
     assert calcsize("<I") == 4

@@ -35,6 +35,7 @@ NEEDED, UNIX = "net", "unix"
 _BY_HAND = {"on_connect_unix": 49, "on_sendmsg_unix": 50}
 _SOCK_ADDR = 18
 _MOST_PREFIXES = 65536
+_MARK = 0xA0000000
 _MOST_SOCKETS = 1024
 _MAPS = (
     "net_config",
@@ -191,9 +192,14 @@ class NetEnforcer:
         if enforced:
             flags |= NetFlag.ENFORCE
         value = layout.NET_CONFIG.pack(
-            layout.VERSION, flags, listening.proxy4, listening.proxy6, listening.dns4, listening.dns6
+            layout.VERSION, flags, listening.proxy4, listening.proxy6, listening.dns4, listening.dns6, self._mark()
         )
         self._put("net_config", bytes(4), value)
+
+    def _mark(self) -> int:
+        # Beyond what a process may choose for itself, and another one for each cgroup; queues look at the last four
+        # bits, in which 0 is the ordinary.
+        return _MARK | (self.cgroup.id & 0xFFFFFF) << 4
 
     def update(
         self, policy: KernelPolicy, listening: Listening | None = None, *, flags: NetFlag = _NO_FLAGS

@@ -50,7 +50,7 @@ class NetCount(enum.IntEnum):
 
 
 COUNTS = 4
-NET_CONFIG = Struct("<IIHHHH")
+NET_CONFIG = Struct("<IIHHHHI")
 # Addresses stand as the network has them; one of IPv4 in 16 bytes as ::ffff:a.b.c.d.
 LPM4 = Struct("<I4s")
 LPM6 = Struct("<I16s")
