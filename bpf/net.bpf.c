@@ -4,6 +4,7 @@
  * everything else is denied. */
 #include "lib/types.h"
 #include "lib/deny.h"
+#include "lib/unix.h"
 
 #define DNS_PORT 53
 #define LOOPBACK4 __builtin_bswap32(0x7f000001)

@@ -37,6 +37,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_program__fd": (_I, (_P,)),
     "bpf_program__attach": (_P, (_P,)),
     "bpf_program__attach_cgroup": (_P, (_P, _I)),
+    "bpf_program__set_autoload": (_I, (_P, ctypes.c_bool)),
     "bpf_program__set_type": (_I, (_P, _I)),
     "bpf_program__set_expected_attach_type": (_I, (_P, _I)),
     "bpf_link__destroy": (_I, (_P,)),

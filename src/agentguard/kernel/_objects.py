@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # As `bpf/*.bpf.c`; the first is what the others build on.
 NAMES = ("syscalls", "process", "uring", "dns")
 # Those that enforce; each is loaded by whoever attaches it.
-ENFORCING = ("net", "unix", "lsm")
+ENFORCING = ("net", "lsm")
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -80,6 +80,11 @@ def probe_network() -> list[Probe]:
     return [there, *(_program(name) for name in ("connect hooks", "unix hooks"))] if there.ok else [there]
 
 
+def unix_hooks() -> Probe:
+    """Return how it went with what decides about unix sockets; kernels before 6.7 have no such hook."""
+    return _program("unix hooks")
+
+
 def tier_of(probes: list[Probe]) -> str:
     """Return `observe` if all that is needed is there, else `none`."""
     return TIER_OBSERVE if all(each.ok for each in probes if each.needed) else TIER_NONE

@@ -13,6 +13,7 @@ import msgspec
 from agentguard.core import ConfigError, KernelError
 from agentguard.kernel._libbpf import libbpf
 from agentguard.kernel._objects import read_object
+from agentguard.kernel._probe import unix_hooks
 from agentguard.kernel.egress import _layout as layout
 from agentguard.kernel.egress._addresses import AddressTable, Holding, verdict_of
 from agentguard.kernel.egress._layout import NetCount, NetEffect, NetFlag
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from agentguard.kernel._rules import KernelPolicy, UnixRule
     from agentguard.kernel.egress._addresses import Network
 
-NEEDED, UNIX = "net", "unix"
+OBJECT, UNIX = "net", "unix"
 # What libbpf 1.1 does not know: a section's name there -> the type of attachment in linux/bpf.h.
 _BY_HAND = {"on_connect_unix": 49, "on_sendmsg_unix": 50}
 _SOCK_ADDR = 18
@@ -97,8 +98,9 @@ class NetEnforcer:
             else:
                 if self.folder is not None:
                     remove_pins(self.folder)
-                self._load(NEEDED)
-                self._load(UNIX)
+                if not (unix := unix_hooks()).ok:
+                    self.missing[UNIX] = unix.detail
+                self._load()
                 if self.folder is not None:
                     self._pin(self.folder)
         except OSError as error:
@@ -108,34 +110,29 @@ class NetEnforcer:
             self._undo()
             raise
 
-    def _load(self, name: str) -> None:
-        content = read_object(name)
+    def _load(self) -> None:
+        content = read_object(OBJECT)
         del self._bpf.messages[:]
-        try:
-            opened = self._bpf.pointer("bpf_object__open_mem", content, len(content), None)
-            self._objects.append(opened)
-            for each in self._walk("bpf_object__next_map", opened):
-                known = self._bpf.bpf_map__name(each).decode()
-                if known in self.maps:
-                    self._bpf.call("bpf_map__reuse_fd", each, self.maps[known])
-            for each in self._walk("bpf_object__next_program", opened):
-                if (kind := _BY_HAND.get(self._bpf.bpf_program__name(each).decode())) is not None:
-                    self._bpf.call("bpf_program__set_type", each, _SOCK_ADDR)
-                    self._bpf.call("bpf_program__set_expected_attach_type", each, kind)
-            self._bpf.call("bpf_object__load", opened)
-            for each in self._walk("bpf_object__next_map", opened):
-                self.maps.setdefault(self._bpf.bpf_map__name(each).decode(), self._bpf.bpf_map__fd(each))
-            if name == NEEDED:
-                # INVARIANT: before anything is attached, what has no rule is denied.
-                self.configure(Listening(), enforced=True)
-            self._links += [
-                self._bpf.pointer("bpf_program__attach_cgroup", each, self.cgroup.fd)
-                for each in self._walk("bpf_object__next_program", opened)
-            ]
-        except OSError as error:
-            if name == NEEDED:
-                raise
-            self.missing[name] = (error.strerror or str(error)).lower()
+        opened = self._bpf.pointer("bpf_object__open_mem", content, len(content), None)
+        self._objects.append(opened)
+        programs = self._walk("bpf_object__next_program", opened)
+        for each in list(programs):
+            if (kind := _BY_HAND.get(self._bpf.bpf_program__name(each).decode())) is None:
+                continue
+            if UNIX in self.missing:
+                self._bpf.call("bpf_program__set_autoload", each, False)
+                programs.remove(each)
+                continue
+            self._bpf.call("bpf_program__set_type", each, _SOCK_ADDR)
+            self._bpf.call("bpf_program__set_expected_attach_type", each, kind)
+        self._bpf.call("bpf_object__load", opened)
+        for each in self._walk("bpf_object__next_map", opened):
+            self.maps[self._bpf.bpf_map__name(each).decode()] = self._bpf.bpf_map__fd(each)
+        # INVARIANT: before anything is attached, what has no rule is denied.
+        self.configure(Listening(), enforced=True)
+        self._links += [
+            self._bpf.pointer("bpf_program__attach_cgroup", each, self.cgroup.fd) for each in programs
+        ]
 
     def _walk(self, function: str, opened: int) -> list[int]:
         found, each = [], None
@@ -157,8 +154,8 @@ class NetEnforcer:
         for name in _MAPS:
             if (folder / name).exists():
                 self.maps[name] = self._bpf.call("bpf_obj_get", bytes(folder / name))
-        if "unix_allow" not in self.maps:
-            self.missing[UNIX] = "it was missing when the programs were loaded"
+        if not (unix := unix_hooks()).ok:
+            self.missing[UNIX] = unix.detail
         version = layout.NET_CONFIG.unpack(
             self._lookup("net_config", bytes(4), layout.NET_CONFIG.size) or b""
         )[0]
@@ -174,8 +171,6 @@ class NetEnforcer:
     def _read_held(self) -> None:
         sizes = {"allow4": (8, 8), "allow6": (20, 8), "ports": (8, 4), "unix_allow": (112, 4)}
         for name, (key_size, value_size) in sizes.items():
-            if name not in self.maps:
-                continue
             key = None
             buffer = ctypes.create_string_buffer(key_size)
             while self._bpf.bpf_map_get_next_key(self.maps[name], key, buffer) == 0:
@@ -223,8 +218,7 @@ class NetEnforcer:
         self._replace("allow4", four)
         self._replace("allow6", six)
         self._replace("ports", ports)
-        if "unix_allow" in self.maps:
-            self._replace("unix_allow", sockets)
+        self._replace("unix_allow", sockets)
         enforced = _EFFECTS[policy.mode]
         # Where nothing is carried out nothing is led elsewhere either.
         self.configure((listening if enforced else None) or Listening(), enforced=enforced, flags=flags)

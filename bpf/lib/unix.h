@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* Which unix sockets an agent may connect and send to. Kernels before 6.7 have no such hook. libbpf 1.1 does not know
- * these sections' names, so the loader says what they are. */
-#include "lib/types.h"
-#include "lib/deny.h"
+ * these sections' names, so the loader says what they are, or leaves them out. */
+#pragma once
+#include "deny.h"
 
 #define AF_UNIX 1
 #define FAMILY_SIZE 2
@@ -68,5 +68,3 @@ int on_sendmsg_unix(struct bpf_sock_addr *ctx)
 {
 	return on_unix(ctx, AG_NET_SENDMSG);
 }
-
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
