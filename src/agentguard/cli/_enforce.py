@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from agentguard.assembly import Project
     from agentguard.core import EventBus, Principal
+    from agentguard.kernel import Cgroup, LsmEnforcer
     from agentguard.kernel.egress import Denial as NetworkDenial
     from agentguard.kernel.egress import Upstream
     from agentguard.kernel.jail import (
@@ -143,6 +144,7 @@ class Enforced:
         self._lock = threading.Lock()
         self.denials: list[Denial] = []
         self.protections: list[Protection] = []
+        self._lsm: LsmEnforcer | None = None
         self._jail: Enforcement
         self._explainer: Explainer
         self._network = Network(
@@ -158,7 +160,7 @@ class Enforced:
             policy,
             workspace=workspace,
             sockets=self._network.sockets,
-            begin=self._network.begin,
+            begin=self._put_on,
             within=self._network.within if self._network.is_bridged else None,
             more=self._network.more(),
             degraded=options.degraded,
@@ -168,6 +170,18 @@ class Enforced:
         self.make_child = self._jail.make_child
         self.note_seen = self._explainer.note_seen
         self.translate = self._network.translate
+
+    def _put_on(self, cgroup: Cgroup | None) -> None:
+        """Put on what holds from outside, before the self-test."""
+        self._network.begin(cgroup)
+        if cgroup is not None:
+            from agentguard.kernel import hold_by_lsm
+
+            self._lsm = hold_by_lsm(cgroup, self._jail.policy)
+
+    @property
+    def _tier(self) -> str:
+        return "T3" if self._lsm is not None else self._jail.tier
 
     def begin(self, run: str, record: Callable[..., None], bus: EventBus | None = None) -> None:
         """Say and record what is on; `record` and `bus` take what is refused from now on.
@@ -179,7 +193,7 @@ class Enforced:
         verdicts = {f"{each.protection}: {each.name}": each.ok for each in self._jail.verdicts}
         policy = self._jail.policy
         facts = {
-            "tier": self._jail.tier, "profile": self.options.profile, "mode": self.options.mode,
+            "tier": self._tier, "profile": self.options.profile, "mode": self.options.mode,
             "kernel_policy": policy.version, "policy_version": policy.policy_version, "self_test": verdicts,
         }  # fmt: skip
         try:
@@ -195,6 +209,9 @@ class Enforced:
     def end(self) -> None:
         """End what outlives the agent; what was denied until now is told. Idempotent."""
         self._network.close()
+        lsm, self._lsm = self._lsm, None
+        if lsm is not None:
+            lsm.close()
 
     def _all_notes(self) -> Sequence[str]:
         return (*self._notes, *(self._jail.plan.notes if self._jail.plan is not None else ()))
@@ -207,7 +224,7 @@ class Enforced:
         )
         held = sum(verdicts.values())
         self._output.note(
-            f"{self.options.mode}: {self.options.profile}, tier {self._jail.tier},"
+            f"{self.options.mode}: {self.options.profile}, tier {self._tier},"
             f" {held} of {counted(len(verdicts), 'self-test')} passed: {plain(on)}"
         )
         for each in self.protections:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentguard.kernel._layout import Drop
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
+    from agentguard.kernel._lsm import LsmEnforcer, hold_by_lsm
     from agentguard.kernel._observer import Observer
     from agentguard.kernel._probe import Probe, probe, probe_network, tier_of
     from agentguard.kernel._publish import Publisher
@@ -36,6 +37,7 @@ __all__ = [
     "Ended",
     "Handover",
     "Judge",
+    "LsmEnforcer",
     "MakeChild",
     "ObservedRun",
     "Observer",
@@ -53,6 +55,7 @@ __all__ = [
     "clock_offset_ns",
     "end_all",
     "event_of",
+    "hold_by_lsm",
     "probe",
     "probe_network",
     "propose",
@@ -70,6 +73,7 @@ _PLACES = {
     "Ended": "_run",
     "Handover": "_handover",
     "Judge": "_judge",
+    "LsmEnforcer": "_lsm",
     "MakeChild": "_launch",
     "ObservedRun": "_run",
     "Observer": "_observer",
@@ -87,6 +91,7 @@ _PLACES = {
     "clock_offset_ns": "_events",
     "end_all": "_run",
     "event_of": "_events",
+    "hold_by_lsm": "_lsm",
     "probe": "_probe",
     "probe_network": "_probe",
     "propose": "_learn",

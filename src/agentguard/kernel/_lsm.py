@@ -172,3 +172,25 @@ class LsmEnforcer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def hold_by_lsm(cgroup: Cgroup, policy: KernelPolicy) -> LsmEnforcer | None:
+    """Return what holds the cgroup to what the policy shuts; None where this kernel refuses, and the other layers hold.
+
+    Raises:
+        IntegrityError: the programs are not those that were shipped.
+    """
+    from agentguard.kernel._probe import lsm_hooks
+
+    if os.geteuid() != 0 or not lsm_hooks().ok:
+        return None
+    try:
+        made = LsmEnforcer()
+    except KernelError:
+        return None
+    try:
+        made.hold(cgroup, policy)
+    except OSError:
+        made.close()
+        return None
+    return made

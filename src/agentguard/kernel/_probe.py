@@ -85,6 +85,11 @@ def unix_hooks() -> Probe:
     return _program("unix hooks")
 
 
+def lsm_hooks() -> Probe:
+    """Return how it went with what decides about files and programs."""
+    return _program("BPF LSM")
+
+
 def tier_of(probes: list[Probe]) -> str:
     """Return `observe` if all that is needed is there, else `none`."""
     return TIER_OBSERVE if all(each.ok for each in probes if each.needed) else TIER_NONE

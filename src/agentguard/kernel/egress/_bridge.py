@@ -54,9 +54,9 @@ class NamespaceGuard:
         self._policy, self._on_denial, self._armed = policy, on_denial, False
         self._freezer = Freezer(cgroup) if cgroup is not None else None
         asks = policy.mode == "freeze" and ask is not None and self._freezer is not None
-        approvals = Approvals(self._freezer, ask) if asks and self._freezer and ask else None
+        self._approvals = Approvals(self._freezer, ask) if asks and self._freezer and ask else None
         self._teller = Teller(self._on_denial)
-        self._gate = Gate(policy.domains, policy.networks, on_denial=self._note, approvals=approvals)
+        self._gate = Gate(policy.domains, policy.networks, on_denial=self._note)
         self._egress = Egress(
             self._gate, upstream or Upstream(), sockets, find_meant, receive=receive_to, send=send_from
         )
@@ -74,7 +74,8 @@ class NamespaceGuard:
         yield seen
 
     def arm(self) -> None:
-        """Tell of denials from now on: what came before was a test."""
+        """Tell of denials, and ask, from now on: what came before was a test."""
+        self._gate.ask_with(self._approvals)
         self._armed = True
 
     def update(self, policy: KernelPolicy) -> None:

@@ -50,6 +50,10 @@ class Gate:
         self._approvals, self.on_answer = approvals, on_answer
         self._once: dict[str, tuple[DomainRule, float]] = {}
 
+    def ask_with(self, approvals: Approvals | None) -> None:
+        """Have a person decide from now on about what no rule does."""
+        self._approvals = approvals
+
     def replace(self, domains: Sequence[DomainRule], networks: Sequence[NetRule]) -> None:
         """Let these rules hold from now on.
 

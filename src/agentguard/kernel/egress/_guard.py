@@ -76,7 +76,6 @@ class NetworkGuard:
                 policy.domains,
                 policy.networks,
                 on_denial=self._note,
-                approvals=self._approvals,
                 on_answer=self._note_answer,
             )
             sockets = loopback_sockets()
@@ -111,8 +110,9 @@ class NetworkGuard:
             self._moves.note_answer(message)
 
     def arm(self) -> None:
-        """Tell of denials from now on: what came before was a test."""
+        """Tell of denials, and ask, from now on: what came before was a test."""
         self._reader.drain()
+        self._gate.ask_with(self._approvals)
         self._armed = True
 
     def update(self, policy: KernelPolicy) -> None:

@@ -68,6 +68,9 @@ def ports_of(policy: KernelPolicy) -> tuple[tuple[int, ...], tuple[str, ...]]:
             )
     if any(not each.ports or _DNS in each.ports for each in allowed):
         notes.append("port 53 always goes to our own resolver")
+    if policy.mode == "freeze":
+        # A person may allow what no rule does.
+        ports |= set(DEFAULT_PORTS)
     ports.discard(_DNS)
     if len(ports) > _MOST_PORTS:
         raise KernelError(

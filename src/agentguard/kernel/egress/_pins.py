@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentguard.core import KernelError
+from agentguard.kernel._libbpf import libbpf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,8 @@ _FOLDER = "agentguard"
 _BPF_MAGIC = 0xCAFE4A11
 _MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 _MODE = 0o700
+FIRST_LINK = "link0"
+_BEGINNING_S = 60
 
 
 def pin_root() -> Path:
@@ -88,15 +92,13 @@ def remove_pins(folder: Path) -> None:
         folder.rmdir()
 
 
-def clean_pins(parents: tuple[Path, ...]) -> list[str]:
-    """Remove the pins of cgroups that are below none of `parents` any more, and return their names."""
+def clean_pins() -> list[str]:
+    """Remove the pins of cgroups that are gone, as the kernel says of their links, and return the names of those."""
     removed = []
     for folder in _folders():
-        name, _, number = folder.name.rpartition("@")
-        alive = any(_has_id(parent / name, number) for parent in parents)
-        if not alive:
+        if not _is_attached(folder):
             remove_pins(folder)
-            removed.append(name)
+            removed.append(folder.name.rpartition("@")[0])
     return removed
 
 
@@ -107,8 +109,20 @@ def _folders() -> Iterator[Path]:
                 yield from list((place / _FOLDER).iterdir())
 
 
-def _has_id(path: Path, number: str) -> bool:
+def _is_attached(folder: Path) -> bool:
     try:
-        return str(path.stat().st_ino) == number
+        link = libbpf().call("bpf_obj_get", bytes(folder / FIRST_LINK))
     except OSError:
-        return False
+        # Somebody may be about to pin the first one.
+        with contextlib.suppress(OSError):
+            return time.time() - folder.stat().st_mtime < _BEGINNING_S
+        return True
+    try:
+        # struct bpf_link_info: of a link to a cgroup its id is at 16, and 0 once the cgroup is gone.
+        info, size = ctypes.create_string_buffer(64), ctypes.c_uint32(64)
+        libbpf().call("bpf_obj_get_info_by_fd", link, info, ctypes.byref(size))
+        return int.from_bytes(info.raw[16:24], "little") != 0
+    except OSError:
+        return True
+    finally:
+        os.close(link)
