@@ -37,8 +37,8 @@ NAMES = (
     "llm_clients",
     "truth",
 )
-# By name only: it needs root, loads BPF programs, and takes ten minutes.
-ON_REQUEST = ("kernel",)
+# By name only: they need root and load BPF programs; `kernel` takes ten minutes.
+ON_REQUEST = ("kernel", "egress")
 
 
 class _Both(io.StringIO):
@@ -65,7 +65,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of: {', '.join((*NAMES, *ON_REQUEST))} (default: all but `kernel`)",
+        help=f"of: {', '.join((*NAMES, *ON_REQUEST))} (default: all but `kernel` and `egress`)",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE too")
     parser.add_argument(

@@ -71,19 +71,55 @@ static __always_inline __u32 of_port(struct ag_prefix *prefix, __u32 port)
 	return prefix->verdict;
 }
 
-static __always_inline __u32 decide4(__u32 address, __u32 port)
-{
-	struct ag_lpm4 key = {.bits = 32, .address = address};
+/* What was allowed of late is not looked for again: a walk down a large trie takes several times as long as all the
+ * rest. One word holds address, port and the generation of the rules, so that it is whole or not there; of IPv6, whose
+ * addresses are too long for that, the kernel's own table keeps them whole. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, AG_SEEN);
+	__type(key, __u32);
+	__type(value, __u64);
+} seen4 SEC(".maps");
 
-	return of_port(bpf_map_lookup_elem(&allow4, &key), port);
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, AG_SEEN);
+	__type(key, struct ag_end);
+	__type(value, __u8);
+} seen6 SEC(".maps");
+
+#define ALLOWED ((__u32)AG_ALLOW << AG_EFFECT_SHIFT)
+
+static __always_inline __u32 decide4(struct ag_net_config *config, __u32 address, __u32 port)
+{
+	/* INVARIANT: the generation is read before the rules are. */
+	__u64 word = (__u64)address << 32 | port << 16 | *(volatile __u16 *)&config->generation;
+	__u32 slot = (__u32)((address ^ port << 7) * 2654435761u) >> (32 - AG_SEEN_BITS);
+	struct ag_lpm4 key = {.bits = 32, .address = address};
+	volatile __u64 *seen = bpf_map_lookup_elem(&seen4, &slot);
+
+	if (seen && *seen == word)
+		return ALLOWED;
+	__u32 verdict = of_port(bpf_map_lookup_elem(&allow4, &key), port);
+	if (seen && verdict >> AG_EFFECT_SHIFT == AG_ALLOW)
+		*seen = word;
+	return verdict;
 }
 
-static __always_inline __u32 decide6(const __u32 *address, __u32 port)
+static __always_inline __u32 decide6(struct ag_net_config *config, const __u32 *address, __u32 port)
 {
+	struct ag_end end = {.port = port << 16 | *(volatile __u16 *)&config->generation};
 	struct ag_lpm6 key = {.bits = 128};
+	__u8 one = 1;
 
+	__builtin_memcpy(end.address, address, sizeof(end.address));
+	if (bpf_map_lookup_elem(&seen6, &end))
+		return ALLOWED;
 	__builtin_memcpy(key.address, address, sizeof(key.address));
-	return of_port(bpf_map_lookup_elem(&allow6, &key), port);
+	__u32 verdict = of_port(bpf_map_lookup_elem(&allow6, &key), port);
+	if (verdict >> AG_EFFECT_SHIFT == AG_ALLOW)
+		bpf_map_update_elem(&seen6, &end, &one, BPF_ANY);
+	return verdict;
 }
 
 static __always_inline bool is_loopback(const __u32 *address)
@@ -211,7 +247,7 @@ static __always_inline int on_four(struct bpf_sock_addr *ctx, __u16 kind)
 	what.address[3] = address;
 	if (!config)
 		return deny(config, &what);
-	what.verdict = decide4(address, what.port);
+	what.verdict = decide4(config, address, what.port);
 	enum way way = choose(ctx, config, &what);
 	if (way == WAY_GO)
 		return 1;
@@ -237,7 +273,7 @@ static __always_inline int on_six(struct bpf_sock_addr *ctx, __u16 kind)
 	__builtin_memcpy(what.address, address, sizeof(address));
 	if (!config)
 		return deny(config, &what);
-	what.verdict = mapped ? decide4(address[3], what.port) : decide6(address, what.port);
+	what.verdict = mapped ? decide4(config, address[3], what.port) : decide6(config, address, what.port);
 	enum way way = choose(ctx, config, &what);
 	if (way == WAY_GO) {
 		/* Said in full, or the kernel would choose between ::1 and 127.0.0.1 by how the socket is bound. */

@@ -129,7 +129,9 @@ class TestRun:
 
 
 def test_profile_without_a_network_refuses_names(agentguard: Command) -> None:
-    ran = agentguard("run", "--enforce", "--profile", "offline", "--allow-domain", "a.example", "--", "/bin/true")
+    ran = agentguard(
+        "run", "--enforce", "--profile", "offline", "--allow-domain", "a.example", "--", "/bin/true"
+    )
     assert ran.code == 2
     assert "this profile has not" in ran.err
 
@@ -143,12 +145,20 @@ def test_option_that_is_no_domain_is_refused(agentguard: Command) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "answer"),
-    [(b"o\n", Answer.ONCE), (b"what\nr\n", Answer.RUN), (b"D\n", Answer.DENY), (b"k\n", Answer.KILL), (b"a\nb\nc\n", Answer.DENY)],
+    [
+        (b"o\n", Answer.ONCE),
+        (b"what\nr\n", Answer.RUN),
+        (b"D\n", Answer.DENY),
+        (b"k\n", Answer.KILL),
+        (b"a\nb\nc\n", Answer.DENY),
+    ],
 )
 def test_answer_at_the_terminal_is_understood_or_denies(typed: bytes, answer: Answer) -> None:
     ours, theirs = pty.openpty()
     os.write(ours, typed)
-    said = _approve.ask_on_terminal(Denial("connect", "tcp a.example:443", "no rule\x1b allows it", pid=7), os.ttyname(theirs))
+    said = _approve.ask_on_terminal(
+        Denial("connect", "tcp a.example:443", "no rule\x1b allows it", pid=7), os.ttyname(theirs)
+    )
     shown = os.read(ours, 4096)
     os.close(ours)
     os.close(theirs)
@@ -158,7 +168,10 @@ def test_answer_at_the_terminal_is_understood_or_denies(typed: bytes, answer: An
 
 
 def test_where_there_is_no_terminal_nothing_is_allowed(tmp_path: Path) -> None:
-    assert _approve.ask_on_terminal(Denial("name", "dns a.example", "why"), str(tmp_path / "none")) is Answer.DENY
+    assert (
+        _approve.ask_on_terminal(Denial("name", "dns a.example", "why"), str(tmp_path / "none"))
+        is Answer.DENY
+    )
     (tmp_path / "empty").write_text("")
     assert _approve.ask_on_terminal(Denial("name", "dns a.example", "why"), "/dev/null") is Answer.DENY
 

@@ -13,7 +13,7 @@ from agentguard.kernel.egress import _approval
 from agentguard.kernel.egress._approval import ONCE_S, Answer, Approvals
 from agentguard.kernel.egress._denial import Denial, Teller, allow_path, rule_that_allows
 from agentguard.kernel.egress._freezer import Freezer
-from egress_lab import cgroup
+from egress_lab import cgroup, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ class Held:
     def freeze(self, seconds: float = 0) -> None:
         self.said.append("freeze")
 
-    def thaw(self, seconds: float = 0) -> None:
+    def thaw(self) -> None:
         self.said.append("thaw")
 
     def kill(self) -> None:
@@ -44,7 +44,8 @@ def answering(answer: Answer) -> Callable[[Denial], Answer]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "then"), [(Answer.DENY, "thaw"), (Answer.RUN, "thaw"), (Answer.ONCE, "thaw"), (Answer.KILL, "kill")]
+    ("answer", "then"),
+    [(Answer.DENY, "thaw"), (Answer.RUN, "thaw"), (Answer.ONCE, "thaw"), (Answer.KILL, "kill")],
 )
 def test_agent_is_frozen_for_the_question_and_then_thawed_or_killed(answer: Answer, then: str) -> None:
     held = Held()
@@ -105,7 +106,7 @@ def test_frozen_process_does_nothing_and_goes_on_when_thawed() -> None:
         while time.monotonic() < deadline:
             assert ticks() == before
         freezer.thaw()
-        assert not freezer.is_frozen()
+        wait_until(lambda: ticks() > before)
         freezer.freeze()
         freezer.kill()
         assert busy.wait(5) == -9
@@ -155,5 +156,10 @@ def test_socket_that_no_rule_can_name_has_no_line(path: str) -> None:
 
 
 def test_sentence_says_who_what_why_and_what_to_write() -> None:
-    said = Denial("connect", "tcp a.example:443", "no rule allows this name", allow="--allow-domain a.example", pid=7).sentence()
-    assert said == "denied: tcp a.example:443 (process 7): no rule allows this name; to allow it: --allow-domain a.example"
+    said = Denial(
+        "connect", "tcp a.example:443", "no rule allows this name", allow="--allow-domain a.example", pid=7
+    ).sentence()
+    assert (
+        said
+        == "denied: tcp a.example:443 (process 7): no rule allows this name; to allow it: --allow-domain a.example"
+    )

@@ -66,7 +66,9 @@ def networked(how: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_no_attempt_that_works_outside_works_where_names_are_allowed(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_attempt_that_works_outside_works_where_names_are_allowed(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with outside() as made, cgroup() as group, networked(how, monkeypatch) as make:
         outcome = matrix(made, make, group)
     assert outcome.bypasses == []
@@ -75,7 +77,9 @@ def test_no_attempt_that_works_outside_works_where_names_are_allowed(how: str, m
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_what_agents_ordinarily_do_works_where_names_are_allowed(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_agents_ordinarily_do_works_where_names_are_allowed(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with outside() as made, cgroup() as group, networked(how, monkeypatch) as make:
         outcome = benign(made, make, group)
     assert len(outcome.possible) == len(NEIGHBOURS)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
-from struct import calcsize
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +26,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kernel
 UDP = "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect((argv[1], int(argv[2]))); print('done')"
 
+UDP6 = """
+for family, host in ((socket.AF_INET, argv[1]), (socket.AF_INET6, argv[3])):
+    for _ in range(3):
+        socket.socket(family, socket.SOCK_DGRAM).connect((host, int(argv[2])))
+print('done')
+"""
+
 
 @pytest.fixture
 def group() -> Iterator[Cgroup]:
@@ -44,7 +50,12 @@ def test_nothing_is_let_through_before_there_are_rules(group: Cgroup) -> None:
 def test_rules_outlive_who_made_them_and_are_taken_over(group: Cgroup) -> None:
     allow = NetRule("127.0.0.1/32", (9,), "allow", "lab")
     first = NetEnforcer(group)
-    first.update(policy(networks=(allow, NetRule("2001:db8::/32", (), "deny", "x")), sockets=(UnixRule("/run/x.sock", "x"),)))
+    first.update(
+        policy(
+            networks=(allow, NetRule("2001:db8::/32", (), "deny", "x")),
+            sockets=(UnixRule("/run/x.sock", "x"),),
+        )
+    )
     first.close()
     assert python_in(group, UDP, "127.0.0.1", 9) == "done"
     assert python_in(group, UDP, "127.0.0.2", 9) == "EPERM"
@@ -121,7 +132,9 @@ def test_kernel_decides_as_the_rules_say(group: Cgroup) -> None:
         address = chance.getrandbits(32) & 0x00FFFFFF | 0x7F000000
         prefix = ipaddress.IPv4Network((address >> (32 - bits) << (32 - bits), bits))
         ports = tuple(chance.sample(range(1, 6), chance.choice((0, 1, 2))))
-        networks.append(NetRule(str(prefix), ports, chance.choice(("allow", "deny", "require_approval")), "r"))
+        networks.append(
+            NetRule(str(prefix), ports, chance.choice(("allow", "deny", "require_approval")), "r")
+        )
     table = AddressTable(networks)
     wanted = []
     for _ in range(1500):
@@ -149,6 +162,19 @@ def test_kernel_decides_as_the_rules_say(group: Cgroup) -> None:
         assert each == ("11" if allowed else "00"), (host, port)
 
 
+def test_what_was_allowed_is_forgotten_with_each_change_of_the_rules(group: Cgroup) -> None:
+    allow = policy(networks=(NetRule("127.0.0.1/32", (9,), "allow", "a"), NetRule("::1/128", (), "allow", "b")))
+    with NetEnforcer(group) as enforcer:
+        # Close to the end of the numbers, which then begin again.
+        enforcer._generation = layout.GENERATIONS - 4
+        for _ in range(4):
+            enforcer.update(allow)
+            assert python_in(group, UDP6, "127.0.0.1", 9, "::1") == "done"
+            enforcer.update(policy())
+            assert python_in(group, UDP, "127.0.0.1", 9) == "EPERM"
+            assert python_in(group, UDP.replace("AF_INET", "AF_INET6"), "::1", 9) == "EPERM"
+
+
 def test_proxy_that_listens_nowhere_is_no_way_out(group: Cgroup) -> None:
     with NetEnforcer(group) as enforcer, socket.create_server(("127.0.0.1", 0)) as listener:
         enforcer.update(policy("a.example"), Listening(proxy6=listener.getsockname()[1]))
@@ -158,6 +184,5 @@ def test_proxy_that_listens_nowhere_is_no_way_out(group: Cgroup) -> None:
 
 
 def test_shapes_of_maps_are_those_of_the_header() -> None:
-    assert [each.size for each in (layout.NET_CONFIG, layout.LPM4, layout.LPM6, layout.PREFIX, layout.PORT)] == [20, 8, 20, 8, 8]
-    assert [each.size for each in (layout.END, layout.FLOW, layout.UNIX)] == [20, 32, 112]
-    assert calcsize("<I") == 4
+    shapes = (layout.NET_CONFIG, layout.LPM4, layout.LPM6, layout.PREFIX, layout.PORT, layout.END, layout.FLOW, layout.UNIX)
+    assert [each.size for each in shapes] == [24, 8, 20, 8, 8, 20, 32, 112]

@@ -142,14 +142,25 @@ def test_person_is_asked_while_the_agent_of_a_namespace_is_frozen(zone: Zone, si
 
         def serve(sockets: Sockets) -> None:
             guards.append(
-                NamespaceGuard(sockets, policy(mode="freeze"), on_denial=lambda _: None, upstream=upstream(zone), ask=ask, cgroup=group)
+                NamespaceGuard(
+                    sockets,
+                    policy(mode="freeze"),
+                    on_denial=lambda _: None,
+                    upstream=upstream(zone),
+                    ask=ask,
+                    cgroup=group,
+                )
             )
             guards[0].arm()
 
         said = in_namespace(site.port, serve)
         guards[0].close()
     assert said.splitlines() == [each.format(port=site.port) for each in SAID]
-    assert asked == [f"tcp api.example.com:{site.port}", f"tcp evil.example.com:{site.port}", "dns evil.example"]
+    assert asked == [
+        f"tcp api.example.com:{site.port}",
+        f"tcp evil.example.com:{site.port}",
+        "dns evil.example",
+    ]
 
 
 @pytest.mark.kernel
@@ -158,7 +169,13 @@ def test_kill_mode_ends_the_agent_of_a_namespace(zone: Zone, site: Site) -> None
         group.add(victim.pid)
 
         def serve(sockets: Sockets) -> None:
-            guard = NamespaceGuard(sockets, policy("x.example", mode="kill"), on_denial=lambda _: None, upstream=upstream(zone), cgroup=group)
+            guard = NamespaceGuard(
+                sockets,
+                policy("x.example", mode="kill"),
+                on_denial=lambda _: None,
+                upstream=upstream(zone),
+                cgroup=group,
+            )
             guard.arm()
             guards.append(guard)
 
@@ -200,7 +217,9 @@ def test_ordinary_user_makes_such_a_namespace(zone: Zone, site: Site) -> None:
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2:
             pytest.skip("this system lets users make no namespaces")
         raise
-    with NamespaceGuard(sockets, policy(f"api.example.com:{site.port}"), on_denial=lambda _: None, upstream=upstream(zone)):
+    with NamespaceGuard(
+        sockets, policy(f"api.example.com:{site.port}"), on_denial=lambda _: None, upstream=upstream(zone)
+    ):
         os.write(go, b"x")
         with open(reader) as stream:
             said = stream.read()
@@ -236,4 +255,3 @@ def test_sockets_that_do_not_come_are_an_error() -> None:
         there.close()
         with pytest.raises(KernelError):
             receive_sockets(here)
-

@@ -24,7 +24,12 @@ from egress_lab import LOOPBACK, Site, Zone, cgroup, policy, python_in
 if TYPE_CHECKING:
     from agentguard.kernel.egress._denial import Denial
 
-RULES = policy(networks=(NetRule("10.0.0.0/8", (), "deny", "no-inside"), NetRule("10.1.0.0/16", (), "require_approval", "ask")))
+RULES = policy(
+    networks=(
+        NetRule("10.0.0.0/8", (), "deny", "no-inside"),
+        NetRule("10.1.0.0/16", (), "require_approval", "ask"),
+    )
+)
 
 
 def record(kind: NetKind, **fields: Any) -> Any:
@@ -95,7 +100,12 @@ def test_account_names_what_was_wanted_and_not_the_proxy() -> None:
     """
     rules = policy(f"api.example.com:{site.port}")
     tally = Tally(Judge(None, principal="a", run="r"))
-    with cgroup() as group, NetworkGuard(group, rules, on_denial=lambda _: None, upstream=Upstream([zone.place], inside=LOOPBACK)) as guard:
+    with (
+        cgroup() as group,
+        NetworkGuard(
+            group, rules, on_denial=lambda _: None, upstream=Upstream([zone.place], inside=LOOPBACK)
+        ) as guard,
+    ):
         guard.arm()
         pid = int(python_in(group, code, site.port))
         translated = Tally(Judge(None, principal="a", run="r"), translate=guard.translate)

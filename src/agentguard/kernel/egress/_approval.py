@@ -40,7 +40,7 @@ class Holds(Protocol):
         """Stop it."""
         ...
 
-    def thaw(self, seconds: float = ...) -> None:
+    def thaw(self) -> None:
         """Let it go on."""
         ...
 

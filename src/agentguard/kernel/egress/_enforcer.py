@@ -49,6 +49,8 @@ _MAPS = (
     "wanted",
     "flows",
     "unix_allow",
+    "seen4",
+    "seen6",
 )
 _NO_FLAGS = NetFlag(0)
 _EFFECTS = {"enforce": True, "freeze": True, "kill": True, "observe": False, "warn": False}
@@ -91,6 +93,7 @@ class NetEnforcer:
             "unix_allow": {},
         }
         self._table_number = 0
+        self._generation = 1
         self.folder = pin_folder(cgroup) if pinned else None
         try:
             if self.folder is not None and (self.folder / "complete").exists():
@@ -156,9 +159,8 @@ class NetEnforcer:
                 self.maps[name] = self._bpf.call("bpf_obj_get", bytes(folder / name))
         if not (unix := unix_hooks()).ok:
             self.missing[UNIX] = unix.detail
-        version = layout.NET_CONFIG.unpack(
-            self._lookup("net_config", bytes(4), layout.NET_CONFIG.size) or b""
-        )[0]
+        known = self._lookup("net_config", bytes(4), layout.NET_CONFIG.size) or bytes(layout.NET_CONFIG.size)
+        version, *_, self._generation, _ = layout.NET_CONFIG.unpack(known)
         if version != layout.VERSION:
             raise KernelError(
                 f"what is pinned at {folder} is of another version ({version})",
@@ -171,12 +173,16 @@ class NetEnforcer:
     def _read_held(self) -> None:
         sizes = {"allow4": (8, 8), "allow6": (20, 8), "ports": (8, 4), "unix_allow": (112, 4)}
         for name, (key_size, value_size) in sizes.items():
-            key = None
-            buffer = ctypes.create_string_buffer(key_size)
-            while self._bpf.bpf_map_get_next_key(self.maps[name], key, buffer) == 0:
-                key = buffer.raw
+            for key in self._keys(name, key_size):
                 self._held[name][key] = self._lookup(name, key, value_size) or bytes(value_size)
         self._table_number = max((_number(key) for key in self._held["ports"]), default=0)
+
+    def _keys(self, name: str, size: int) -> list[bytes]:
+        found: list[bytes] = []
+        buffer = ctypes.create_string_buffer(size)
+        while self._bpf.bpf_map_get_next_key(self.maps[name], found[-1] if found else None, buffer) == 0:
+            found.append(buffer.raw)
+        return found
 
     def configure(self, listening: Listening, *, enforced: bool, flags: NetFlag = _NO_FLAGS) -> None:
         """Say where the proxy and the resolver are, and whether denials are carried out."""
@@ -187,8 +193,9 @@ class NetEnforcer:
         if enforced:
             flags |= NetFlag.ENFORCE
         value = layout.NET_CONFIG.pack(
-            layout.VERSION, flags, listening.proxy4, listening.proxy6, listening.dns4, listening.dns6, self._mark()
-        )
+            layout.VERSION, flags, listening.proxy4, listening.proxy6, listening.dns4, listening.dns6, self._mark(),
+            self._generation, 0,
+        )  # fmt: skip
         self._put("net_config", bytes(4), value)
 
     def _mark(self) -> int:
@@ -220,8 +227,20 @@ class NetEnforcer:
         self._replace("ports", ports)
         self._replace("unix_allow", sockets)
         enforced = _EFFECTS[policy.mode]
+        self._next_generation()
         # Where nothing is carried out nothing is led elsewhere either.
         self.configure((listening if enforced else None) or Listening(), enforced=enforced, flags=flags)
+
+    def _next_generation(self) -> None:
+        """Have the kernel forget what it has seen allowed, once the rules are in place."""
+        self._generation = self._generation % (layout.GENERATIONS - 1) + 1
+        if self._generation > 1:
+            return
+        # The numbers begin again: what is left from the first time must not hold.
+        for slot in range(layout.SEEN):
+            self._put("seen4", slot.to_bytes(4, "little"), bytes(8))
+        for key in self._keys("seen6", layout.END.size):
+            self._bpf.bpf_map_delete_elem(self.maps["seen6"], key)
 
     def _entries(
         self, holdings: Mapping[Network, Holding]

@@ -25,48 +25,46 @@ class Freezer:
         """Return when every process in it has stopped.
 
         Raises:
-            KernelError: it did not within `seconds` (`freeze_failed`); what runs still runs then.
+            KernelError: it cannot be said to the kernel, or did not within `seconds` (`freeze_failed`).
         """
-        self._set(frozen=True, seconds=seconds)
+        self._say(frozen=True)
+        self._wait(seconds)
 
-    def thaw(self, seconds: float = DEADLINE_S) -> None:
-        """Return when its processes may run again.
+    def thaw(self) -> None:
+        """Let its processes run again.
 
         Raises:
             KernelError: it cannot be said to the kernel (`freeze_failed`).
         """
-        self._set(frozen=False, seconds=seconds)
+        self._say(frozen=False)
 
     def kill(self) -> None:
         """End every process in it, frozen or not. It is thawed, so that it can be removed."""
         self._cgroup.kill()
         with contextlib.suppress(KernelError):
-            self.thaw(0)
+            self.thaw()
 
     def is_frozen(self) -> bool:
         """Tell whether all that is in it has stopped."""
         return "frozen 1" in (self._cgroup.path / "cgroup.events").read_text()
 
-    def _set(self, *, frozen: bool, seconds: float) -> None:
-        wanted = f"frozen {int(frozen)}"
-        deadline = time.monotonic() + seconds
+    def _say(self, *, frozen: bool) -> None:
         try:
             (self._cgroup.path / "cgroup.freeze").write_text(str(int(frozen)))
-            with (self._cgroup.path / "cgroup.events").open() as events:
-                poller = select.poll()
-                poller.register(events, select.POLLPRI)
-                while True:
-                    events.seek(0)
-                    if wanted in events.read():
-                        return
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        break
-                    poller.poll(left * 1000)
         except OSError as error:
             raise _failure((error.strerror or str(error)).lower()) from None
-        if frozen or seconds:
-            raise _failure("some process did not stop in time" if frozen else "it did not thaw in time")
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with (self._cgroup.path / "cgroup.events").open() as events:
+            poller = select.poll()
+            poller.register(events, select.POLLPRI)
+            while "frozen 1" not in events.read():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise _failure("some process did not stop in time")
+                poller.poll(left * 1000)
+                events.seek(0)
 
 
 def _failure(why: str) -> KernelError:

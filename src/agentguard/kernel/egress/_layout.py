@@ -50,7 +50,9 @@ class NetCount(enum.IntEnum):
 
 
 COUNTS = 4
-NET_CONFIG = Struct("<IIHHHHI")
+NET_CONFIG = Struct("<IIHHHHIHH")
+SEEN = 1 << 12
+GENERATIONS = 1 << 16
 # Addresses stand as the network has them; one of IPv4 in 16 bytes as ::ffff:a.b.c.d.
 LPM4 = Struct("<I4s")
 LPM6 = Struct("<I16s")

@@ -49,7 +49,12 @@ def probe_jail() -> list[Probe]:
 def tier_of_jail(probes: Iterable[Probe], others: Iterable[Probe]) -> Tier:
     """Return the tier: of `probes` of a jail, and of the `others` what BPF programs can do."""
     found = {each.name: each for each in (*probes, *others)}
-    steps = (("T0", (_LANDLOCK, _SECCOMP)), ("T1", (_NAMESPACES, _FANOTIFY)), ("T2", (_CONNECT_HOOKS, _UNIX_HOOKS)), ("T3", (_LSM,)))
+    steps = (
+        ("T0", (_LANDLOCK, _SECCOMP)),
+        ("T1", (_NAMESPACES, _FANOTIFY)),
+        ("T2", (_CONNECT_HOOKS, _UNIX_HOOKS)),
+        ("T3", (_LSM,)),
+    )
     name = "none"
     for step, names in steps:
         missing = [each for each in names if each not in found or not found[each].ok]
@@ -108,7 +113,9 @@ def _tried(name: str, attempt: Callable[[], None], detail: str) -> Probe:
         try:
             attempt()
         except OSError as error:
-            os.write(writer, (why_not(error) if name == _NAMESPACES else os.strerror(error.errno or 0)).encode())
+            os.write(
+                writer, (why_not(error) if name == _NAMESPACES else os.strerror(error.errno or 0)).encode()
+            )
         finally:
             os._exit(0)
     os.close(writer)
