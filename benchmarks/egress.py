@@ -90,7 +90,7 @@ def policy(
 
 def prefixes(count: int) -> tuple[NetRule, ...]:
     chance = random.Random(1)
-    found = {"127.0.0.0/8": (), "::1/128": ()}
+    found: dict[str, tuple[int, ...]] = {"127.0.0.0/8": (), "::1/128": ()}
     while len(found) < count:
         bits = chance.randrange(8, 33)
         number = chance.getrandbits(32) >> (32 - bits) << (32 - bits)
@@ -152,10 +152,11 @@ def new_names() -> None:
     with cgroup() as group:
         listener, port = _serve()
         upstream = Upstream([_zone()], inside=[ipaddress.ip_network("127.0.0.0/8")])
+        name = "warm.example"
         updates, through = [], []
         with NetworkGuard(
             group,
-            policy(domains=(DomainRule("warm.example", (port,), "b"),)),
+            policy(domains=(DomainRule(name, (port,), "b"),)),
             on_denial=lambda _: None,
             upstream=upstream,
         ) as guard:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import ipaddress
 import os
 import secrets
@@ -30,7 +30,6 @@ from cryptography.x509.oid import NameOID
 
 from agentguard.kernel._cgroups import Cgroup
 from agentguard.kernel._rules import KernelMode, KernelPolicy, NetRule, UnixRule
-from agentguard.kernel.egress._denial import Denial
 from agentguard.kernel.egress._gate import Gate
 from agentguard.kernel.egress._names import parse_domain
 from agentguard.kernel.egress._proxy import Limits, Wanted
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agentguard.kernel.egress._approval import Approvals
+    from agentguard.kernel.egress._denial import Denial
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -117,11 +117,11 @@ class Authority:
     def _sign(
         self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, host: str | None
     ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         builder = (
             x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
+            .not_valid_before(now - dt.timedelta(1)).not_valid_after(now + dt.timedelta(1))
             .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
         )  # fmt: skip
         if host is not None:

@@ -27,7 +27,7 @@ def test_manifest_has_each_object_for_both_machines() -> None:
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-@pytest.mark.parametrize("name", (*NAMES, *ENFORCING))
+@pytest.mark.parametrize("name", [*NAMES, *ENFORCING])
 def test_object_is_the_one_of_the_manifest(name: str, machine: str) -> None:
     assert read_object(name, machine)[:4] == b"\x7fELF"
 

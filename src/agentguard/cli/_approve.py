@@ -19,7 +19,7 @@ def ask_on_terminal(denial: Denial, terminal: str = _TERMINAL) -> Answer:
     from agentguard.kernel.egress import Answer
 
     try:
-        with open(terminal, "r+b", buffering=0) as stream:
+        with open(terminal, "r+b", buffering=0) as stream:  # noqa: PTH123 - unbuffered, as a terminal cannot seek
             who = f" ({plain(denial.program or 'process')} {denial.pid})" if denial.pid else ""
             stream.write(
                 f"\nagentguard: the agent is frozen: it wants {plain(denial.target)}{who}: {plain(denial.reason)}\n".encode()

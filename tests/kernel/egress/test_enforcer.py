@@ -129,8 +129,8 @@ def test_kernel_decides_as_the_rules_say(group: Cgroup) -> None:
     networks = []
     for _ in range(300):
         bits = chance.choice((8, 12, 16, 24, 30, 32))
-        address = chance.getrandbits(32) & 0x00FFFFFF | 0x7F000000
-        prefix = ipaddress.IPv4Network((address >> (32 - bits) << (32 - bits), bits))
+        number = chance.getrandbits(32) & 0x00FFFFFF | 0x7F000000
+        prefix = ipaddress.IPv4Network((number >> (32 - bits) << (32 - bits), bits))
         ports = tuple(chance.sample(range(1, 6), chance.choice((0, 1, 2))))
         networks.append(
             NetRule(str(prefix), ports, chance.choice(("allow", "deny", "require_approval")), "r")
@@ -163,7 +163,9 @@ def test_kernel_decides_as_the_rules_say(group: Cgroup) -> None:
 
 
 def test_what_was_allowed_is_forgotten_with_each_change_of_the_rules(group: Cgroup) -> None:
-    allow = policy(networks=(NetRule("127.0.0.1/32", (9,), "allow", "a"), NetRule("::1/128", (), "allow", "b")))
+    allow = policy(
+        networks=(NetRule("127.0.0.1/32", (9,), "allow", "a"), NetRule("::1/128", (), "allow", "b"))
+    )
     with NetEnforcer(group) as enforcer:
         # Close to the end of the numbers, which then begin again.
         enforcer._generation = layout.GENERATIONS - 4
@@ -184,5 +186,14 @@ def test_proxy_that_listens_nowhere_is_no_way_out(group: Cgroup) -> None:
 
 
 def test_shapes_of_maps_are_those_of_the_header() -> None:
-    shapes = (layout.NET_CONFIG, layout.LPM4, layout.LPM6, layout.PREFIX, layout.PORT, layout.END, layout.FLOW, layout.UNIX)
+    shapes = (
+        layout.NET_CONFIG,
+        layout.LPM4,
+        layout.LPM6,
+        layout.PREFIX,
+        layout.PORT,
+        layout.END,
+        layout.FLOW,
+        layout.UNIX,
+    )
     assert [each.size for each in shapes] == [24, 8, 20, 8, 8, 20, 32, 112]

@@ -7,12 +7,12 @@ import os
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agentguard.core import KernelError
-from agentguard.kernel._cgroups import Cgroup
 from agentguard.kernel._rules import NetRule, UnixRule
 from agentguard.kernel.egress._approval import Answer
 from agentguard.kernel.egress._guard import NetworkGuard
@@ -21,8 +21,8 @@ from egress_lab import LOOPBACK, Authority, Site, Zone, cgroup, policy, python_i
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from agentguard.kernel._cgroups import Cgroup
     from agentguard.kernel.egress._denial import Denial
 
 pytestmark = pytest.mark.kernel
@@ -158,7 +158,7 @@ def test_new_name_holds_at_once_and_a_withdrawn_one_no_more(group: Cgroup, zone:
         assert "denied" in python_in(group, GET, "1.2.3.4", site.port, "api.example.com")
         with pytest.raises(KernelError) as caught:
             guard.update(policy(f"api.example.com:{site.port}", version=2))
-        assert caught.value.code == "policy_older"
+        assert caught.value.code == "kernel_policy_refused"
 
 
 def test_proxy_that_died_leaves_nothing_but_refusals(group: Cgroup, zone: Zone, site: Site) -> None:
@@ -289,7 +289,7 @@ def test_denied_datagram_freezes_the_agent_until_a_person_has_said(
     with NetworkGuard(
         group,
         policy(mode="freeze"),
-        on_denial=lambda _: open(flag, "w").close(),
+        on_denial=lambda _: Path(flag).touch(),
         upstream=upstream(zone),
         ask=ask,
     ) as guard:

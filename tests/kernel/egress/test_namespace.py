@@ -124,7 +124,7 @@ def test_every_address_of_a_namespace_leads_to_the_proxy(zone: Zone, site: Site)
     guard.update(policy(version=3))
     with pytest.raises(KernelError) as caught:
         guard.update(policy("api.example.com", version=2))
-    assert caught.value.code == "policy_older"
+    assert caught.value.code == "kernel_policy_refused"
     guard.close()
     guard.close()
 
@@ -205,15 +205,14 @@ def test_ordinary_user_makes_such_a_namespace(zone: Zone, site: Site) -> None:
             send_sockets(there, make_sockets((site.port,)))
             os.read(go_reader, 1)
             os.dup2(writer, 1)
-            os.execv(SYSTEM_PYTHON, [SYSTEM_PYTHON, "-I", "-S", "-c", AGENT, str(site.port)])
+            os.execv(SYSTEM_PYTHON, [SYSTEM_PYTHON, "-I", "-S", "-c", AGENT, str(site.port)])  # noqa: S606 - our own
         finally:
             os._exit(1)
     os.close(writer)
     there.close()
     try:
         sockets = receive_sockets(here)
-    except KernelError as error:
-        assert error.code == "egress_unavailable"
+    except KernelError:
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2:
             pytest.skip("this system lets users make no namespaces")
         raise
@@ -221,7 +220,7 @@ def test_ordinary_user_makes_such_a_namespace(zone: Zone, site: Site) -> None:
         sockets, policy(f"api.example.com:{site.port}"), on_denial=lambda _: None, upstream=upstream(zone)
     ):
         os.write(go, b"x")
-        with open(reader) as stream:
+        with os.fdopen(reader) as stream:
             said = stream.read()
         os.waitpid(pid, 0)
     here.close()

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from agentguard.core import Principal
 from agentguard.kernel import Judge, Seen, Tally
 from agentguard.kernel._layout import Kind
 from agentguard.kernel._rules import NetRule
@@ -99,7 +99,7 @@ def test_account_names_what_was_wanted_and_not_the_proxy() -> None:
         print(os.getpid())
     """
     rules = policy(f"api.example.com:{site.port}")
-    tally = Tally(Judge(None, principal="a", run="r"))
+    tally = Tally(Judge(None, principal=Principal("a"), run="r"))
     with (
         cgroup() as group,
         NetworkGuard(
@@ -108,7 +108,7 @@ def test_account_names_what_was_wanted_and_not_the_proxy() -> None:
     ):
         guard.arm()
         pid = int(python_in(group, code, site.port))
-        translated = Tally(Judge(None, principal="a", run="r"), translate=guard.translate)
+        translated = Tally(Judge(None, principal=Principal("a"), run="r"), translate=guard.translate)
         proxy = Address("inet", "127.0.0.1", guard._listening.proxy4, "tcp")
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         seen = Seen(Kind.CONNECT, now, group.id, pid, 1, tid=pid, ino=5, address=proxy)

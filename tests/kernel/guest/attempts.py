@@ -189,6 +189,21 @@ def send_on_inherited() -> None:
     INHERITED[0].sendto(b"x", ("127.0.0.1", PORT))
 
 
+def link_another() -> None:
+    os.link("/data/open", "/data/new")
+    os.unlink("/data/new")
+
+
+def rename_another() -> None:
+    os.rename("/data/open", "/data/moved")
+    os.rename("/data/moved", "/data/open")
+
+
+def remove_another() -> None:
+    Path("/data/t").write_text("x")
+    os.unlink("/data/t")
+
+
 def speak_to_itself() -> None:
     one, other = socket.socketpair()
     one.send(b"x")
@@ -215,10 +230,10 @@ ATTEMPTS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         lambda: read("/data/vault-alias"),
         lambda: read("/data/open-alias"),
     ),
-    "new hard link": (read_by_new_link, lambda: (os.link("/data/open", "/data/new"), os.unlink("/data/new"))),
+    "new hard link": (read_by_new_link, link_another),
     "renamed": (
         read_renamed,
-        lambda: (os.rename("/data/open", "/data/moved"), os.rename("/data/moved", "/data/open")),
+        rename_another,
     ),
     "/proc/self/root": (lambda: read(f"/proc/self/root{SHUT}"), lambda: read("/proc/self/root/data/open")),
     "path descriptor opened again": (read_through_path_descriptor, lambda: os.open(SHUT, os.O_PATH)),
@@ -230,7 +245,7 @@ ATTEMPTS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "in a shut folder": (lambda: read(FOLDER / "deep" / "file"), lambda: read("/data/open")),
     "list a shut folder": (lambda: os.listdir(FOLDER), lambda: os.listdir("/data")),
     "truncate": (truncate, lambda: os.truncate("/data/open", 6)),
-    "remove": (lambda: os.unlink(SHUT), lambda: (Path("/data/t").write_text("x"), os.unlink("/data/t"))),
+    "remove": (lambda: os.unlink(SHUT), remove_another),
     "run": (lambda: run(str(PROGRAM)), lambda: run("/bin/true")),
     "run by its loader": (run_by_loader, lambda: run("/bin/true")),
     "run a copy": (run_copied, lambda: run("/bin/true")),
@@ -294,10 +309,10 @@ def made_in(cgroup: Path, attempt: Callable[[], object]) -> str:
 def main() -> dict[str, object]:
     from agentguard.kernel._cgroups import Cgroup
     from agentguard.kernel._lsm import LsmEnforcer
-    from agentguard.kernel._rules import KernelPolicy, PathRule
+    from agentguard.kernel._rules import KernelPolicy, PathAccess, PathRule
 
     prepare()
-    everything = ("read", "write", "execute")
+    everything: tuple[PathAccess, ...] = ("read", "write", "execute")
     rules = (
         PathRule(str(SHUT), everything, "deny", "no-secret"),
         PathRule(str(FOLDER), everything, "deny", "no-vault"),

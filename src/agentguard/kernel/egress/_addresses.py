@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ from agentguard.core import ConfigError
 from agentguard.kernel.egress._layout import EFFECT_SHIFT, RULE_MASK, NetEffect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from agentguard.kernel._rules import NetRule
 

@@ -28,7 +28,7 @@ class Answer(enum.StrEnum):
 class Ask(Protocol):
     """Asks whoever may approve. Blocks until there is an answer; raising counts as `DENY`."""
 
-    def __call__(self, denial: Denial) -> Answer:
+    def __call__(self, denial: Denial, /) -> Answer:
         """Return the answer."""
         ...
 

@@ -82,13 +82,13 @@ class NamespaceGuard:
         """Let another version of the policy hold from now on, on the ports that are listened on.
 
         Raises:
-            KernelError: it is older than the one that holds (`policy_older`).
+            KernelError: it is older than the one that holds (`kernel_policy_refused`).
             ConfigError: a rule is none. What held until now still holds.
         """
         if policy.version < self._policy.version:
             raise KernelError(
                 f"the kernel policy {policy.version} is older than the one that holds ({self._policy.version})",
-                code="policy_older",
+                code="kernel_policy_refused",
             )
         self._gate.replace(policy.domains, policy.networks)
         self._policy = policy

@@ -119,14 +119,14 @@ class NetworkGuard:
         """Let another version of the policy hold from now on.
 
         Raises:
-            KernelError: it is older than the one that holds (`policy_older`).
+            KernelError: it is older than the one that holds (`kernel_policy_refused`).
             ConfigError: a rule is none. What held until now still holds.
         """
         with self._changing:
             if policy.version < self._policy.version:
                 raise KernelError(
                     f"the kernel policy {policy.version} is older than the one that holds ({self._policy.version})",
-                    code="policy_older",
+                    code="kernel_policy_refused",
                 )
             self._gate.replace(policy.domains, policy.networks)
             self._apply(policy)

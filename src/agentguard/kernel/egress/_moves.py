@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.kernel._dns import DnsMessage
 from agentguard.kernel._layout import Kind
 from agentguard.kernel._ring import Ring
 from agentguard.kernel._seen import Address, Seen
@@ -18,6 +17,7 @@ from agentguard.kernel.egress import _layout as layout
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agentguard.kernel._dns import DnsMessage
     from agentguard.kernel.egress._enforcer import Listening
 
 RING_BYTES = 512 << 10

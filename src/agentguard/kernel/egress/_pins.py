@@ -57,14 +57,14 @@ def _make(folder: Path) -> Path:
 
 
 def _mount(place: Path) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
     try:
         place.mkdir(mode=_MODE, parents=True, exist_ok=True)
-        library = ctypes.CDLL(None, use_errno=True)
-        if library.mount(b"bpf", bytes(place), b"bpf", _MS_NOSUID_NODEV_NOEXEC, b"mode=0700") != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
     except OSError as error:
         raise _failure(error) from None
+    if library.mount(b"bpf", bytes(place), b"bpf", _MS_NOSUID_NODEV_NOEXEC, b"mode=0700") != 0:
+        number = ctypes.get_errno()
+        raise _failure(OSError(number, os.strerror(number)))
 
 
 def _failure(error: OSError) -> KernelError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agentguard.kernel.egress._addresses import Address
 from agentguard.kernel.egress._denial import allow_host
 from agentguard.kernel.egress._layout import NetEffect
 from agentguard.kernel.egress._opening import Opening, OpeningError, read_opening
@@ -22,7 +23,6 @@ from agentguard.kernel.egress._upstream import UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentguard.kernel.egress._addresses import Address
     from agentguard.kernel.egress._gate import Gate
     from agentguard.kernel.egress._upstream import Upstream
 

@@ -17,6 +17,7 @@ import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
+import dns.rrset
 import msgspec
 
 from agentguard.core import ConfigError
@@ -24,8 +25,6 @@ from agentguard.kernel.egress._addresses import check_port, parse_prefix, unmapp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import dns.rrset
 
     from agentguard.kernel.egress._addresses import Address, Network
 
