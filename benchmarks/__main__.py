@@ -36,6 +36,7 @@ NAMES = (
     "intent_check",
     "llm_clients",
     "truth",
+    "jail",
 )
 # By name only: they need root and load BPF programs; `kernel` takes ten minutes.
 ON_REQUEST = ("kernel", "egress")

@@ -97,8 +97,8 @@ class Outside:
         os.waitpid(self._answerer, 0)
         self._stack.close()
 
-    def world(self) -> World:
-        """Lay out a world for this user."""
+    def world(self, *, linked: bool = True) -> World:
+        """Lay out a world for this user, with another name of the secret or without one."""
         self._count += 1
         base = tempfile.mkdtemp(prefix=f"{os.geteuid()}-", dir=self.base)
         work, shut, outside = f"{base}/work", f"{base}/work/shut", f"{base}/outside"
@@ -108,7 +108,8 @@ class Outside:
             Path(f"{shut}/{name}").write_bytes(TOKEN + b" of " + name.encode())
         Path(f"{shut}/program").write_text(MARKER)
         Path(f"{shut}/program").chmod(0o700)
-        Path(f"{work}/linked").hardlink_to(f"{shut}/secret")
+        if linked:
+            Path(f"{work}/linked").hardlink_to(f"{shut}/secret")
         inherited, other = socket.socketpair()
         self._stack.callback(other.close)
         self._stack.callback(inherited.close)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from agentguard.assembly import Project
     from agentguard.core import EventBus, Principal
-    from agentguard.kernel import Cgroup, LsmEnforcer
+    from agentguard.kernel import Cgroup, LsmEnforcer, MakeChild
     from agentguard.kernel.egress import Denial as NetworkDenial
     from agentguard.kernel.egress import Upstream
     from agentguard.kernel.jail import (
@@ -134,6 +134,7 @@ class Enforced:
         Raises:
             AgentGuardError: it cannot be compiled, signed or held.
         """
+        from agentguard.kernel import Child
         from agentguard.kernel.jail import Enforcement, Explainer
 
         self._output, self._principal, self.options = output, principal, options
@@ -149,7 +150,7 @@ class Enforced:
         self._explainer: Explainer
         self._network = Network(
             policy,
-            has_network=_profile(options).network,
+            has_network=options.is_jailed and _profile(options).network,
             by_programs=by_programs,
             on_denial=self._tell_network,
             ask=ask_on_terminal if options.mode == "freeze" else None,
@@ -166,8 +167,8 @@ class Enforced:
             degraded=options.degraded,
             on_denied=self._note_denied,
         )
-        self._explainer = Explainer(self._jail.found, self._tell, mode=options.mode)
-        self.make_child = self._jail.make_child
+        self._explainer = Explainer(self._jail.found, self._tell, enforced=options.is_jailed)
+        self.make_child: MakeChild = self._jail.make_child if options.is_jailed else Child
         self.note_seen = self._explainer.note_seen
         self.translate = self._network.translate
 
@@ -190,6 +191,11 @@ class Enforced:
             KernelError: a protection that is needed is not on (`jail_degraded`); nothing has run.
         """
         self._run, self._record, self._bus = run, record, bus
+        if not self.options.is_jailed:
+            self._output.note(
+                f"{self.options.mode}: {self.options.profile}; what would be denied is told, and not held"
+            )
+            return
         verdicts = {f"{each.protection}: {each.name}": each.ok for each in self._jail.verdicts}
         policy = self._jail.policy
         facts = {
@@ -212,6 +218,18 @@ class Enforced:
         lsm, self._lsm = self._lsm, None
         if lsm is not None:
             lsm.close()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the report says of the jail."""
+        with self._lock:
+            denied = [each.sentence() for each in self.denials]
+        return {
+            "enforced": self._tier if self.options.is_jailed else "",
+            "protections": {
+                each.name: f"{'on' if each.on else 'off'}: {each.detail}" for each in self.protections
+            },
+            "denied": denied,
+        }
 
     def _all_notes(self) -> Sequence[str]:
         return (*self._notes, *(self._jail.plan.notes if self._jail.plan is not None else ()))
@@ -252,7 +270,7 @@ class Enforced:
                 self._output.note("more is denied; it stands in the report and in the audit log")
             with contextlib.suppress(AgentGuardError):
                 self._record(
-                    "denied",
+                    "denied" if denial.enforced else "told",
                     what=denial.target,
                     rule=denial.rule,
                     reason=denial.reason,
@@ -260,6 +278,9 @@ class Enforced:
                 )
             if self._bus is not None:
                 self._bus.publish([self._event(denial)])
+        if self.options.mode == "kill" and denial.is_grave:
+            self._output.note("the agent is ended")
+            self._jail.end_agent()
 
     def _event(self, denial: Denial) -> Event:
         return Event(
@@ -269,7 +290,7 @@ class Enforced:
             principal=self._principal.id,
             session=self._run,
             payload={
-                "what": "denied", "target": denial.target, "effect": "deny", "rule": denial.rule,
+                "what": "denied" if denial.enforced else "would be denied", "target": denial.target, "effect": "deny", "rule": denial.rule,
                 "reason": denial.reason, "program": denial.program, "allow": denial.allow,
             },
         )  # fmt: skip

@@ -91,7 +91,8 @@ def command(
 ) -> int:
     r"""Run CMD in a control group of its own, and say at the end what it and all that it started have touched.
 
-    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. Signals, streams
+    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. With --enforce CMD runs
+    in a jail, which holds it to the policy: what no rule, profile or option allows is denied. Signals, streams
     and the exit code are CMD's own; what CMD leaves running is ended with it. As root everything is seen; as an
     ordinary user it says what it cannot see. The table goes to standard error, with --json the report to standard
     output, after what CMD printed.
@@ -101,6 +102,7 @@ def command(
       agentguard run -- python agent.py
       agentguard run --principal build-agent --report html -- npm start
       agentguard run --learn -- ./agent
+      agentguard run --enforce --ro /data -- python agent.py
     """
     try:
         project = _load(folder, policy_folder)
@@ -176,7 +178,7 @@ class _Launch:
         Raises:
             KernelError: as root: it cannot be observed; or it cannot be held as asked. Nothing was run then.
         """
-        if jail.is_jailed:
+        if jail.mode != "observe":
             self._enforced = Enforced(
                 jail, self.project, self.principal, output, by_programs=not self._is_sensors()
             )
@@ -213,6 +215,10 @@ class _Launch:
 
         return self._socket is not None or Path(DEFAULT_SOCKET).exists()
 
+    @property
+    def _is_jailed(self) -> bool:
+        return self._enforced is not None and self._enforced.options.is_jailed
+
     def _make_child(self) -> MakeChild:
         from agentguard.kernel import Child
 
@@ -237,7 +243,7 @@ class _Launch:
         tally: Tally = Tally(
             judge,
             publisher,
-            on_refused=None if self._enforced is None else self._enforced.note_seen,
+            on_seen=None if self._enforced is None else self._enforced.note_seen,
             translate=None if self._enforced is None else self._enforced.translate,
         )
         self._begin_jail(run.id)
@@ -249,6 +255,7 @@ class _Launch:
         report = tell(
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
             tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing, alerts=alerts,
+            **self._jail_facts(),
         )  # fmt: skip
         self._record_end(
             run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
@@ -299,7 +306,7 @@ class _Launch:
     def _blind_unless_root(self, error: KernelError, output: Output) -> tuple[Report, Judge | None]:
         """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
         # In a jail it may run unseen: that holds without being watched.
-        if error.code in _NOT_FOUND.keys() | JAIL_ERRORS or (os.geteuid() == 0 and self._enforced is None):
+        if error.code in _NOT_FOUND.keys() | JAIL_ERRORS or (os.geteuid() == 0 and not self._is_jailed):
             raise error
         from agentguard.kernel import Report
 
@@ -326,8 +333,12 @@ class _Launch:
         self._close()
         why = [f"{each}: {error.message}" for each in _UNSEEN]
         return Report(
-            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why
-        ), None
+            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why,
+            **self._jail_facts(),
+        ), None  # fmt: skip
+
+    def _jail_facts(self) -> dict[str, Any]:
+        return {} if self._enforced is None else self._enforced.facts()
 
     def _decider(self, output: Output) -> tuple[Decider | None, str]:
         """Return who decides: the sidecar if it is ready, else this process; nobody without a project."""

@@ -96,18 +96,18 @@ class AttemptUse(Use, kw_only=True):
 
 
 class Tally:
-    """Adds up one run, and has `publisher` tell of it; `on_refused` is told of what failed. For one thread."""
+    """Adds up one run, and has `publisher` tell of it; `on_seen` is told of each thing. For one thread."""
 
     def __init__(
         self,
         judge: Judge,
         publisher: Publisher | None = None,
         *,
-        on_refused: Callable[[Seen], None] | None = None,
+        on_seen: Callable[[Seen], None] | None = None,
         translate: Callable[[Seen], Iterable[Seen]] | None = None,
     ) -> None:
         self._translate = translate
-        self._publisher, self._on_refused = publisher, on_refused
+        self._publisher, self._on_seen = publisher, on_seen
         self.tree = ProcessTree()
         self.files: dict[str, FileUse] = {}
         self.programs: dict[str, ProgramUse] = {}
@@ -133,8 +133,8 @@ class Tally:
             self._note_name(seen)
             return
         process = self.tree.note(seen)
-        if seen.ret < 0 and self._on_refused is not None:
-            self._on_refused(seen)
+        if self._on_seen is not None:
+            self._on_seen(seen)
         if seen.kind == Kind.SIGNAL and self.tree.has_pid(seen.a0):
             return
         if seen.kind in _CONNECTS:

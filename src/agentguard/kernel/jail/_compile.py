@@ -125,7 +125,7 @@ class _Compiler:
         self.notes: list[str] = []
         self._sources, self._wanted = sources, wanted
         # What no other rule opens again.
-        self._banned: list[PathRule] = []
+        self._banned: list[tuple[str, PathRule]] = []
         self._banned_networks: list[NetRule] = []
         self._banned_hosts: list[DomainRule] = []
 
@@ -347,15 +347,15 @@ class _Compiler:
         self.domains += [parse_domain(each) for each in wanted.domains]
 
     def _ban(self, rule: PathRule) -> None:
-        self._banned.append(rule)
+        self._banned.append((os.path.realpath(rule.path), rule))
         self.paths.append(rule)
 
     def _open(self, rule: PathRule) -> None:
         """Add a permission, without what a ban covers."""
         real = os.path.realpath(rule.path)
         left = rule.access
-        for ban in self._banned:
-            if is_within(real, os.path.realpath(ban.path)):
+        for banned, ban in self._banned:
+            if is_within(real, banned):
                 left = tuple(each for each in left if each not in ban.access)
                 if rule.rule.startswith("--") and left != rule.access:
                     self.notes.append(f"`{rule.rule} {rule.path}`: rule `{ban.rule}` is against it")

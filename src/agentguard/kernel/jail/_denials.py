@@ -32,7 +32,7 @@ class Denial(msgspec.Struct, frozen=True):
     """One thing that an agent was denied.
 
     `target` is what it wanted: `read /etc/shadow`, `ptrace`. `rule` is the rule that denies it, empty where none allows
-    it. `allow` is the line that would allow it, empty where nothing does.
+    it. `allow` is the line that would allow it, empty where nothing does. `enforced` is false where it was only told.
     """
 
     kind: DenialKind
@@ -41,21 +41,31 @@ class Denial(msgspec.Struct, frozen=True):
     rule: str = ""
     allow: str = ""
     program: str = ""
+    enforced: bool = True
+
+    @property
+    def is_grave(self) -> bool:
+        """Whether a rule forbids it by name, or nobody has a need of it: in the mode `kill` it ends the agent."""
+        return self.kind == "system call" or (self.kind in {"file", "program"} and self.rule != "")
 
     def sentence(self) -> str:
         """Return it as one line for a person."""
         who = f" ({self.program})" if self.program else ""
         allow = f"; to allow it: {self.allow}" if self.allow else ""
-        return f"denied: {self.target}{who}: {self.reason}{allow}"
+        verb = "denied" if self.enforced else "would be denied"
+        return f"{verb}: {self.target}{who}: {self.reason}{allow}"
 
 
 class Explainer:
-    """Turns refusals into denials, each thing told once. `tell` may be called from several threads."""
+    """Turns refusals into denials, each thing told once. `tell` may be called from several threads.
+
+    Without a jail (`enforced` is false) what was done is told, where the jail would have denied it.
+    """
 
     def __init__(
-        self, found: Sequence[Found], tell: Callable[[Denial], None], *, mode: str = "enforce"
+        self, found: Sequence[Found], tell: Callable[[Denial], None], *, enforced: bool = True
     ) -> None:
-        self._found, self._tell, self._mode = found, tell, mode
+        self._found, self._tell, self._enforced = found, tell, enforced
         self._told: set[tuple[str, str]] = set()
         self.count = 0
 
@@ -67,15 +77,21 @@ class Explainer:
             self._note(_of_call(denied))
 
     def note_seen(self, seen: Seen) -> None:
-        """Take in what the kernel's programs saw fail."""
-        if seen.ret == -errno.ENOENT:
+        """Take in what the kernel's programs saw."""
+        if not self._enforced:
+            if seen.ret >= 0:
+                self._explain_seen(seen)
+        elif seen.ret == -errno.ENOENT:
             # A folder that is hidden is an empty one, to the agent.
             if seen.path.startswith("/") and Path(seen.path).exists():
                 self._explain_file(seen.path, "read", seen.comm)
-            return
-        if seen.ret not in _REFUSALS:
-            return
-        if seen.kind.name == "OPEN":
+        elif seen.ret in _REFUSALS:
+            self._explain_seen(seen)
+
+    def _explain_seen(self, seen: Seen) -> None:
+        if seen.kind.name == "EXEC":
+            self._explain_file(seen.path, "execute", seen.comm)
+        elif seen.kind.name == "OPEN":
             self._explain_file(seen.path, "write" if seen.writes else "read", seen.comm)
         elif seen.kind.name in _CHANGES:
             for path in (seen.path, seen.other):
@@ -91,7 +107,15 @@ class Explainer:
             return
         kind: DenialKind = "program" if access == "execute" else "file"
         self._note(
-            Denial(kind, f"{access} {path}", _reason(rule), _id(rule), _allow(rule, real, access), program)
+            Denial(
+                kind,
+                f"{access} {path}",
+                _reason(rule),
+                _id(rule),
+                _allow(rule, real, access),
+                program,
+                self._enforced,
+            )
         )
 
     def _note(self, denial: Denial) -> None:

@@ -11,7 +11,7 @@ from agentguard.core import KernelError
 from agentguard.kernel.jail._capabilities import KEPT_BY_ROOT, last_capability
 from agentguard.kernel.jail._confine import Fit
 from agentguard.kernel.jail._jail import Jail, NoNamespacesError, Start
-from agentguard.kernel.jail._landlock import SCOPES_ABI, TRUNCATE_ABI, abi
+from agentguard.kernel.jail._landlock import SCOPES_ABI, TRUNCATE_ABI, WRITE_FILE, abi
 from agentguard.kernel.jail._plan import Plan, make_plan, resolve
 from agentguard.kernel.jail._scene import Stage
 from agentguard.kernel.jail._seccomp import SocketPolicy, program
@@ -125,7 +125,13 @@ class Enforcement:
                 KEPT_BY_ROOT if self._is_root else 0,
                 last_capability(),
             )
-            scene = stage.scene(workspace=self._workspace, with_link=self._is_root and separate)
+            # Where something had to be carved out of it, nothing new can be made there, and that is said.
+            whole = any(
+                each.path == self._workspace and each.rights & WRITE_FILE for each in self.plan.grants
+            )
+            scene = stage.scene(
+                workspace=self._workspace if whole else "", with_link=self._is_root and separate
+            )
             start = Start(
                 separate=separate,
                 network=separate and sockets != "guarded",
@@ -142,6 +148,11 @@ class Enforcement:
             raise
         self._stage = stage
         return jail
+
+    def end_agent(self) -> None:
+        """End the agent and all that it started, at once."""
+        if self._jail is not None:
+            self._jail.kill()
 
     def judge(self) -> list[Protection]:
         """Return the protections, after the child was settled, which makes the self-test.

@@ -29,7 +29,6 @@ _EVENT = struct.Struct("=IBBHQii")
 _RESPONSE = struct.Struct("=iI")
 _ALLOW, _DENY = 1, 2
 _AT_FDCWD = -100
-_MAX_MARKS = 8_000
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -53,13 +52,12 @@ class Marks:
         self.count = 0
 
     def add(self, paths: Iterable[str]) -> None:
-        """Ask about opens of these files, and of these folders and all files in them now and later.
+        """Ask about opens of these files, and of these folders and the files in them, now and later.
 
         Raises:
             OSError: one cannot be marked.
         """
-        # All are found before the first is marked: to look into a marked folder, we would have to answer ourselves.
-        for each in list(dict.fromkeys(_all(paths))):
+        for each in paths:
             self._mark(each)
 
     def _mark(self, path: str) -> None:
@@ -105,17 +103,3 @@ def _describe(fd: int, pid: int) -> Stopped:
         program = stream.read().rstrip("\n")
     status = os.fstat(fd)
     return Stopped(path, pid, program, (status.st_dev, status.st_ino))
-
-
-def _all(paths: Iterable[str]) -> Iterator[str]:
-    count = 0
-    for path in paths:
-        yield path
-        if Path(path).is_symlink() or not Path(path).is_dir():
-            continue
-        for place, folders, files in os.walk(path):
-            for name in (*folders, *files):
-                count += 1
-                if count > _MAX_MARKS:
-                    return
-                yield f"{place}/{name}"

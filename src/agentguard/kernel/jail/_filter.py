@@ -72,7 +72,7 @@ def assemble(blocks: Iterable[Block], *, arch: int, foreign: int, wide: int | No
     if wide is not None:
         # 0xFFFFFFFF is how a tracer says that the call is to be left out.
         code += [
-            (_JUMP_EQUAL, 1, 0, 0xFFFFFFFF),
+            (_JUMP_EQUAL, 2, 0, 0xFFFFFFFF),
             (_JUMP_GREATER_EQUAL, 0, 1, wide),
             (_RETURN, 0, 0, foreign),
         ]

@@ -83,16 +83,16 @@ class Jail(Child):
         self._plan, self._start, self._on_denied = plan, start, on_denied
         self.verdicts: list[Verdict] = []
         self._reader: threading.Thread | None = None
-        self._channel, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._arrivals, self._supervisor_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._test_go_reader, self._test_go = os.pipe2(os.O_CLOEXEC)
-        self._test_reader, self._test_writer = os.pipe2(os.O_CLOEXEC)
         self.ready = Ready({}, sealed=False, marks=0)
         super().__init__(argv, environ=environ)
 
     # Forking.
 
     def _fork(self, become: Callable[[], NoReturn]) -> int:
+        self._channel, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._arrivals, self._supervisor_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._test_go_reader, self._test_go = os.pipe2(os.O_CLOEXEC)
+        self._test_reader, self._test_writer = os.pipe2(os.O_CLOEXEC)
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
         middle = os.fork()
         if middle == 0:
@@ -272,33 +272,38 @@ class Jail(Child):
             if not self._ended:
                 os.kill(self.pid, signal.SIGKILL)
 
+    def kill(self) -> None:
+        """End the agent and all that it started, at once."""
+        for pid in (self._supervisor, self._agent):
+            if pid > 0 and not self._ended:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
         """End the supervisor, and with it what is left in its namespace. Idempotent."""
-        if self._supervisor < 0:
+        if self._closed:
             return
-        self._ended = True
+        self._closed = self._ended = True
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         if self._reader is not None:
             self._reader.join(_DEADLINE_S)
-        if self._tester > 0:
-            os.close(self._test_go)
-            self._bury(self._tester)
-        # The first process of a namespace ends when the last other one is buried: the agent comes first.
-        if self._agent > 0 and not self._waited:
-            self._bury(self._agent)
-        self._bury(self._supervisor)
-        self._supervisor = -1
+        for pid in (self._tester, self._agent if not self._waited else -1, self._supervisor):
+            # The first process of a namespace ends when the last other one is buried: it comes last.
+            if pid > 0:
+                self._bury(pid)
         self._channel.close()
-        os.close(self._test_reader)
+        for fd in (self._test_reader, self._test_go):
+            os.close(fd)
 
-    _ended = _waited = False
+    _closed = _ended = _waited = False
     _supervisor = _tester = _agent = -1
 
     def abandon(self) -> None:
         """End it before it has run, and its supervisor in any case. Idempotent."""
-        super().abandon()
-        self._waited = True
+        if self._go >= 0:
+            super().abandon()
+            self._waited = True
         self.close()
 
     def _bury(self, pid: int) -> None:

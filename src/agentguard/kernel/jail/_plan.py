@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OWN_RULE = "agentguard.own"
 _MAX_MASKS = 512
-_MAX_LOOKED_AT = 4_000
+_MAX_LOOKED_AT, _MAX_ENTRIES = 1_000, 64
 _MAX_LINK_SEARCH = 400_000
 
 
@@ -89,12 +89,7 @@ def make_plan(policy: KernelPolicy, *, can_mask: bool, sockets: SocketPolicy) ->
         ) from None
     linked = {inode for inode, count in inodes.items() if count > 1}
     builder.shut_links(linked)
-    # AgentGuard itself opens its own all the time, and each open would be asked about.
-    marks = {
-        each.path
-        for each in shut
-        if each.rule.rule != OWN_RULE and {"read", "execute"} & set(each.rule.access)
-    }
+    marks = _marks(found, shut)
     masks = tuple(sorted(set(builder.masks), key=lambda mask: mask.path))
     if len(masks) > _MAX_MASKS:
         raise KernelError(
@@ -105,7 +100,7 @@ def make_plan(policy: KernelPolicy, *, can_mask: bool, sockets: SocketPolicy) ->
     return Plan(
         tuple(dict.fromkeys(builder.grants)),
         masks,
-        tuple(sorted(marks)),
+        tuple(marks),
         sockets,
         tuple(dict.fromkeys(builder.notes)),
     )
@@ -185,6 +180,24 @@ class _Builder:
             self.notes.append(f"`{path}` is another name of a file that is shut, and is shut with it")
 
 
+def _marks(found: Iterable[Found], shut: Iterable[Found]) -> list[str]:
+    """Return what is to be asked about at each open: denied files, denied folders and what is in them.
+
+    AgentGuard itself opens its own all the time. Of a folder in which nothing is allowed from above, its own entries are
+    enough: what is deeper has no name but beneath it.
+    """
+    permits = [each.path for each in found if each.permits]
+    marks: dict[str, None] = {}
+    for each in shut:
+        if each.rule.rule == OWN_RULE or not {"read", "execute"} & set(each.rule.access):
+            continue
+        is_given = any(is_within(each.path, tree) for tree in permits)
+        most = _MAX_LOOKED_AT if is_given else _MAX_ENTRIES
+        for path in _beneath(each.path, most, deep=is_given):
+            marks[path] = None
+    return list(marks)
+
+
 def _without(grants: Iterable[Grant], path: str, inodes: frozenset[Inode]) -> Iterator[Grant]:
     for each in grants:
         if is_within(path, each.path):
@@ -199,7 +212,7 @@ def _inodes(shut: Iterable[Found]) -> dict[Inode, int]:
     for each in shut:
         if "read" not in each.rule.access:
             continue
-        for path in _beneath(each.path):
+        for path in _beneath(each.path, _MAX_LOOKED_AT):
             try:
                 status = os.lstat(path)
             except OSError:
@@ -209,7 +222,8 @@ def _inodes(shut: Iterable[Found]) -> dict[Inode, int]:
     return inodes
 
 
-def _beneath(path: str) -> Iterator[str]:
+def _beneath(path: str, most: int, *, deep: bool = True) -> Iterator[str]:
+    """Yield a path and up to `most` of what is beneath it."""
     yield path
     count = 0
     if not Path(path).is_dir() or Path(path).is_symlink():
@@ -217,9 +231,11 @@ def _beneath(path: str) -> Iterator[str]:
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             count += 1
-            if count > _MAX_LOOKED_AT:
+            if count > most:
                 return
             yield f"{folder}/{name}"
+        if not deep:
+            return
 
 
 def _links(trees: Iterable[str], linked: set[Inode]) -> Iterator[str]:
