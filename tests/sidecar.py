@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import EventStore
     from agentguard.gateway import Gateway
+    from agentguard.sensor import LinkState
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -247,6 +248,7 @@ class World:
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
+    sensor: Callable[[], LinkState] | None = None
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -273,6 +275,7 @@ class World:
             blocking=self.blocking,
             events=self.events,
             gateway=self.gateway,
+            sensor=self.sensor,
         )
 
     def ask(

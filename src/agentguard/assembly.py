@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
     from agentguard.kernel.jail import KernelPolicy
+    from agentguard.sensor import SensorLink
     from agentguard.spend import Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
@@ -253,6 +254,7 @@ class Engine:
             flow=self._keeper.flow if self._keeper else None,
             tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
             costs=_costs(self._spending),
+            journals=self._keeper.journals if self._keeper else None,
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
 
@@ -480,6 +482,23 @@ class Spending:
     def close(self) -> None:
         """Close the ledger. Idempotent."""
         self.ledger.close()
+
+
+def open_sensor_link(engine: Engine, events: Events) -> SensorLink:
+    """Return what follows the machine's sensor for this project, to be started and closed; none need be there yet."""
+    from agentguard.sensor import SensorLink
+
+    project = engine.project
+    return SensorLink(
+        Path(project.config.sensor.socket),
+        project=project.config.project.id,
+        decider=engine.pdp,
+        audit=engine.audit,
+        store=events.store,
+        bus=events.bus,
+        principal_named=project.principal,
+        is_expected=bool(project.config.sensor.watch),
+    )
 
 
 def open_gateway(

@@ -88,6 +88,9 @@ CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
     "another file than the claimed one, which a rule names": (
         [decision("file:report.txt")], deed("file.read", "file:/etc/shadow", rule=SHADOW), ("contradicted", "critical"),
     ),
+    "what is told late, when decisions of its time are forgotten": (
+        [decision("file:report.txt")], deed("file.read", "file:/etc/shadow", rule=SHADOW, late=True), None,
+    ),
     "another file than the claimed one": (
         [decision("file:report.txt")], deed("file.read", "file:/srv/u/notes.txt"), ("contradicted", "medium"),
     ),

@@ -10,6 +10,7 @@ import pytest
 
 from agentguard import core
 from agentguard.policy import PolicyDescription
+from agentguard.sensor import LinkState
 from agentguard.server import AgentSeen, openapi
 
 FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
@@ -35,7 +36,7 @@ TYPES = {
         "Action",
         "ErrorBody",
     )
-} | {"PolicyDescription": PolicyDescription}
+} | {"PolicyDescription": PolicyDescription, "LinkState": LinkState}
 
 
 def test_the_checked_in_description_is_up_to_date() -> None:

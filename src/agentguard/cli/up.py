@@ -54,6 +54,7 @@ def command(
         Events,
         load_project,
         open_gateway,
+        open_sensor_link,
         open_ticket_store,
         open_tokens,
     )
@@ -70,13 +71,18 @@ def command(
         engine.warm()
         tickets = open_ticket_store(engine.state)
         open_parts.callback(tickets.close)
-        services = _services(engine, tokens, events, tickets, host=host, port=port)
+        sensor = open_sensor_link(engine, events)
+        open_parts.callback(sensor.close)
+        services = replace(
+            _services(engine, tokens, events, tickets, host=host, port=port), sensor=sensor.state
+        )
         opened = open_gateway(engine, tokens, events)
         if opened is not None:
             gateway, spending = opened
             open_parts.callback(spending.close)
             services = replace(services, gateway=gateway)
         link = sys.stdout.isatty() if login_link is None else login_link
+        sensor.start()
         return serve(services, on_started=_announcement(engine, events, services, output, link=link))
 
 

@@ -147,6 +147,7 @@ class EnforcementPoint:
         params: Mapping[str, Any] | None = None,
         principal: Principal | str | None = None,
         context: Context | None = None,
+        ticket_for: str = "",
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Return a decorator that lets a function, sync or async, run only as it was decided.
 
@@ -154,6 +155,8 @@ class EnforcementPoint:
         the function does not take; all must be JSON. `resource` may name them: `mail/{to}`. The function gets
         copies of the decided parameters; the obligations are carried out on what it returns, how it ended is
         recorded, and what the agent sees of it is reported, as `observe` does, in the session of `context`.
+        With `ticket_for`, the name of an executor, the function's parameter `ticket` is given the execution ticket; who
+        calls the function does not give it.
 
         Raises:
             ConfigError: when decorating: the template, the action's name or the function cannot be guarded.
@@ -170,6 +173,7 @@ class EnforcementPoint:
             fixed=params or {},
             principal=principal,
             context=context,
+            ticket_for=ticket_for,
         )
 
     def report(

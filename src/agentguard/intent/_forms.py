@@ -159,9 +159,15 @@ def tokens_of(key: str) -> list[str]:
     return _TOKEN.findall(key)
 
 
-def is_made_of(key: str, words: Container[str]) -> bool:
-    """Tell whether a value has no other words than these; a long text is read as far as the first one only."""
-    return all(match[0] in words for match in _TOKEN.finditer(key))
+def is_made_of(text: str, words: Container[str]) -> bool:
+    """Tell whether a text has no other words than these; it is read as far as the first other one only."""
+    if text.isascii():
+        # A loop: a generator costs more than the words that are read of most texts.
+        for match in _TOKEN.finditer(text):  # noqa: SIM110 - see above
+            if match[0].lower() not in words:
+                return False
+        return True
+    return all(token in words for piece in text.split() for token in tokens_of(clean(piece)))
 
 
 _ATOMS = re.compile(rf"{_URL.pattern}|{_MAIL.pattern}|[^\s<>\"'`,;()\[\]{{}}|]+")

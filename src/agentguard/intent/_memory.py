@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentguard.intent._forms import (
@@ -122,18 +121,18 @@ class Memory:
 
     def rivals(self, leaf: Leaf) -> bool:
         """Tell whether another record fits the user's words as well as the one of this value, with another value."""
-        fits = partial(leaf.record.is_beaten_by, several=self.words.many)
-        same = {each.key for each in leaf.record.leaves if each.column == leaf.column}
-        groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
+        record, several = leaf.record, self.words.many
+        groups = self.columns.get((record.call.tool, leaf.column), {})
+        same = {each.key for each in record.leaves if each.column == leaf.column}
         shape = shape_of(leaf.key)
-        if shape in ENDPOINTS:
+        others = False
+        for (own, asked), keys in groups.items():
+            if keys <= same or not record.is_beaten_by(own, asked, several=several):
+                continue
             # Beside an address only another one is in doubt.
-            others = any(
-                fits(*hits) and any(shape_of(each) == shape for each in keys - same)
-                for hits, keys in groups.items()
-            )
-        else:
-            others = any(not keys <= same and fits(*hits) for hits, keys in groups.items())
+            if shape not in ENDPOINTS or any(shape_of(each) == shape for each in keys - same):
+                others = True
+                break
         if not others:
             return False
         # "My court on Saturday": of those that fit, the one that is the user's.
@@ -142,7 +141,7 @@ class Memory:
         members = self.members.get((leaf.record.call.tool, leaf.column), ())
         return len(members) >= MAX_MEMBERS or any(
             each.key not in same
-            and fits(each.record.own_hits(), each.record.call.words)
+            and record.is_beaten_by(each.record.own_hits(), each.record.call.words, several=several)
             and not self.is_foreign(each)
             for each in members
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from agentguard.core import OriginKind
 from agentguard.intent._forms import (
     ENDPOINTS,
     ID,
@@ -19,6 +18,7 @@ from agentguard.intent._forms import (
     shape_of,
     tokens_of,
 )
+from agentguard.intent._kind import K
 from agentguard.intent._segments import parts_between
 from agentguard.intent._verbs import singular
 from agentguard.intent._vocabulary import REPLIES, SLOTS, is_telling
@@ -26,10 +26,10 @@ from agentguard.intent._vocabulary import REPLIES, SLOTS, is_telling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentguard.core import OriginKind
     from agentguard.intent._memory import Memory
     from agentguard.intent._records import Leaf, Record
 
-K = OriginKind
 # As good as the user's word when a read is led by it.
 GOOD = frozenset(
     (

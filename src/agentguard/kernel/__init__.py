@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from agentguard.core import KernelError
 
 if TYPE_CHECKING:
-    from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._cgroups import PARENT, Cgroup, container_of, find_mount, own_path
+    from agentguard.kernel._check import Check
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
-    from agentguard.kernel._judge import Judge, Verdict
+    from agentguard.kernel._judge import PEP, Judge, Verdict
     from agentguard.kernel._launch import Child, MakeChild
-    from agentguard.kernel._layout import Drop
+    from agentguard.kernel._layout import Drop, Kind
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._lsm import LsmEnforcer, hold_by_lsm
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from agentguard.kernel._probe import Probe, probe, probe_network, tier_of
     from agentguard.kernel._publish import Publisher
     from agentguard.kernel._report import AlertSeen, Report, tell, to_html
+    from agentguard.kernel._requests import Wish
     from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
     from agentguard.kernel._seen import Seen, Traffic
-    from agentguard.kernel._selftest import Check
     from agentguard.kernel._tally import Tally
+    from agentguard.kernel._tree import ProcessTree
 
 __all__ = [
+    "PARENT",
+    "PEP",
     "AlertSeen",
     "Cgroup",
     "Check",
@@ -37,11 +41,13 @@ __all__ = [
     "Ended",
     "Handover",
     "Judge",
+    "Kind",
     "LsmEnforcer",
     "MakeChild",
     "ObservedRun",
     "Observer",
     "Probe",
+    "ProcessTree",
     "Proposal",
     "Publisher",
     "Report",
@@ -51,11 +57,15 @@ __all__ = [
     "Tally",
     "Traffic",
     "Verdict",
+    "Wish",
     "clean_up",
     "clock_offset_ns",
+    "container_of",
     "end_all",
     "event_of",
+    "find_mount",
     "hold_by_lsm",
+    "own_path",
     "probe",
     "probe_network",
     "propose",
@@ -65,19 +75,23 @@ __all__ = [
 ]
 
 _PLACES = {
+    "PARENT": "_cgroups",
+    "PEP": "_judge",
     "AlertSeen": "_report",
     "Cgroup": "_cgroups",
-    "Check": "_selftest",
+    "Check": "_check",
     "Child": "_launch",
     "Drop": "_layout",
     "Ended": "_run",
     "Handover": "_handover",
     "Judge": "_judge",
+    "Kind": "_layout",
     "LsmEnforcer": "_lsm",
     "MakeChild": "_launch",
     "ObservedRun": "_run",
     "Observer": "_observer",
     "Probe": "_probe",
+    "ProcessTree": "_tree",
     "Proposal": "_learn",
     "Publisher": "_publish",
     "Report": "_report",
@@ -87,11 +101,15 @@ _PLACES = {
     "Tally": "_tally",
     "Traffic": "_seen",
     "Verdict": "_judge",
+    "Wish": "_requests",
     "clean_up": "_run",
     "clock_offset_ns": "_events",
+    "container_of": "_cgroups",
     "end_all": "_run",
     "event_of": "_events",
+    "find_mount": "_cgroups",
     "hold_by_lsm": "_lsm",
+    "own_path": "_cgroups",
     "probe": "_probe",
     "probe_network": "_probe",
     "propose": "_learn",

@@ -148,7 +148,7 @@ class Loaded:
         """Watch what happens in the cgroup and below it; `cgroup_id` is the inode of its folder.
 
         Raises:
-            KernelError: there is no room for another one.
+            KernelError: there is no room for another one, or it is gone (`cgroup_gone`).
         """
         if CGROUP_OBJECT in self._objects and CGROUP_OBJECT not in self.missing:
             try:
@@ -157,6 +157,9 @@ class Loaded:
                     for each in self._programs(CGROUP_OBJECT)
                 ]
             except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENODEV}:
+                    # That says nothing of the others.
+                    raise KernelError("the cgroup is gone", code="cgroup_gone") from None
                 self.missing[CGROUP_OBJECT] = _explain(error, ())
         value = np.zeros(1, GUARD)
         value["flags"] = flags
@@ -187,6 +190,27 @@ class Loaded:
             self._levels = levels
             self._configure()
 
+    @property
+    def levels(self) -> int:
+        """The levels on which guarded cgroups are looked for, one bit each."""
+        return self._levels
+
+    def add_level(self, level: int) -> None:
+        """Look for guarded cgroups on this level as well.
+
+        Raises:
+            KernelError: it is deeper than the programs look (`cgroup_deep`).
+        """
+        if not 1 <= level <= MAX_LEVEL:
+            raise KernelError(
+                f"the cgroup is {level} levels deep, and the programs look at {MAX_LEVEL} only",
+                code="cgroup_deep",
+                hint="watch one that is above it",
+            )
+        with self._changing:
+            if not self._levels >> level & 1:
+                self.set_levels(self._levels | 1 << level)
+
     def _configure(self) -> None:
         value = np.zeros(1, CONFIG)
         value["file_limit"] = self.settings.sec_bytes // 8 * 7
@@ -194,11 +218,13 @@ class Loaded:
             value["levels"] = self._levels
         # INVARIANT: while the slots change nobody looks there, or what one does would count as another's.
         self._put("config", np.zeros(1, "<u4"), value)
-        if len(self._guarded) <= FAST:
-            for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
-                self._put("cgroups", np.array([index], "<u4"), np.array([descriptor], "<u4"))
-                value["ids"][0, index], value["flags"][0, index] = cgroup_id, flags
-            value["fast"] = len(self._guarded)
+        # A cgroup that was removed fits into no slot; the way over the ancestors does without them.
+        with contextlib.suppress(OSError):
+            if len(self._guarded) <= FAST:
+                for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
+                    self._put("cgroups", np.array([index], "<u4"), np.array([descriptor], "<u4"))
+                    value["ids"][0, index], value["flags"][0, index] = cgroup_id, flags
+                value["fast"] = len(self._guarded)
         self._put("config", np.zeros(1, "<u4"), value)
 
     def drops(self) -> NDArray[np.uint64]:

@@ -10,7 +10,7 @@ import msgspec
 
 from agentguard.core import Effect
 from agentguard.kernel._cgroups import own_container
-from agentguard.kernel._selftest import Check
+from agentguard.kernel._check import Check
 from agentguard.kernel._tally import AttemptUse, FileUse, HostUse, NameUse, ProgramUse, Use
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import msgspec
 
 from agentguard.core import RUN_VARIABLE
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
+from agentguard.kernel._check import Check
 from agentguard.kernel._launch import Child, Guardian, MakeChild
 from agentguard.kernel._layout import Drop
 from agentguard.kernel._observer import Observer
-from agentguard.kernel._selftest import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _GRACE_S = 2.0
 _COLLECT_EVERY_S = 1.0
-_OURS = re.compile(r"(?:run|self-test)-([0-9]+)-")
+_OURS = re.compile(r"(?:run|self-test|sensor)-([0-9]+)-")
 
 
 class Surroundings(msgspec.Struct, frozen=True):

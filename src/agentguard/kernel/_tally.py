@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agentguard.kernel._judge import Judge, Verdict
-    from agentguard.kernel._publish import Publisher
     from agentguard.kernel._requests import Wish
     from agentguard.kernel._seen import Address, Seen, Traffic
 
@@ -95,13 +94,23 @@ class AttemptUse(Use, kw_only=True):
     refused: int = 0
 
 
+class Listener(Protocol):
+    """Is told of each thing while it is added up."""
+
+    def note(self, seen: Seen, tree: ProcessTree, wish: Wish, verdict: Verdict | None) -> None:
+        """Take in a thing that was done, with what the policy says of it."""
+
+    def note_attempt(self, seen: Seen, tree: ProcessTree) -> None:
+        """Take in an attempt at what ordinary agents have no need of."""
+
+
 class Tally:
     """Adds up one run, and has `publisher` tell of it; `on_seen` is told of each thing. For one thread."""
 
     def __init__(
         self,
         judge: Judge,
-        publisher: Publisher | None = None,
+        publisher: Listener | None = None,
         *,
         on_seen: Callable[[Seen], None] | None = None,
         translate: Callable[[Seen], Iterable[Seen]] | None = None,
@@ -147,6 +156,27 @@ class Tally:
             self._note_attempt(what, seen, process.program)
             if self._publisher is not None:
                 self._publisher.note_attempt(seen, self.tree)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a datagram socket was connected through which nothing is known to have been sent yet."""
+        return bool(self._waiting)
+
+    @property
+    def size(self) -> int:
+        """How many entries the account has."""
+        return sum(map(len, self._tables()))
+
+    def forget(self) -> None:
+        """Drop the account, and keep what later records refer to: for whoever only listens, for as long as he likes."""
+        for table in self._tables():
+            table.clear()
+        self._sockets = {ino: seen for ino, seen in self._sockets.items() if ino in self._waiting}
+        if len(self._name_of_address) >= MAX_OTHERS * 5:
+            self._name_of_address.clear()
+
+    def _tables(self) -> tuple[dict[Any, Any], ...]:
+        return (self.files, self.programs, self.hosts, self.names, self.attempts, self._judge.wishes)
 
     def _verdict(self, wish: Wish, seen: Seen) -> Verdict | None:
         verdict = self._judge.verdict(wish)

@@ -5,26 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from agentguard.core import RUN_VARIABLE, KernelError
 from agentguard.kernel import Child, Drop, Ended, Surroundings
-from agentguard.sensor._protocol import (
-    AskHealth,
-    Batch,
-    Finish,
-    Finished,
-    Health,
-    Lost,
-    Refused,
-    Watch,
-    Watching,
-    receive_told,
-    send,
-)
+from agentguard.sensor._frames import connect, send
+from agentguard.sensor._health import gone, refusal
+from agentguard.sensor._protocol import Batch, Finish, Finished, Lost, Watch, Watching, receive_told
+from agentguard.sensor._stream import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,42 +22,6 @@ if TYPE_CHECKING:
 
     from agentguard.kernel import MakeChild, Tally
     from agentguard.sensor._protocol import Told
-
-_CONNECT_S = 2.0
-
-
-def connect(path: Path) -> socket.socket:
-    """Return a connection to the sensor at `path`.
-
-    Raises:
-        KernelError: nobody listens there (`sensor_missing`).
-    """
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(_CONNECT_S)
-    try:
-        connection.connect(str(path))
-    except OSError as error:
-        connection.close()
-        raise KernelError(
-            f"no sensor at `{path}`: {(error.strerror or str(error)).lower()}",
-            code="sensor_missing",
-            hint="as root: `agentguard sensor`",
-        ) from None
-    return connection
-
-
-def ask_health(path: Path) -> Health:
-    """Return how the sensor at `path` is.
-
-    Raises:
-        KernelError: it is not there, or does not answer.
-    """
-    with connect(path) as connection:
-        send(connection, AskHealth())
-        told = _known(receive_told(connection))
-        if not isinstance(told, Health):
-            raise _gone()
-        return told
 
 
 class SensorRun:
@@ -106,7 +60,7 @@ class SensorRun:
         send(self._connection, Watch(self._child.pid))
         told = _known(receive_told(self._connection))
         if not isinstance(told, Watching):
-            raise _gone()
+            raise gone()
         self._child.settle(None)
         return Surroundings(told.checks, told.missing)
 
@@ -157,11 +111,7 @@ class SensorRun:
 
 def _known(told: Told | None) -> Told:
     if told is None:
-        raise _gone()
+        raise gone()
     if isinstance(told, Refused):
-        raise KernelError(told.message, code="sensor_denied", hint=told.hint or None)
+        raise refusal(told)
     return told
-
-
-def _gone() -> KernelError:
-    return KernelError("the sensor is gone", code="sensor_missing", hint="as root: `agentguard sensor`")

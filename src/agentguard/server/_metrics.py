@@ -11,12 +11,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from agentguard.server._sensor_figures import sensor_figures
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client import Metric
 
     from agentguard.core import Decision
+    from agentguard.sensor import LinkState
     from agentguard.server._services import ServedLog
 
 # Seconds: deciding takes microseconds, a wait for the disk milliseconds.
@@ -45,8 +48,8 @@ class Metrics(Collector):
     own counters lock, and cost a sixth of what the sidecar adds to a decision.
     """
 
-    def __init__(self, audit: ServedLog) -> None:
-        self._audit = audit
+    def __init__(self, audit: ServedLog, sensor: Callable[[], LinkState] | None = None) -> None:
+        self._audit, self._sensor = audit, sensor
         self._decisions: Counter[tuple[str, str]] = Counter()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._rejected: Counter[str] = Counter()
@@ -109,6 +112,8 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "agentguard_audit_healthy", "1 while the audit log takes records", value=float(state.healthy)
         )
+        if self._sensor is not None:
+            yield from sensor_figures(self._sensor())
 
     def _decide_seconds(self) -> Metric:
         bounds = [*map(str, _BUCKETS_S), "+Inf"]

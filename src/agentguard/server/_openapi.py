@@ -25,7 +25,9 @@ from agentguard.core import (
     VouchCall,
 )
 from agentguard.policy import PolicyDescription
+from agentguard.sensor import LinkState
 from agentguard.server._agents import AgentSeen
+from agentguard.server._openapi_sensor import SENSOR_EXAMPLE
 
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
 _DECISION: dict[str, Any] = {
@@ -170,6 +172,7 @@ def openapi() -> dict[str, Any]:
         TicketRevocationReply,
         Action,
         AgentSeen,
+        LinkState,
         PolicyDescription,
         ErrorBody,
     )
@@ -330,6 +333,9 @@ def _admin_paths() -> dict[str, Any]:
         "/v1/audit": _get("Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}),
         "/v1/agents": _get("List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}),
         "/v1/events": _get("Search the events, oldest first", events, {"events": [_EVENT], "next": None}),
+        "/v1/sensor": _get(
+            "Say how the machine's sensor is, and whom it watches", _ref("LinkState"), SENSOR_EXAMPLE
+        ),
     }
     for path, filters in (("/v1/audit", _FILTERS), ("/v1/events", _EVENT_FILTERS)):
         paths[path]["get"]["parameters"] = [

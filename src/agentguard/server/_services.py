@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
     from agentguard.policy import PolicyDescription
+    from agentguard.sensor import LinkState
 
 
 class ServedLog(AuditLog, Protocol):
@@ -34,7 +35,7 @@ class Services:
     `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
     Without `events` there are none to show; without
-    `gateway` no models can be called. With `ticket_keys` and `ticket_store` it keeps tickets for executors
+    `gateway` no models can be called; without `sensor` nothing is known of one. With `ticket_keys` and `ticket_store` it keeps tickets for executors
     that have no store of their own; without, those are refused. `ready` lists what is wrong; nothing wrong means
     ready.
     """
@@ -56,5 +57,6 @@ class Services:
     blocking: bool = False
     events: EventStore | None = None
     gateway: Gateway | None = None
+    sensor: Callable[[], LinkState] | None = None
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None
