@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from agentguard.kernel._rules import NetRule
 
-    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _EFFECTS = {"allow": NetEffect.ALLOW, "require_approval": NetEffect.ASK, "deny": NetEffect.DENY}
 # Of two rules for the same prefix the stricter holds.
 _STRICTNESS = {NetEffect.NONE: 0, NetEffect.ALLOW: 1, NetEffect.ASK: 2, NetEffect.DENY: 3}
