@@ -101,7 +101,7 @@ class Outside:
         """Lay out a world for this user, with another name of the secret or without one."""
         self._count += 1
         base = tempfile.mkdtemp(prefix=f"{os.geteuid()}-", dir=self.base)
-        work, shut, outside = f"{base}/work", f"{base}/work/shut", f"{base}/outside"
+        work, shut, outside = f"{base}/folder", f"{base}/folder/shut", f"{base}/outside"
         for folder in (work, shut, outside):
             Path(folder).mkdir()
         for name in ("secret", "moved"):

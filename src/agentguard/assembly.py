@@ -45,7 +45,6 @@ from agentguard.identity import (
     TokenVerifier,
     audit_keys,
     commitment_key,
-    kernel_keys,
 )
 from agentguard.pdp import (
     ActionCosts,
@@ -68,7 +67,6 @@ if TYPE_CHECKING:
     from agentguard.enforcement import TicketStore
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
-    from agentguard.kernel.jail import KernelPolicy
     from agentguard.sensor import SensorLink
     from agentguard.spend import Budgets, PriceTable
 
@@ -384,49 +382,6 @@ def open_ticket_store(state: StateFolder) -> TicketStore:
     from agentguard.enforcement import TicketStore
 
     return TicketStore(state.path / "tickets.sqlite")
-
-
-_KERNEL_VERSION_FILE = "kernel-policy.json"
-
-
-def sign_kernel_policy(
-    project: Project, policy: KernelPolicy, environ: Mapping[str, str] | None = None
-) -> KernelPolicy:
-    """Return the policy as it may be enforced: numbered, signed by the project's key, and verified.
-
-    Its version is that of the last one that was signed if it says the same, else the next.
-
-    Raises:
-        ConfigError: the state folder cannot be used.
-        IntegrityError: the number of the last version is damaged, or the key file is.
-    """
-    # A cold `check` needs none of this.
-    from agentguard.kernel.jail import content_of, sign_policy, verify_policy
-
-    state = StateFolder.open(project.config.project.id, os.environ if environ is None else environ)
-    keys = kernel_keys(state)
-    digest = hashlib.sha256(content_of(policy)).hexdigest()
-    with state.locked(_KERNEL_VERSION_FILE):
-        newest, known = _last_kernel_policy(state)
-        version = newest if digest == known else newest + 1
-        signed = sign_policy(msgspec.structs.replace(policy, version=version), keys.signer())
-        verified = verify_policy(signed, keys.public_keys(), newest=newest)
-        state.write(_KERNEL_VERSION_FILE, msgspec.json.encode({"version": version, "digest": digest}))
-    return verified
-
-
-def _last_kernel_policy(state: StateFolder) -> tuple[int, str]:
-    try:
-        data = state.read(_KERNEL_VERSION_FILE)
-    except FileNotFoundError:
-        return 0, ""
-    try:
-        last = msgspec.json.decode(data, type=dict[str, int | str])
-        return int(last["version"]), str(last["digest"])
-    except (msgspec.DecodeError, KeyError, ValueError):
-        raise state.corrupt(
-            _KERNEL_VERSION_FILE, "restore it; without it an older policy could pass for the newest"
-        ) from None
 
 
 class Spending:

@@ -332,9 +332,10 @@ def _compile(
     compiled = compile_policy(sources, wanted, mode=mode)
     policy = compiled.policy
     if project is not None:
-        from agentguard.assembly import sign_kernel_policy
+        from agentguard.identity import StateFolder
+        from agentguard.kernel.jail import issue_policy
 
-        policy = sign_kernel_policy(project, policy, environ())
+        policy = issue_policy(policy, StateFolder.open(project.config.project.id, environ()))
     return policy, (*notes, *compiled.notes), wanted.workspace
 
 

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from agentguard.core import IntegrityError
-from agentguard.identity import KeyRing, StateFolder
+from agentguard.identity import KeyRing, StateFolder, kernel_keys
 from agentguard.kernel._rules import KernelPolicy, PathRule
-from agentguard.kernel.jail import SignedPolicy, content_of, sign_policy, verify_policy
+from agentguard.kernel.jail import SignedPolicy, content_of, issue_policy, sign_policy, verify_policy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +19,13 @@ POLICY = KernelPolicy(
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> KeyRing:
-    state = StateFolder.open("test-project", {"XDG_STATE_HOME": str(tmp_path)})
-    return KeyRing(state, "kernel-keys.json", keep_s=0)
+def state(tmp_path: Path) -> StateFolder:
+    return StateFolder.open("test-project", {"XDG_STATE_HOME": str(tmp_path)})
+
+
+@pytest.fixture
+def keys(state: StateFolder) -> KeyRing:
+    return kernel_keys(state)
 
 
 def test_signed_policy_comes_back_as_it_was(keys: KeyRing) -> None:
@@ -66,3 +70,16 @@ def test_signed_text_that_is_no_policy_is_refused(keys: KeyRing) -> None:
 def test_what_a_policy_says_does_not_depend_on_its_number() -> None:
     assert content_of(POLICY) == content_of(msgspec.structs.replace(POLICY, version=8))
     assert content_of(POLICY) != content_of(msgspec.structs.replace(POLICY, mode="kill"))
+
+
+def test_number_grows_when_the_policy_says_something_else(state: StateFolder) -> None:
+    other = msgspec.structs.replace(POLICY, mode="kill")
+    numbers = [issue_policy(each, state).version for each in (POLICY, POLICY, other, POLICY)]
+    assert numbers == [1, 1, 2, 3]
+
+
+def test_damaged_number_is_no_new_beginning(state: StateFolder) -> None:
+    issue_policy(POLICY, state)
+    state.write("kernel-policy.json", b"{}")
+    with pytest.raises(IntegrityError, match="is damaged"):
+        issue_policy(POLICY, state)

@@ -15,7 +15,7 @@ from agentguard.kernel.jail._landlock import keeps_abstract_sockets
 from agentguard.kernel.jail._probe import Tier, probe_jail, tier_of_jail
 from agentguard.kernel.jail._profiles import DEFAULT_PROFILE, PROFILES, Profile, find_profile
 from agentguard.kernel.jail._seccomp import SocketPolicy
-from agentguard.kernel.jail._signed import SignedPolicy, content_of, sign_policy, verify_policy
+from agentguard.kernel.jail._signed import SignedPolicy, content_of, issue_policy, sign_policy, verify_policy
 from agentguard.kernel.jail._supervisor import Denied
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "compile_policy",
     "content_of",
     "find_profile",
+    "issue_policy",
     "keeps_abstract_sockets",
     "probe_jail",
     "sign_policy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,14 +11,17 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agentguard.core import IntegrityError
+from agentguard.identity import kernel_keys
 from agentguard.kernel._rules import KernelPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agentguard.core import Signer
+    from agentguard.identity import StateFolder
 
 _DOMAIN = b"agentguard-kernel-policy-v1\n"
+_VERSION_FILE = "kernel-policy.json"
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
@@ -27,6 +31,13 @@ class SignedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: msgspec.Raw
     key_id: str
     signature: str
+
+
+class _Last(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The last policy that was signed: its number, and the digest of what it says."""
+
+    version: int
+    digest: str
 
 
 def sign_policy(policy: KernelPolicy, signer: Signer) -> SignedPolicy:
@@ -58,6 +69,38 @@ def verify_policy(signed: SignedPolicy, public_keys: Mapping[str, bytes], *, new
     if policy.version < newest:
         raise _refused(f"is version {policy.version}, and {newest} was in force already")
     return policy
+
+
+def issue_policy(policy: KernelPolicy, state: StateFolder) -> KernelPolicy:
+    """Return the policy as it may be enforced: numbered, signed by the project's key, and verified.
+
+    Its version is that of the last one that was signed if it says the same, else the next.
+
+    Raises:
+        ConfigError: the state folder cannot be used.
+        IntegrityError: the number of the last version is damaged, or the key file is.
+    """
+    keys = kernel_keys(state)
+    digest = hashlib.sha256(content_of(policy)).hexdigest()
+    with state.locked(_VERSION_FILE):
+        newest, known = _last_version(state)
+        version = newest if digest == known else newest + 1
+        signed = sign_policy(msgspec.structs.replace(policy, version=version), keys.signer())
+        verified = verify_policy(signed, keys.public_keys(), newest=newest)
+        if version != newest:
+            state.write(_VERSION_FILE, msgspec.json.encode(_Last(version, digest)))
+    return verified
+
+
+def _last_version(state: StateFolder) -> tuple[int, str]:
+    try:
+        last = msgspec.json.decode(state.read(_VERSION_FILE), type=_Last)
+    except FileNotFoundError:
+        return 0, ""
+    except msgspec.DecodeError:
+        hint = "restore it; without it an older policy could pass for the newest"
+        raise state.corrupt(_VERSION_FILE, hint) from None
+    return last.version, last.digest
 
 
 def content_of(policy: KernelPolicy) -> bytes:
