@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 SHUT, FOLDER, PROGRAM = Path("/data/secret"), Path("/data/vault"), Path("/data/program")
+OPEN = Path("/data/open")
 IO_URING_SETUP, IO_URING_ENTER, OPENAT2 = 425, 426, 437
 PORT = 4000
 
@@ -235,7 +236,7 @@ ATTEMPTS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         read_renamed,
         rename_another,
     ),
-    "/proc/self/root": (lambda: read(f"/proc/self/root{SHUT}"), lambda: read("/proc/self/root/data/open")),
+    "/proc/self/root": (lambda: read(f"/proc/self/root{SHUT}"), lambda: read(f"/proc/self/root{OPEN}")),
     "path descriptor opened again": (read_through_path_descriptor, lambda: os.open(SHUT, os.O_PATH)),
     "file handle": (read_by_handle, lambda: read("/data/open")),
     "bind mount in a new namespace": (read_through_bind_mount, lambda: read("/data/open")),
