@@ -72,8 +72,7 @@ static __always_inline __u32 of_port(struct ag_prefix *prefix, __u32 port)
 }
 
 /* What was allowed of late is not looked for again: a walk down a large trie takes several times as long as all the
- * rest. One word holds address, port and the generation of the rules, so that it is whole or not there; of IPv6, whose
- * addresses are too long for that, the kernel's own table keeps them whole. */
+ * rest. Of IPv4 one word holds address, port and the generation of the rules, so that it is whole or not there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, AG_SEEN);
@@ -81,11 +80,21 @@ struct {
 	__type(value, __u64);
 } seen4 SEC(".maps");
 
+/* An address of IPv6 takes two words. Whoever fills an entry claims it first by `state`, which then says what is in it:
+ * no other one fills it until the rules change, and none at all while somebody still does. */
+struct seen6 {
+	__u64 high;
+	__u64 low;
+	__u64 state; /* the generation, the port from bit 32 on, from bit 48 on whether it is being filled, or ready */
+};
+#define SEEN_FILLING 1ull
+#define SEEN_READY 2ull
+
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, AG_SEEN);
-	__type(key, struct ag_end);
-	__type(value, __u8);
+	__type(key, __u32);
+	__type(value, struct seen6);
 } seen6 SEC(".maps");
 
 #define ALLOWED ((__u32)AG_ALLOW << AG_EFFECT_SHIFT)
@@ -93,7 +102,7 @@ struct {
 static __always_inline __u32 decide4(struct ag_net_config *config, __u32 address, __u32 port)
 {
 	/* INVARIANT: the generation is read before the rules are. */
-	__u64 word = (__u64)address << 32 | port << 16 | *(volatile __u16 *)&config->generation;
+	__u64 word = (__u64)address << 32 | port << 16 | (*(volatile __u32 *)&config->generation & 0xffff);
 	__u32 slot = (__u32)((address ^ port << 7) * 2654435761u) >> (32 - AG_SEEN_BITS);
 	struct ag_lpm4 key = {.bits = 32, .address = address};
 	volatile __u64 *seen = bpf_map_lookup_elem(&seen4, &slot);
@@ -108,17 +117,32 @@ static __always_inline __u32 decide4(struct ag_net_config *config, __u32 address
 
 static __always_inline __u32 decide6(struct ag_net_config *config, const __u32 *address, __u32 port)
 {
-	struct ag_end end = {.port = port << 16 | *(volatile __u16 *)&config->generation};
+	__u32 generation = *(volatile __u32 *)&config->generation;
+	__u64 high = (__u64)address[0] << 32 | address[1], low = (__u64)address[2] << 32 | address[3];
+	__u64 ready = SEEN_READY << 48 | (__u64)port << 32 | generation, before = 0;
+	__u64 mixed = (high ^ low * 0x9e3779b97f4a7c15ull ^ port) * 0xff51afd7ed558ccdull;
+	__u32 slot = mixed >> (64 - AG_SEEN_BITS);
+	struct seen6 *seen = bpf_map_lookup_elem(&seen6, &slot);
 	struct ag_lpm6 key = {.bits = 128};
-	__u8 one = 1;
 
-	__builtin_memcpy(end.address, address, sizeof(end.address));
-	if (bpf_map_lookup_elem(&seen6, &end))
-		return ALLOWED;
+	if (seen) {
+		/* INVARIANT: the address is read between two looks at the state; each is a barrier. */
+		before = __sync_fetch_and_add(&seen->state, 0);
+		if (before == ready && *(volatile __u64 *)&seen->high == high && *(volatile __u64 *)&seen->low == low &&
+		    __sync_fetch_and_add(&seen->state, 0) == ready)
+			return ALLOWED;
+	}
 	__builtin_memcpy(key.address, address, sizeof(key.address));
 	__u32 verdict = of_port(bpf_map_lookup_elem(&allow6, &key), port);
-	if (verdict >> AG_EFFECT_SHIFT == AG_ALLOW)
-		bpf_map_update_elem(&seen6, &end, &one, BPF_ANY);
+	if (!seen || verdict >> AG_EFFECT_SHIFT != AG_ALLOW)
+		return verdict;
+	if (before >> 48 == SEEN_FILLING || (before >> 48 == SEEN_READY && (__u32)before == generation))
+		return verdict;
+	if (__sync_val_compare_and_swap(&seen->state, before, SEEN_FILLING << 48 | generation) == before) {
+		*(volatile __u64 *)&seen->high = high;
+		*(volatile __u64 *)&seen->low = low;
+		__sync_lock_test_and_set(&seen->state, ready);
+	}
 	return verdict;
 }
 

@@ -46,9 +46,8 @@ struct ag_net_config {
 	__u16 dns6;
 	/* The priority that each socket of the agent gets, by which it is told from others; 0 is none. */
 	__u32 mark;
-	/* Of the rules: another one after each change, and none that is 0. */
-	__u16 generation;
-	__u16 spare;
+	/* Of the rules: another one after each change, and none of which the lower half is 0. */
+	__u32 generation;
 };
 
 #define AG_SEEN_BITS 12

@@ -162,6 +162,41 @@ def test_kernel_decides_as_the_rules_say(group: Cgroup) -> None:
         assert each == ("11" if allowed else "00"), (host, port)
 
 
+def test_kernel_decides_about_ipv6_as_the_rules_say_each_time(group: Cgroup) -> None:
+    chance = random.Random(8)
+    networks = []
+    for _ in range(200):
+        bits = chance.choice((16, 32, 48, 64, 65, 96, 128))
+        number = 0x20010DB8 << 96 | chance.getrandbits(96)
+        prefix = ipaddress.IPv6Network((number >> (128 - bits) << (128 - bits), bits))
+        networks.append(
+            NetRule(str(prefix), chance.choice(((), (1,), (2, 3))), chance.choice(("allow", "deny")), "r")
+        )
+    table = AddressTable(networks)
+    wanted = []
+    for _ in range(400):
+        network = ipaddress.ip_network(chance.choice(networks).prefix)
+        wanted.append(
+            (str(network[chance.randrange(min(network.num_addresses, 1 << 62))]), chance.randrange(1, 5))
+        )
+    code = """
+        for each in argv[1].split() * 3:
+            host, port = each.rsplit("|", 1)
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+                try:
+                    s.connect((host, int(port)))
+                    print(1, end=" ")
+                except OSError as error:
+                    print(int(error.errno != errno.EPERM), end=" ")
+    """
+    with NetEnforcer(group) as enforcer:
+        enforcer.update(policy(networks=tuple(networks)))
+        said = python_in(group, code, " ".join(f"{host}|{port}" for host, port in wanted)).split()
+    for (host, port), each in zip(wanted * 3, said, strict=True):
+        allowed = effect_of(table.verdict(ipaddress.ip_address(host), port)) is NetEffect.ALLOW
+        assert each == str(int(allowed)), (host, port)
+
+
 def test_what_was_allowed_is_forgotten_with_each_change_of_the_rules(group: Cgroup) -> None:
     allow = policy(
         networks=(NetRule("127.0.0.1/32", (9,), "allow", "a"), NetRule("::1/128", (), "allow", "b"))

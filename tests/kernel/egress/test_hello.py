@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ssl
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from agentguard.kernel.egress._hello import MAX_HELLO, HelloError, read_hello
 
 
+@functools.cache
 def real_hello(name: str | None) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -18,10 +18,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentguard.core import ConfigError
 from agentguard.kernel.egress._gate import Gate
 from agentguard.kernel.egress._names import parse_domain
 from agentguard.kernel.egress._resolver import Resolver
-from agentguard.kernel.egress._upstream import Upstream, is_outside, system_servers
+from agentguard.kernel.egress._upstream import (
+    Upstream,
+    UpstreamError,
+    is_outside,
+    parse_upstream,
+    system_servers,
+)
 from egress_lab import World, world
 
 if TYPE_CHECKING:
@@ -226,6 +233,34 @@ def test_any_packet_is_answered_or_let_be(data: bytes, tail: bytes) -> None:
 )  # fmt: skip
 def test_addresses_of_the_internet_are_told_from_all_others(address: str, outside: bool) -> None:  # noqa: FBT001 - a case
     assert is_outside(ipaddress.ip_address(address)) is outside
+
+
+@pytest.mark.parametrize(
+    ("servers", "places"),
+    [
+        ((), None),
+        (("9.9.9.9",), (("9.9.9.9", 53),)),
+        (("9.9.9.9:5353", "[::1]:54", "::1"), (("9.9.9.9", 5353), ("::1", 54), ("::1", 53))),
+    ],
+)
+def test_settings_name_resolvers_and_private_places(
+    servers: tuple[str, ...], places: tuple[tuple[str, int], ...] | None
+) -> None:
+    upstream = parse_upstream(servers, ("10.1.0.0/16",))
+    assert upstream._servers == (places if places is not None else system_servers())
+    assert upstream.may_lead_to(ipaddress.ip_address("10.1.2.3"))
+    assert not upstream.may_lead_to(ipaddress.ip_address("10.2.2.3"))
+
+
+@pytest.mark.parametrize("wrong", ["dns.example", "9.9.9.9:x", "9.9.9.9:0", "[::1:53"])
+def test_resolver_that_is_none_is_refused(wrong: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_upstream((wrong,))
+
+
+def test_name_whose_resolvers_refuse_leads_nowhere() -> None:
+    with pytest.raises(UpstreamError, match="no resolver is configured"):
+        asyncio.run(Upstream([]).addresses("a.example"))
 
 
 def test_resolvers_of_the_system_are_read(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class NetEnforcer:
         if not (unix := unix_hooks()).ok:
             self.missing[UNIX] = unix.detail
         known = self._lookup("net_config", bytes(4), layout.NET_CONFIG.size) or bytes(layout.NET_CONFIG.size)
-        version, *_, self._generation, _ = layout.NET_CONFIG.unpack(known)
+        version, *_, self._generation = layout.NET_CONFIG.unpack(known)
         if version != layout.VERSION:
             raise KernelError(
                 f"what is pinned at {folder} is of another version ({version})",
@@ -194,7 +194,7 @@ class NetEnforcer:
             flags |= NetFlag.ENFORCE
         value = layout.NET_CONFIG.pack(
             layout.VERSION, flags, listening.proxy4, listening.proxy6, listening.dns4, listening.dns6, self._mark(),
-            self._generation, 0,
+            self._generation,
         )  # fmt: skip
         self._put("net_config", bytes(4), value)
 
@@ -233,14 +233,13 @@ class NetEnforcer:
 
     def _next_generation(self) -> None:
         """Have the kernel forget what it has seen allowed, once the rules are in place."""
-        self._generation = self._generation % (layout.GENERATIONS - 1) + 1
-        if self._generation > 1:
+        self._generation = (self._generation + 1) & 0xFFFFFFFF
+        if self._generation % layout.GENERATIONS:
             return
-        # The numbers begin again: what is left from the first time must not hold.
+        # Of IPv4 the lower half is kept, and begins again: what is left from the first time must not hold.
+        self._generation += 1
         for slot in range(layout.SEEN):
             self._put("seen4", slot.to_bytes(4, "little"), bytes(8))
-        for key in self._keys("seen6", layout.END.size):
-            self._bpf.bpf_map_delete_elem(self.maps["seen6"], key)
 
     def _entries(
         self, holdings: Mapping[Network, Holding]

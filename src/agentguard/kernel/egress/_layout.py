@@ -50,7 +50,7 @@ class NetCount(enum.IntEnum):
 
 
 COUNTS = 4
-NET_CONFIG = Struct("<IIHHHHIHH")
+NET_CONFIG = Struct("<IIHHHHII")
 SEEN = 1 << 12
 GENERATIONS = 1 << 16
 # Addresses stand as the network has them; one of IPv4 in 16 bytes as ::ffff:a.b.c.d.
