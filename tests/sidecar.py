@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from agentguard.core import EventStore
     from agentguard.gateway import Gateway
     from agentguard.sensor import LinkState
+    from agentguard.server import Server
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -248,6 +249,7 @@ class World:
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
+    server: Server | None = None
     sensor: Callable[[], LinkState] | None = None
 
     def __post_init__(self) -> None:
@@ -325,6 +327,7 @@ def running(world: World) -> Iterator[World]:
     world.port = listener.getsockname()[1]
     started = threading.Event()
     server = build_server(world.services(), listener, lambda _: started.set())
+    world.server = server
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

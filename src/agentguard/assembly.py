@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
     from agentguard.sensor import SensorLink
-    from agentguard.spend import Budgets, PriceTable
+    from agentguard.spend import BudgetFollower, Budgets, PriceTable
 
 _log = logging.getLogger("agentguard.policy")
 
@@ -231,7 +231,7 @@ class Engine:
     ) -> None:
         config = project.config
         self.project = project
-        self._spending = _spending_on_actions(config, environ, clock, bus)
+        self.spending = _spending_on_actions(config, environ, clock, bus, follows=keeps_sessions)
         self.state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
         self.audit_keys = audit_keys(self.state)
         self.audit = SegmentLog(
@@ -251,7 +251,7 @@ class Engine:
             history=self._keeper.history if self._keeper else None,
             flow=self._keeper.flow if self._keeper else None,
             tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
-            costs=_costs(self._spending),
+            costs=_costs(self.spending),
             journals=self._keeper.journals if self._keeper else None,
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
@@ -282,8 +282,8 @@ class Engine:
         self.pdp.close()
         if self._keeper is not None:
             self._keeper.close()
-        if self._spending is not None:
-            self._spending.close()
+        if self.spending is not None:
+            self.spending.close()
 
 
 class Events:
@@ -407,6 +407,7 @@ class Spending:
         settings = config.spend
         clock = clock or SystemClock()
         self._config = config
+        self._follower: BudgetFollower | None = None
         self.budgets = read_budgets(config)
         self.prices = read_prices(config, self.budgets)
         state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
@@ -434,8 +435,22 @@ class Spending:
             key=key,
         )
 
+    def follow(self) -> BudgetFollower:
+        """Take up changed budgets and prices from now on, as rules are."""
+        from agentguard.spend import BudgetFollower
+
+        files = (self._config.budgets_file, self._config.prices_file)
+        self._follower = BudgetFollower(files, self._read, self.keeper)
+        return self._follower
+
+    def _read(self) -> tuple[Budgets, PriceTable]:
+        budgets = read_budgets(self._config)
+        return budgets, read_prices(self._config, budgets)
+
     def close(self) -> None:
-        """Close the ledger. Idempotent."""
+        """Stop following files and close the ledger. Idempotent."""
+        if self._follower is not None:
+            self._follower.stop()
         self.ledger.close()
 
 
@@ -477,7 +492,7 @@ def open_gateway(
         return None
     environ = os.environ if environ is None else environ
     upstreams = load_upstreams(config.gateway, config.folder, environ)
-    spending = Spending(config, environ=environ, bus=events.bus)
+    spending = engine.spending or Spending(config, environ=environ, bus=events.bus)
     gateway = Gateway(
         config.gateway,
         upstreams,
@@ -491,10 +506,15 @@ def open_gateway(
 
 
 def _spending_on_actions(
-    config: Config, environ: Mapping[str, str] | None, clock: Clock | None, bus: EventBus | None
+    config: Config,
+    environ: Mapping[str, str] | None,
+    clock: Clock | None,
+    bus: EventBus | None,
+    *,
+    follows: bool,
 ) -> Spending | None:
-    """Return what holds actions to their budgets; None where no action costs anything, and no file is opened."""
-    if not config.budgets_file.exists() or not read_budgets(config).tools:
+    """Return what holds actions to their budgets; None where none costs anything, or may do so later (`follows`)."""
+    if not config.budgets_file.exists() or not (follows or read_budgets(config).tools):
         return None
     return Spending(config, environ=environ, bus=bus, clock=clock)
 

@@ -16,6 +16,7 @@ from agentguard.cli._enforce import JAIL_ERRORS, Enforced, JailOptions, jail_opt
 from agentguard.cli._options import environ, nearest_project, output_options, who
 from agentguard.cli._output import Output, plain, show_error, to_json
 from agentguard.cli._propose import write_proposal
+from agentguard.cli._run_gateway import RunGateway
 from agentguard.cli._run_table import show_report
 from agentguard.config import FILE_NAME, FOLDER_VARIABLE
 from agentguard.core import (
@@ -113,6 +114,11 @@ def command(
             raise
         show_error(error, as_json=output.as_json)
         return _NOT_FOUND[error.code]
+    if output.as_json:
+        click.echo(to_json(report))
+    elif not output.quiet:
+        show_report(report)
+    # Last: where nothing can be written, what was seen stands on the terminal all the same.
     if kind is not None:
         _write(report, kind, target or Path(f"run-{report.run}.{kind}"), output)
     if learn:
@@ -121,10 +127,6 @@ def command(
         write_proposal(
             judge, project=launch.project, principal=launch.principal, run=report.run, output=output
         )
-    if output.as_json:
-        click.echo(to_json(report))
-    elif not output.quiet:
-        show_report(report)
     return report.exit_code
 
 
@@ -171,6 +173,7 @@ class _Launch:
         self._events: Events | None = None
         self._alerts: AlertWatch | None = None
         self._enforced: Enforced | None = None
+        self._gateway = RunGateway(project, self.principal, environ())
 
     def go(self, output: Output, jail: JailOptions) -> tuple[Report, Judge | None]:
         """Run it and return the report, and what was judged where something was seen.
@@ -206,8 +209,14 @@ class _Launch:
                 self._socket or Path(DEFAULT_SOCKET),
                 on_drop=self._note_drop,
                 make_child=self._make_child(),
+                environ=self._gateway.environ,
             )
-        return ObservedRun(self._command, on_drop=self._note_drop, make_child=self._make_child())
+        return ObservedRun(
+            self._command,
+            on_drop=self._note_drop,
+            make_child=self._make_child(),
+            environ=self._gateway.environ,
+        )
 
     def _is_sensors(self) -> bool:
         """Tell whether a sensor makes the run's cgroup."""
@@ -248,7 +257,8 @@ class _Launch:
         )
         self._begin_jail(run.id)
         started = datetime.now(UTC)
-        ended = run.run(tally)
+        with self._gateway.watch(run.id, run.brake, output, self._record):
+            ended = run.run(tally)
         self._end_jail()
         events_lost = self._end_events(publisher)
         alerts = self._end_alerts(decided_by)
@@ -256,6 +266,7 @@ class _Launch:
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
             tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing, alerts=alerts,
             **self._jail_facts(),
+            unrecorded=judge.unrecorded,
         )  # fmt: skip
         self._record_end(
             run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
@@ -308,11 +319,12 @@ class _Launch:
         # In a jail it may run unseen: that holds without being watched.
         if error.code in _NOT_FOUND.keys() | JAIL_ERRORS or (os.geteuid() == 0 and not self._is_jailed):
             raise error
-        from agentguard.kernel import Report
+        from agentguard.kernel import Brake, Report
 
         if not output.quiet:
             click.echo(f"note: nothing of this run is seen: {plain(error.message)}", err=True)
-        child = self._make_child()(self._command)
+        child = self._make_child()(self._command, environ=self._gateway.environ)
+        child.brake = Brake(child.pid)
         run_id = os.urandom(8).hex()
         if self._engine is None:
             self._engine = self._open_engine()
@@ -323,8 +335,9 @@ class _Launch:
         try:
             child.settle(None)
             self._begin_jail(run_id)
-            child.go()
-            code = child.wait()
+            with self._gateway.watch(run_id, child.brake, output, self._record):
+                child.go()
+                code = child.wait()
         finally:
             child.abandon()
             self._end_jail()
@@ -389,6 +402,7 @@ class _Launch:
 
     def _close(self) -> None:
         self._end_jail()
+        self._gateway.close()
         self._end_events(None)
         self._end_alerts("")
         if self._engine is None:
@@ -427,9 +441,13 @@ def _write(report: Report, kind: str, target: Path, output: Output) -> None:
     from agentguard.kernel import to_html
 
     text = to_json(report) + "\n" if kind == "json" else to_html(report)
+    is_new = not target.exists()
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
+        # Half a report would be taken for a whole one.
+        with contextlib.suppress(OSError):
+            target.unlink() if is_new else None
         raise ConfigError(f"cannot be written: {reason}", location=Location(str(target))) from None
     output.note(f"report in {target}")

@@ -76,11 +76,15 @@ def command(
         services = replace(
             _services(engine, tokens, events, tickets, host=host, port=port), sensor=sensor.state
         )
+        spending = engine.spending
         opened = open_gateway(engine, tokens, events)
         if opened is not None:
             gateway, spending = opened
             open_parts.callback(spending.close)
             services = replace(services, gateway=gateway)
+        if spending is not None:
+            ready = _ready(engine, spending.follow().problems)
+            services = replace(services, spending=spending.keeper.figures, ready=ready)
         link = sys.stdout.isatty() if login_link is None else login_link
         sensor.start()
         return serve(services, on_started=_announcement(engine, events, services, output, link=link))
@@ -160,6 +164,10 @@ def _describe_policies(engine: Engine) -> PolicyDescription:
 
     store = engine.project.policies
     return describe(store.current, problem=store.problem)
+
+
+def _ready(engine: Engine, more: Callable[[], list[str]]) -> Callable[[], list[str]]:
+    return lambda: [*_problems(engine), *more()]
 
 
 def _problems(engine: Engine) -> list[str]:

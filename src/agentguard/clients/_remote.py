@@ -232,6 +232,7 @@ class RemoteDecider:
                 principal=request.principal.id or None,
                 trace=trace,
                 ticket_for=request.ticket_for,
+                observed=request.observed,
             )
             return await self._ask("/v1/check", call, lambda answer: read_check(call, answer))
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through

@@ -33,7 +33,8 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One wish to act. `action` is `name` (the newest version) or `name@version`; `params` is hostile.
 
-    `ticket_for` names the executor that an execution ticket is wanted for; empty asks for none.
+    `ticket_for` names the executor that an execution ticket is wanted for; empty asks for none. `observed` says that
+    it was seen happening, and was not asked for: it is decided as the next request would be, and counts for none.
     """
 
     principal: Principal
@@ -42,3 +43,4 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     params: dict[str, Any] = {}
     context: Context = Context()
     ticket_for: str = ""
+    observed: bool = False

@@ -44,7 +44,8 @@ class PlanStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Asks for one decision. `principal` left out is the token's; another one needs `act_as`.
 
-    `ticket_for` names the executor that an execution ticket is wanted for.
+    `ticket_for` names the executor that an execution ticket is wanted for. `observed` is as in a `Request`, and needs
+    `act_as`: an agent that could ask without being counted could try its limits out.
     """
 
     action: str
@@ -55,6 +56,7 @@ class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     trace: bool = False
     request_id: RequestId | None = None
     ticket_for: str = ""
+    observed: bool = False
 
 
 class CheckReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agentguard.core import KernelError
 
 if TYPE_CHECKING:
+    from agentguard.kernel._brake import Brake
     from agentguard.kernel._cgroups import PARENT, Cgroup, container_of, find_mount, own_path
     from agentguard.kernel._check import Check
     from agentguard.kernel._events import clock_offset_ns, event_of
@@ -34,6 +35,7 @@ __all__ = [
     "PARENT",
     "PEP",
     "AlertSeen",
+    "Brake",
     "Cgroup",
     "Check",
     "Child",
@@ -78,6 +80,7 @@ _PLACES = {
     "PARENT": "_cgroups",
     "PEP": "_judge",
     "AlertSeen": "_report",
+    "Brake": "_brake",
     "Cgroup": "_cgroups",
     "Check": "_check",
     "Child": "_launch",

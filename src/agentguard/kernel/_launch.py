@@ -16,6 +16,7 @@ from agentguard.core import KernelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agentguard.kernel._brake import Brake
     from agentguard.kernel._cgroups import Cgroup
 
 _FORWARDED = frozenset(
@@ -30,6 +31,8 @@ _FORWARDED = frozenset(
     )
 )
 _WAITED = _FORWARDED | {signal.SIGCHLD}
+# What a frozen process could not act on.
+_THAWING = _FORWARDED - {signal.SIGUSR1, signal.SIGUSR2}
 _SI_KERNEL = 0x80
 _PR_SET_PDEATHSIG = 1
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -50,6 +53,7 @@ class Child:
             KernelError: there is no such program (`program_missing`).
         """
         environ = os.environ if environ is None else environ
+        self.brake: Brake | None = None
         program = find_program(argv[0], environ)
         self._go_reader, self._go = os.pipe2(os.O_CLOEXEC)
         self._failed, failed_writer = os.pipe2(os.O_CLOEXEC)
@@ -131,7 +135,10 @@ class Child:
                     status = self._poll()
                     if status is not None:
                         return status
-                elif info.si_code != _SI_KERNEL:
+                    continue
+                if self.brake is not None and info.si_signo in _THAWING:
+                    self.brake.thaw()
+                if info.si_code != _SI_KERNEL:
                     # What the terminal sends, it sends to the child by itself.
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(self.pid, info.si_signo)
@@ -144,6 +151,8 @@ class Child:
         except ChildProcessError:
             return NOT_EXECUTABLE
         if pid == 0:
+            return None
+        if os.WIFSTOPPED(status) and self.brake is not None and self.brake.is_on:
             return None
         if os.WIFSTOPPED(status):
             # Ctrl-Z: the shell must see us stop as well, and bring us back with SIGCONT.

@@ -104,7 +104,7 @@ class Observer:
     def _named(self, keys: NDArray[Any], values: NDArray[Any]) -> Iterator[Traffic]:
         for key, value in zip(keys.tolist(), values.tolist(), strict=True):
             _, ino, _, _, dev = key
-            reads, read, writes, written, _, mode, _ = value
+            reads, read, writes, written, mode, _ = value
             is_socket = stat.S_IFMT(mode) == stat.S_IFSOCK
             path = "" if is_socket else self.reader.decoder.path(dev, ino)
             yield Traffic(ino, path, is_socket, reads, read, writes, written)

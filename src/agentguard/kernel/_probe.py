@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TIER_OBSERVE, TIER_NONE = "observe", "none"
 _BTF = Path("/sys/kernel/btf/vmlinux")
+_STATUS = Path("/proc/self/status")
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
 _RINGBUF = 27
 _TRACING, _CGROUP_SKB, _SOCK_ADDR, _LSM = 26, 8, 18, 29
@@ -124,19 +125,20 @@ def _probes() -> Iterator[Probe]:
 
 def _rights() -> Probe:
     effective = 0
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+    for line in _STATUS.read_text(encoding="utf-8").splitlines():
         if line.startswith("CapEff:"):
             effective = int(line.split()[1], 16)
     missing = [name for bit, name in _CAPABILITIES.items() if not effective >> bit & 1]
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if not missing:
         return Probe("rights", ok=True, detail=f"{who} with the capabilities for BPF")
-    # CAP_SYS_ADMIN stands for the others.
+    # Either CAP_SYS_ADMIN, which stands for the others, or these two, which are all that is needed of it.
+    is_enough = "CAP_SYS_ADMIN" not in missing or not {"CAP_BPF", "CAP_PERFMON"} & set(missing)
     return Probe(
         "rights",
-        "CAP_SYS_ADMIN" not in missing,
+        is_enough,
         f"{who} without {', '.join(missing)}",
-        "run as root, or start the sensor",
+        "" if is_enough else "run as root, or start the sensor",
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.core import RUN_VARIABLE
+from agentguard.kernel._brake import Brake
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
 from agentguard.kernel._check import Check
 from agentguard.kernel._launch import Child, Guardian, MakeChild
@@ -22,7 +23,7 @@ from agentguard.kernel._layout import Drop
 from agentguard.kernel._observer import Observer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._tally import Tally
@@ -61,8 +62,11 @@ class ObservedRun:
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
         make_child: MakeChild = Child,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare. `on_drop` is told when records were lost, from another thread; `make_child` forks the child.
+
+        `environ` is the program's, this process's own if it is left out.
 
         Raises:
             KernelError: there is no such program, or no cgroup can be made.
@@ -77,8 +81,10 @@ class ObservedRun:
             stack.callback(self._cgroup.remove)
             self._guardian = Guardian(self._cgroup)
             stack.callback(self._guardian.dismiss)
-            self._child = make_child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
+            given = os.environ if environ is None else environ
+            self._child = make_child(argv, environ={**given, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
+            self.brake = self._child.brake = Brake(self._child.pid, self._cgroup)
             self._stack = stack.pop_all()
 
     def observe(self, settings: Settings | None = None) -> Surroundings:
@@ -123,14 +129,11 @@ class ObservedRun:
         )
 
     def _consume(self, tally: Tally) -> None:
-        handover, next_collection = self._observer.handover, time.monotonic() + _COLLECT_EVERY_S
-        while True:
-            batch = handover.take(0.1)
+        next_collection = time.monotonic() + _COLLECT_EVERY_S
+        for batch in self._observer.handover.batches(self._stop):
             for seen in batch:
                 if seen.cgroup == self._cgroup.id:
                     tally.note(seen)
-            if not batch and self._stop.is_set():
-                return
             if time.monotonic() > next_collection:
                 tally.note_traffic(self._observer.traffic(self._cgroup, tally.tree.take_ended()))
                 next_collection = time.monotonic() + _COLLECT_EVERY_S

@@ -30,6 +30,9 @@ _ACCESS = {
 }  # fmt: skip
 
 
+_LISTED = frozenset(("process.exec", *_ACCESS))
+
+
 class Use(msgspec.Struct):
     """What was done with one thing, and the strictest effect that the policy has for it."""
 
@@ -100,8 +103,8 @@ class Listener(Protocol):
     def note(self, seen: Seen, tree: ProcessTree, wish: Wish, verdict: Verdict | None) -> None:
         """Take in a thing that was done, with what the policy says of it."""
 
-    def note_attempt(self, seen: Seen, tree: ProcessTree) -> None:
-        """Take in an attempt at what ordinary agents have no need of."""
+    def note_attempt(self, seen: Seen, tree: ProcessTree, wish: Wish, verdict: Verdict | None) -> None:
+        """Take in an attempt at what ordinary agents have no need of, each time."""
 
 
 class Tally:
@@ -146,16 +149,14 @@ class Tally:
             self._on_seen(seen)
         if seen.kind == Kind.SIGNAL and self.tree.has_pid(seen.a0):
             return
-        if seen.kind in _CONNECTS:
+        what = describe_attempt(seen)
+        if what is not None:
+            self._note_attempt(what, seen, process.program)
+        elif seen.kind in _CONNECTS:
             self._note_peer(seen)
         else:
             for wish in wishes_of(seen, self._name):
                 self._use(wish, seen).take(self._verdict(wish, seen))
-        what = describe_attempt(seen)
-        if what is not None:
-            self._note_attempt(what, seen, process.program)
-            if self._publisher is not None:
-                self._publisher.note_attempt(seen, self.tree)
 
     @property
     def is_waiting(self) -> bool:
@@ -201,7 +202,9 @@ class Tally:
             if (access := _ACCESS[wish.action]) not in use.access:
                 use.access.append(access)
             return use
-        return self._attempt("signal", wish.resource, program)
+        signal = self._attempt("signal", wish.resource, program)
+        signal.count += 1
+        return signal
 
     def _file(self, path: str, program: str) -> FileUse:
         use: FileUse = self._entry(
@@ -282,6 +285,16 @@ class Tally:
         found = self._attempt(*what, program)
         found.count += 1
         found.refused += seen.ret < 0
+        for wish in wishes_of(seen, self._name):
+            verdict = self._judge.verdict(wish)
+            found.take(verdict)
+            if wish.action in _LISTED:
+                self._use(wish, seen).take(verdict)
+            # Not once for each thing, as the others are: how often it is tried is worth knowing.
+            if self._publisher is not None:
+                self._publisher.note_attempt(seen, self.tree, wish, verdict)
+        if seen.address is not None and seen.kind == Kind.URING_OP:
+            self._note_peer(seen)
 
     def note_traffic(self, traffic: Iterable[Traffic]) -> None:
         """Take in what processes that have ended had moved."""

@@ -31,7 +31,7 @@ class ActionCosts:
         self, decision: Decision, principal: Principal, context: Context
     ) -> tuple[Decision, Admission | None]:
         """Return the decision with its cost reserved, or a stricter one. What lets nothing through costs nothing."""
-        if decision.effect.rank > _LETS_THROUGH:
+        if decision.effect.rank > _LETS_THROUGH or not self._keeper.prices_actions:
             return decision, None
         spender = self._spender(principal, context)
         admission = self._keeper.reserve_tool(decision.action, spender, attempt=os.urandom(16).hex())

@@ -115,9 +115,14 @@ class PolicyDecisionPoint:
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         """Return the decision on `request`; never raises."""
-        return self._decide(request, self.history, trace=trace)
+        # What was observed is looked at with a copy of the past: it must use up nothing of what is asked for.
+        observed = type(request) is Request and request.observed is True
+        history = self.history.branch() if observed else self.history
+        return self._decide(request, history, trace=trace, observed=observed)
 
-    def _decide(self, request: Request, history: History, *, trace: bool = False) -> Decision:
+    def _decide(
+        self, request: Request, history: History, *, trace: bool = False, observed: bool = False
+    ) -> Decision:
         start = perf_counter_ns()
         world = self.world
         verdict: Verdict | None = None
@@ -180,15 +185,15 @@ class PolicyDecisionPoint:
             self._count_denial(decision, world, history, principal, context, moment)
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
         if self._audit is not None:
-            decision = self._recorded(decision, principal, context, verdict, asked, ticket)
+            decision = self._recorded(decision, principal, context, verdict, asked, ticket, observed=observed)
         if ticket is not None and decision.effect is not _DENY:
             decision = self._ticketed(decision, ticket)
         if verdict is not None and verdict.reservation is not None:
             history.settle(verdict.reservation, decision.effect)
         if held is not None and self._costs is not None:
             self._costs.finish(held, decision.effect)
-        if session is not None and verdict is not None and verdict.origins is not None and asked is not None:
-            session.decided(asked[0].action.name, asked[1], verdict.origins, decision.effect)
+        if session is not None and not observed:
+            _tell(session, verdict, asked, decision.effect)
         return decision
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
@@ -353,6 +358,8 @@ class PolicyDecisionPoint:
             raise RequestError("the request has no principal")
         if type(principal.roles) is not tuple or type(principal.groups) is not tuple:
             raise RequestError("the request's principal is malformed")
+        if request.observed is True and request.ticket_for:
+            raise RequestError("what was observed needs no ticket")
         if principal.on_behalf_of:
             _check_chain(principal)
         # One that says nothing needs no look; comparing it costs a twentieth of looking.
@@ -384,6 +391,8 @@ class PolicyDecisionPoint:
         verdict: Verdict | None,
         asked: tuple[CompiledAction, dict[str, Any]] | None,
         ticket: Ticket | None,
+        *,
+        observed: bool = False,
     ) -> Decision:
         assert self._audit is not None
         try:
@@ -393,6 +402,7 @@ class PolicyDecisionPoint:
                 context=context,
                 action=_declares(verdict),
                 commit=self._commit,
+                observed=observed,
             )
             if asked is not None and decision.params is not asked[1]:
                 action, params = asked
@@ -408,6 +418,17 @@ class PolicyDecisionPoint:
                 _log_crash("a decision could not be recorded", error)
             return _unrecorded(decision, error)
         return decision
+
+
+def _tell(
+    session: IntentSession,
+    verdict: Verdict | None,
+    asked: tuple[CompiledAction, dict[str, Any]] | None,
+    effect: Effect,
+) -> None:
+    """Tell a session with an intent what was decided in it."""
+    if verdict is not None and verdict.origins is not None and asked is not None:
+        session.decided(asked[0].action.name, asked[1], verdict.origins, effect)
 
 
 def _without_ticket(request: Request) -> Request:

@@ -23,8 +23,9 @@ def decision_record(
     context: Context,
     action: CompiledAction | None,
     commit: Callable[[Any], Any],
+    observed: bool = False,
 ) -> dict[str, Any]:
-    """Return the record of a decision.
+    """Return the record of a decision; `observed` marks what happened without being asked for.
 
     Values that the schema marks secret become commitments. Parameters of an undeclared action are one
     commitment as a whole: where nothing is declared, nothing says what is secret.
@@ -43,6 +44,8 @@ def decision_record(
         "policy_version": decision.policy_version,
         "latency_us": decision.latency_us,
     }
+    if observed:
+        record["observed"] = True
     if principal.roles:
         record["roles"] = principal.roles
     if principal.on_behalf_of:

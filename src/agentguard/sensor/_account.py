@@ -104,8 +104,8 @@ class _Teller:
         self._known[key] = seen.time_ns
         self._say(seen, tree, Ask(wish.action, wish.resource, wish.params, wish.known))
 
-    def note_attempt(self, seen: Seen, tree: ProcessTree) -> None:
-        self._say(seen, tree, None)
+    def note_attempt(self, seen: Seen, tree: ProcessTree, wish: Wish, _: Verdict | None) -> None:
+        self._say(seen, tree, Ask(wish.action, wish.resource, wish.params, wish.known))
 
     def _say(self, seen: Seen, tree: ProcessTree, ask: Ask | None) -> None:
         agent = self._agent

@@ -271,6 +271,7 @@ class SensorLink:
             Request(
                 self._principal_named(event.principal), ask.action, ask.resource, ask.params,
                 Context(session=event.session, correlation_id=event.session, attributes=attributes),
+                observed=True,
             )
         )  # fmt: skip
         if decision.stage == "audit":

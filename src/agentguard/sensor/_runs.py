@@ -136,15 +136,10 @@ class Runs:
         self._send(run, Finished(traffic, left, self._observer.reader.counters.errors))
 
     def _send_batches(self, run: _Run) -> None:
-        while True:
-            batch = run.outbox.take(0.1)
-            if batch:
-                try:
+        with contextlib.suppress(OSError):
+            for batch in run.outbox.batches(run.done):
+                if batch:
                     self._send(run, Batch(batch))
-                except OSError:
-                    return
-            elif run.done.is_set():
-                return
 
     def _send(self, run: _Run, message: Watching | Batch | Lost | Finished) -> None:
         with run.sending:

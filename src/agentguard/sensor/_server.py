@@ -267,6 +267,8 @@ class Sensor:
         """Give each client what is its own, and the watcher the rest."""
         handover = self._observer.handover
         while True:
+            # INVARIANT: asked before the queue is looked at, or what comes in between is left there.
+            is_over = self._dispatched.is_set()
             taken = handover.take(0.05)
             parts: dict[int, list[Seen]] = {}
             for seen in taken:
@@ -275,7 +277,7 @@ class Sensor:
                 if not self._runs.put(cgroup_id, batch) and self._watcher is not None:
                     self._watcher.put(batch)
             self._turn += 1
-            if not taken and self._dispatched.is_set():
+            if not taken and is_over:
                 return
 
     def _wait_for_dispatch(self) -> None:

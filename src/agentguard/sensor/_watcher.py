@@ -223,6 +223,8 @@ class Watcher:
     def _write(self) -> None:
         next_sync, next_collection = 0.0, time.monotonic() + _COLLECT_EVERY_S
         while True:
+            # INVARIANT: asked before the inbox is looked at, or what comes in between is left there.
+            is_drained = self._drained.is_set()
             batch = self._inbox.take(0.1)
             with self._counted("what was seen could not be told"):
                 for seen in batch:
@@ -230,7 +232,7 @@ class Watcher:
                     if account is not None:
                         account.note(seen)
             now = time.monotonic()
-            is_last = not batch and self._drained.is_set()
+            is_last = not batch and is_drained
             if is_last or now > next_collection:
                 next_collection = now + _COLLECT_EVERY_S
                 with self._counted("what was moved could not be told"):

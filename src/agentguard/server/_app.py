@@ -59,7 +59,7 @@ class App:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._metrics = Metrics(services.audit, services.sensor)
+        self._metrics = Metrics(services.audit, services.spending, services.sensor)
         self._hosts = HostGuard(services.settings.allowed_hosts)
         agents, sessions = AgentsSeen(), Sessions()
         self._feed = Feed(services.audit, agents, services.events)

@@ -27,6 +27,7 @@ from agentguard.core import (
 from agentguard.policy import PolicyDescription
 from agentguard.sensor import LinkState
 from agentguard.server._agents import AgentSeen
+from agentguard.server._openapi_gateway import gateway_paths
 from agentguard.server._openapi_sensor import SENSOR_EXAMPLE
 
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
@@ -192,11 +193,18 @@ def openapi() -> dict[str, Any]:
             **_ticket_paths(),
             **_admin_paths(),
             **_watch_paths(),
+            **gateway_paths(),
         },
         "components": {
             "schemas": schemas,
             "securitySchemes": {
                 "agent": {"type": "http", "scheme": "bearer", "description": "`agentguard token issue`"},
+                "agent_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-api-key",
+                    "description": "The same token, where a client puts its key",
+                },
                 "person": {
                     "type": "http",
                     "scheme": "bearer",

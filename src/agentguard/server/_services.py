@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
     from agentguard.policy import PolicyDescription
     from agentguard.sensor import LinkState
+    from agentguard.spend import SpendFigures
 
 
 class ServedLog(AuditLog, Protocol):
@@ -57,6 +58,7 @@ class Services:
     blocking: bool = False
     events: EventStore | None = None
     gateway: Gateway | None = None
+    spending: Callable[[], SpendFigures] | None = None
     sensor: Callable[[], LinkState] | None = None
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None

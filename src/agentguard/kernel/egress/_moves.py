@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from agentguard.kernel._layout import Kind
 from agentguard.kernel._ring import Ring
@@ -61,8 +62,8 @@ class Moves:
         return seen
 
     def _read(self) -> None:
-        while len(batch := self._ring.drain()):
-            for move in batch:
+        while batch := self._ring.drain():
+            for move in np.frombuffer(batch, layout.MOVE):
                 raw = ipaddress.IPv6Address(bytes(move["address"]))
                 host, protocol = raw.ipv4_mapped or raw, "tcp" if int(move["protocol"]) == 6 else "udp"  # noqa: PLR2004 - TCP
                 family = "inet" if host.version == 4 else "inet6"  # noqa: PLR2004 - of IP

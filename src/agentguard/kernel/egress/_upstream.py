@@ -228,7 +228,10 @@ def _host_and_port(text: str) -> tuple[str, int]:
     if not colon or (":" in host and not host.endswith("]")):
         host, port = text, "53"
     try:
-        found = str(ipaddress.ip_address(host[1:-1] if host.startswith("[") else host)), int(port)
+        found = (
+            str(ipaddress.ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)),
+            int(port),
+        )
         check_port(found[1])
     except ValueError:
         raise ConfigError(

@@ -9,6 +9,8 @@ import select
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from agentguard.kernel._ring import Ring
 from agentguard.kernel.egress import _layout as layout
 from agentguard.kernel.egress._addresses import effect_of, rule_index
@@ -117,8 +119,8 @@ class DenialReader:
     def drain(self) -> None:
         """Hand on what is there now."""
         with self._reading:
-            while len(batch := self._ring.drain()):
-                for record in batch:
+            while batch := self._ring.drain():
+                for record in np.frombuffer(batch, layout.RECORD):
                     self._hand_on(record)
 
     def _hand_on(self, record: Any) -> None:
@@ -140,6 +142,8 @@ class DenialReader:
 
     def stop(self) -> None:
         """Hand on the rest, and end. Idempotent."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
