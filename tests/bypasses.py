@@ -474,6 +474,7 @@ def reaches(go: Go, world: World, *, seconds: int = 8) -> bool:
             # What pytest would say of objects that are left has no meaning here, and is not there to be loaded.
             sys.unraisablehook = lambda _: None
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
             signal.alarm(seconds)
             go(world)
             code = 0

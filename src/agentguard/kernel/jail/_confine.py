@@ -10,14 +10,17 @@ import msgspec
 
 from agentguard.kernel.jail._capabilities import drop_capabilities, no_new_privileges
 from agentguard.kernel.jail._descriptors import close_others
-from agentguard.kernel.jail._landlock import restrict
+from agentguard.kernel.jail._landlock import add_grants, make_ruleset, restrict_self
 from agentguard.kernel.jail._namespaces import has_sealed_memory_files
+from agentguard.kernel.jail._plan import is_within
 from agentguard.kernel.jail._seccomp import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from agentguard.kernel.jail._plan import Plan
+
+_PROC = "/proc"
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -30,6 +33,19 @@ class Fit(msgspec.Struct, frozen=True):
     last_capability: int
 
 
+def prepare_files(plan: Plan, fit: Fit) -> int:
+    """Return a ruleset for all processes of the jail, with what can be named before its /proc is there; -1 without Landlock.
+
+    Raises:
+        OSError: what the kernel answers.
+    """
+    if not fit.version:
+        return -1
+    ruleset = make_ruleset(fit.version, deny_tcp=plan.sockets == "none")
+    add_grants(ruleset, (each for each in plan.grants if not is_within(each.path, _PROC)), fit.version)
+    return ruleset
+
+
 class ConfinementError(Exception):
     """A step that the kernel refused; nothing may run."""
 
@@ -38,23 +54,22 @@ class ConfinementError(Exception):
         self.step, self.number = step, number
 
 
-def confine(plan: Plan, fit: Fit, supervisor: socket.socket, keep: Collection[int], *, whose: str) -> None:
+def confine(
+    plan: Plan, fit: Fit, supervisor: socket.socket, keep: Collection[int], *, ruleset: int, whose: str
+) -> None:
     """Confine this process for good: descriptors, capabilities, privileges, files, system calls.
 
-    The supervisor is sent the descriptor at which it is asked about refused calls, and `whose` it is.
+    `ruleset` is that of `prepare_files`. The supervisor is sent the descriptor at which it is asked about refused calls, and `whose` it is.
 
     Raises:
         ConfinementError: a step failed.
     """
     code = fit.sealed_code if has_sealed_memory_files() else fit.code
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
-        ("descriptors", lambda: close_others({supervisor.fileno(), *keep})),
+        ("descriptors", lambda: close_others({supervisor.fileno(), ruleset, *keep} - {-1})),
         ("capabilities", lambda: drop_capabilities(fit.keep_capabilities, fit.last_capability)),
         ("no-new-privileges", no_new_privileges),
-        (
-            "landlock-files",
-            lambda: restrict(plan.grants, version=fit.version, deny_tcp=plan.sockets == "none"),
-        ),
+        ("landlock-files", lambda: _restrict_files(plan, fit, ruleset)),
         ("seccomp", lambda: _filter(code, supervisor, whose)),
     )
     for name, step in steps:
@@ -62,6 +77,14 @@ def confine(plan: Plan, fit: Fit, supervisor: socket.socket, keep: Collection[in
             step()
         except OSError as error:
             raise ConfinementError(name, error.errno or 0) from None
+
+
+def _restrict_files(plan: Plan, fit: Fit, ruleset: int) -> None:
+    if ruleset < 0:
+        return
+    add_grants(ruleset, (each for each in plan.grants if is_within(each.path, _PROC)), fit.version)
+    restrict_self(ruleset)
+    os.close(ruleset)
 
 
 def _filter(code: bytes, supervisor: socket.socket, whose: str) -> None:

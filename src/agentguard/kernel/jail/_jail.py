@@ -23,7 +23,7 @@ from agentguard.kernel._cgroups import Cgroup
 from agentguard.kernel._launch import Child
 from agentguard.kernel.jail._calls import prctl
 from agentguard.kernel.jail._canaries import Canary, Scene, Verdict, attempt, benign, canaries, work
-from agentguard.kernel.jail._confine import ConfinementError, Fit, confine
+from agentguard.kernel.jail._confine import ConfinementError, Fit, confine, prepare_files
 from agentguard.kernel.jail._namespaces import separate, why_not
 from agentguard.kernel.jail._supervisor import AGENT, TESTER, Denied, Pids, Ready, Supervisor, read_told
 
@@ -140,6 +140,8 @@ class Jail(Child):
                 Supervisor(self._theirs, self._arrivals, self._plan).serve(
                     separated=self._start.separate, marking=self._start.marking
                 )
+            # Made once for both, beside what the supervisor does meanwhile.
+            self._ruleset = prepare_files(self._plan, self._start.fit)
             tester = os.fork()
             if tester == 0:
                 self._test()
@@ -171,7 +173,14 @@ class Jail(Child):
 
     def _confine(self, failed: int) -> None:
         try:
-            confine(self._plan, self._start.fit, self._supervisor_socket, (failed,), whose=AGENT)
+            confine(
+                self._plan,
+                self._start.fit,
+                self._supervisor_socket,
+                (failed,),
+                ruleset=self._ruleset,
+                whose=AGENT,
+            )
         except ConfinementError as error:
             with contextlib.suppress(OSError):
                 os.write(failed, bytes([_REFUSED_STEP]) + str(error).encode())
@@ -193,7 +202,12 @@ class Jail(Child):
             verdicts = []
             try:
                 confine(
-                    self._plan, self._start.fit, self._supervisor_socket, (self._test_writer,), whose=TESTER
+                    self._plan,
+                    self._start.fit,
+                    self._supervisor_socket,
+                    (self._test_writer,),
+                    ruleset=self._ruleset,
+                    whose=TESTER,
                 )
                 verdicts = [*map(attempt, made), *map(work, ordinary)]
             except ConfinementError as error:
@@ -297,7 +311,7 @@ class Jail(Child):
             os.close(fd)
 
     _closed = _ended = _waited = False
-    _supervisor = _tester = _agent = -1
+    _supervisor = _tester = _agent = _ruleset = -1
 
     def abandon(self) -> None:
         """End it before it has run, and its supervisor in any case. Idempotent."""
@@ -305,6 +319,7 @@ class Jail(Child):
             super().abandon()
             self._waited = True
         self.close()
+        self._restore()
 
     def _bury(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -69,8 +69,8 @@ def abi() -> int:
         return 0
 
 
-def restrict(grants: Iterable[Grant], *, version: int, deny_tcp: bool) -> None:
-    """Confine this thread, and what it starts, to `grants`; `no_new_privs` must be set. What is not there is left out.
+def make_ruleset(version: int, *, deny_tcp: bool) -> int:
+    """Return the descriptor of a new ruleset, which allows nothing yet.
 
     With `deny_tcp` no TCP port can be bound or connected to, where the kernel can hold that. Scopes are on where there
     are: no abstract unix socket of processes outside, no signal to them.
@@ -78,21 +78,34 @@ def restrict(grants: Iterable[Grant], *, version: int, deny_tcp: bool) -> None:
     Raises:
         OSError: what the kernel answers.
     """
-    handled = _ALL_BY_ABI.get(version, _ALL_FILES)
     ruleset = _Ruleset(
-        handled,
+        _ALL_BY_ABI.get(version, _ALL_FILES),
         _TCP if deny_tcp and version >= TCP_ABI else 0,
         _SCOPES if version >= SCOPES_ABI else 0,
     )
     sizes = (8, 8, 8, 16, 16)
     size = ctypes.sizeof(ruleset) if version >= SCOPES_ABI else sizes[version - 1]
-    fd = call("landlock_create_ruleset", ctypes.byref(ruleset), size, 0)
-    try:
-        for grant in grants:
-            _add(fd, grant, handled)
-        call("landlock_restrict_self", fd, 0)
-    finally:
-        os.close(fd)
+    return call("landlock_create_ruleset", ctypes.byref(ruleset), size, 0)
+
+
+def add_grants(ruleset: int, grants: Iterable[Grant], version: int) -> None:
+    """Add grants to a ruleset. What is not there is left out.
+
+    Raises:
+        OSError: what the kernel answers.
+    """
+    handled = _ALL_BY_ABI.get(version, _ALL_FILES)
+    for grant in grants:
+        _add(ruleset, grant, handled)
+
+
+def restrict_self(ruleset: int) -> None:
+    """Confine this thread, and what it starts, to a ruleset; `no_new_privs` must be set.
+
+    Raises:
+        OSError: what the kernel answers.
+    """
+    call("landlock_restrict_self", ruleset, 0)
 
 
 def _add(ruleset: int, grant: Grant, handled: int) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OWN_RULE = "agentguard.own"
 _MAX_MASKS = 512
-_MAX_LOOKED_AT, _MAX_ENTRIES = 1_000, 64
+_MAX_LOOKED_AT, _MAX_ENTRIES = 1_000, 100
 _MAX_LINK_SEARCH = 400_000
 
 
@@ -75,7 +75,7 @@ def make_plan(policy: KernelPolicy, *, can_mask: bool, sockets: SocketPolicy) ->
     """
     found = resolve(policy)
     shut = [each for each in found if not each.permits and os.path.lexists(each.path)]
-    inodes = _inodes(shut)
+    inodes = _inodes(found, shut)
     builder = _Builder(found, shut, frozenset(inodes), can_mask=can_mask)
     try:
         for each in found:
@@ -206,13 +206,15 @@ def _without(grants: Iterable[Grant], path: str, inodes: frozenset[Inode]) -> It
             yield each
 
 
-def _inodes(shut: Iterable[Found]) -> dict[Inode, int]:
+def _inodes(found: Iterable[Found], shut: Iterable[Found]) -> dict[Inode, int]:
     """Return what is shut by inode, with how many names each has."""
+    permits = [each.path for each in found if each.permits]
     inodes: dict[Inode, int] = {}
     for each in shut:
         if "read" not in each.rule.access:
             continue
-        for path in _beneath(each.path, _MAX_LOOKED_AT):
+        is_given = any(is_within(each.path, tree) for tree in permits)
+        for path in _beneath(each.path, _MAX_LOOKED_AT if is_given else _MAX_ENTRIES):
             try:
                 status = os.lstat(path)
             except OSError:
