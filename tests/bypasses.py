@@ -23,6 +23,7 @@ from uring import uring_connect, uring_open
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 TOKEN = b"the secret"
+ANSWER = b"!"
 MARKER = "#!/bin/sh\nexit 43\n"
 RAN = 43
 
@@ -271,6 +272,15 @@ def _connect(family: int, address: tuple[str, int], protocol: int = 0) -> None:
     with socket.socket(family, socket.SOCK_STREAM, protocol) as made:
         made.settimeout(2)
         made.connect(address)
+        _is_outside(made)
+
+
+def _is_outside(made: socket.socket) -> None:
+    """Fail unless it is the listener outside that answers: what is led elsewhere connects as well."""
+    made.settimeout(2)
+    made.sendall(b"\0")
+    if made.recv(1) != ANSWER:
+        raise PermissionError("somebody else answers")
 
 
 def _datagram(world: World, made: socket.socket) -> None:
@@ -320,6 +330,7 @@ def send_a_datagram_to_a_mapped_address(world: World) -> None:
 def send_with_the_first_packet(world: World) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
         made.sendto(b"x", 0x20000000, ("127.0.0.1", world.tcp))
+        _is_outside(made)
 
 
 @attempt("network")
@@ -333,6 +344,7 @@ def connect_by_io_uring(world: World) -> None:
         uring_connect(
             made.fileno(), struct.pack("=H", 2) + struct.pack(">H4s8x", world.tcp, bytes((127, 0, 0, 1)))
         )
+        _is_outside(made)
 
 
 @attempt("network")

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -18,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import neighbours  # noqa: F401 - it fills its table
-from agentguard.kernel._cgroups import find_mount
+from agentguard.kernel._cgroups import Cgroup, find_mount
 from agentguard.kernel._rules import KernelPolicy, PathRule
 from agentguard.kernel.jail import Canary, Enforcement, Wanted, compile_policy, find_profile
 from agentguard.kernel.jail._calls import call
-from bypasses import ATTEMPTS, MARKER, NEIGHBOURS, TOKEN, Attempt, World, reaches
+from bypasses import ANSWER, ATTEMPTS, MARKER, NEIGHBOURS, TOKEN, Attempt, World, reaches
 
 NOBODY = 65534
 RULE = "test-rule"
@@ -74,10 +75,22 @@ class Outside:
     def _answer(self) -> None:
         try:
             while True:
-                data, peer = self.udp.recvfrom(16)
-                self.udp.sendto(data, peer)
+                for each in select.select([self.udp, self.tcp, self.tcp6], [], [])[0]:
+                    with contextlib.suppress(OSError):
+                        self._answer_one(each)
         finally:
             os._exit(0)
+
+    def _answer_one(self, listener: socket.socket) -> None:
+        if listener is self.udp:
+            data, peer = listener.recvfrom(16)
+            listener.sendto(data, peer)
+        else:
+            with listener.accept()[0] as made:
+                made.sendall(ANSWER)
+                # Until whoever has connected has read it.
+                made.settimeout(1)
+                made.recv(16)
 
     def close(self) -> None:
         os.kill(self._answerer, signal.SIGKILL)
@@ -144,13 +157,15 @@ def make_enforcement(world: World, more: Sequence[Canary]) -> Enforcement:
     return Enforcement(policy_for(world), workspace=world.work, more=more)
 
 
-def jailed(outside: Outside, attempts: Iterable[Attempt], make: Make = make_enforcement) -> dict[str, bool]:
+def jailed(
+    outside: Outside, attempts: Iterable[Attempt], make: Make = make_enforcement, cgroup: Cgroup | None = None
+) -> dict[str, bool]:
     """Return which attempts reach their goal in one jail; each runs in a process of its own there."""
     world = outside.world()
     enforcement = make(world, [_canary(each, world) for each in attempts])
     jail = enforcement.make_child(["/bin/true"])
     try:
-        jail.settle(None)
+        jail.settle(cgroup)
         found = {each.name: not each.ok for each in enforcement.verdicts if each.protection == "attempt"}
         enforcement.judge()
     finally:
@@ -171,14 +186,14 @@ def unguarded(outside: Outside, attempts: Iterable[Attempt]) -> dict[str, bool]:
     return {each.name: reaches(each.go, outside.world()) for each in attempts}
 
 
-def matrix(outside: Outside, make: Make = make_enforcement) -> Outcome:
+def matrix(outside: Outside, make: Make = make_enforcement, cgroup: Cgroup | None = None) -> Outcome:
     """Return what came of all attempts."""
-    return Outcome(unguarded(outside, ATTEMPTS), jailed(outside, ATTEMPTS, make))
+    return Outcome(unguarded(outside, ATTEMPTS), jailed(outside, ATTEMPTS, make, cgroup))
 
 
-def benign(outside: Outside, make: Make = make_enforcement) -> Outcome:
+def benign(outside: Outside, make: Make = make_enforcement, cgroup: Cgroup | None = None) -> Outcome:
     """Return what came of all neighbours."""
-    return Outcome(unguarded(outside, NEIGHBOURS), jailed(outside, NEIGHBOURS, make))
+    return Outcome(unguarded(outside, NEIGHBOURS), jailed(outside, NEIGHBOURS, make, cgroup))
 
 
 @contextlib.contextmanager

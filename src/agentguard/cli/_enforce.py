@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agentguard.cli._approve import ask_on_terminal
+from agentguard.cli._network import Network
 from agentguard.cli._options import environ
 from agentguard.cli._output import Output, counted, plain
 from agentguard.config import FILE_NAME
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
     from agentguard.assembly import Project
     from agentguard.core import EventBus, Principal
-    from agentguard.kernel import MakeChild
+    from agentguard.kernel import Cgroup, LsmEnforcer, MakeChild
+    from agentguard.kernel.egress import Denial as NetworkDenial
+    from agentguard.kernel.egress import Upstream
     from agentguard.kernel.jail import (
         Denial,
         Denied,
@@ -117,9 +121,15 @@ class Enforced:
     """The jail of one run, and what it tells. `begin` when the run is about to start; `end` after it."""
 
     def __init__(
-        self, options: JailOptions, project: Project | None, principal: Principal, output: Output
+        self,
+        options: JailOptions,
+        project: Project | None,
+        principal: Principal,
+        output: Output,
+        *,
+        by_programs: bool = True,
     ) -> None:
-        """Compile and sign the policy.
+        """Compile and sign the policy; `by_programs` where the run has a cgroup of this process's own.
 
         Raises:
             AgentGuardError: it cannot be compiled, signed or held.
@@ -135,18 +145,44 @@ class Enforced:
         self._lock = threading.Lock()
         self.denials: list[Denial] = []
         self.protections: list[Protection] = []
+        self._lsm: LsmEnforcer | None = None
         self._jail: Enforcement
         self._explainer: Explainer
+        self._network = Network(
+            policy,
+            has_network=options.is_jailed and _profile(options).network,
+            by_programs=by_programs,
+            on_denial=self._tell_network,
+            ask=ask_on_terminal if options.mode == "freeze" else None,
+            upstream=_upstream(project),
+        )
+        self._notes = (*self._notes, *self._network.notes)
         self._jail = Enforcement(
             policy,
             workspace=workspace,
-            sockets="loopback" if _profile(options).network else "none",
+            sockets=self._network.sockets,
+            begin=self._put_on,
+            within=self._network.within if self._network.is_bridged else None,
+            more=self._network.more(),
             degraded=options.degraded,
             on_denied=self._note_denied,
         )
         self._explainer = Explainer(self._jail.found, self._tell, enforced=options.is_jailed)
         self.make_child: MakeChild = self._jail.make_child if options.is_jailed else Child
         self.note_seen = self._explainer.note_seen
+        self.translate = self._network.translate
+
+    def _put_on(self, cgroup: Cgroup | None) -> None:
+        """Put on what holds from outside, before the self-test."""
+        self._network.begin(cgroup)
+        if cgroup is not None:
+            from agentguard.kernel import hold_by_lsm
+
+            self._lsm = hold_by_lsm(cgroup, self._jail.policy)
+
+    @property
+    def _tier(self) -> str:
+        return "T3" if self._lsm is not None else self._jail.tier
 
     def begin(self, run: str, record: Callable[..., None], bus: EventBus | None = None) -> None:
         """Say and record what is on; `record` and `bus` take what is refused from now on.
@@ -163,7 +199,7 @@ class Enforced:
         verdicts = {f"{each.protection}: {each.name}": each.ok for each in self._jail.verdicts}
         policy = self._jail.policy
         facts = {
-            "tier": self._jail.tier, "profile": self.options.profile, "mode": self.options.mode,
+            "tier": self._tier, "profile": self.options.profile, "mode": self.options.mode,
             "kernel_policy": policy.version, "policy_version": policy.policy_version, "self_test": verdicts,
         }  # fmt: skip
         try:
@@ -174,13 +210,21 @@ class Enforced:
         on = {each.name: each.on for each in self.protections}
         record("jailed", protections=on, notes=list(self._all_notes()), **facts)
         self._show(verdicts)
+        self._network.arm()
+
+    def end(self) -> None:
+        """End what outlives the agent; what was denied until now is told. Idempotent."""
+        self._network.close()
+        lsm, self._lsm = self._lsm, None
+        if lsm is not None:
+            lsm.close()
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says of the jail."""
         with self._lock:
             denied = [each.sentence() for each in self.denials]
         return {
-            "enforced": self._jail.tier if self.options.is_jailed else "",
+            "enforced": self._tier if self.options.is_jailed else "",
             "protections": {
                 each.name: f"{'on' if each.on else 'off'}: {each.detail}" for each in self.protections
             },
@@ -198,7 +242,7 @@ class Enforced:
         )
         held = sum(verdicts.values())
         self._output.note(
-            f"{self.options.mode}: {self.options.profile}, tier {self._jail.tier},"
+            f"{self.options.mode}: {self.options.profile}, tier {self._tier},"
             f" {held} of {counted(len(verdicts), 'self-test')} passed: {plain(on)}"
         )
         for each in self.protections:
@@ -209,6 +253,12 @@ class Enforced:
 
     def _note_denied(self, denied: Denied) -> None:
         self._explainer.note_denied(denied)
+
+    def _tell_network(self, denial: NetworkDenial) -> None:
+        from agentguard.kernel.jail import Denial
+
+        who = f"{denial.program or 'process'} {denial.pid}" if denial.pid else ""
+        self._tell(Denial("socket", denial.target, denial.reason, denial.rule, denial.allow, who))
 
     def _tell(self, denial: Denial) -> None:
         with self._lock:
@@ -244,6 +294,15 @@ class Enforced:
                 "reason": denial.reason, "program": denial.program, "allow": denial.allow,
             },
         )  # fmt: skip
+
+
+def _upstream(project: Project | None) -> Upstream | None:
+    """Return the resolvers that the project names, and which private places their answers may lead to."""
+    if project is None or not (settings := project.config.egress).resolvers + settings.private:
+        return None
+    from agentguard.kernel.egress import parse_upstream
+
+    return parse_upstream(settings.resolvers, settings.private)
 
 
 def _profile(options: JailOptions) -> Any:
@@ -284,13 +343,9 @@ def _wanted(options: JailOptions, project: Project | None) -> tuple[Wanted, list
     from agentguard.kernel.jail import Wanted
 
     profile = _profile(options)
-    if options.domains:
-        # A name that is allowed and cannot be reached would be a surprise; one that leads round the proxy, a hole.
-        raise click.UsageError(
-            "--allow-domain needs a network, which this profile has not"
-            if not profile.network
-            else "--allow-domain is not built yet"
-        )
+    if options.domains and not profile.network:
+        # A name that is allowed and cannot be reached would be a surprise.
+        raise click.UsageError("--allow-domain needs a network, which this profile has not")
     home = os.path.realpath(os.environ.get("HOME", "") or Path("~").expanduser())
     home = home if home != "/" and Path(home).is_dir() else ""
     here = os.path.realpath(Path.cwd())

@@ -182,7 +182,9 @@ class _Launch:
             KernelError: as root: it cannot be observed; or it cannot be held as asked. Nothing was run then.
         """
         if jail.mode != "observe":
-            self._enforced = Enforced(jail, self.project, self.principal, output)
+            self._enforced = Enforced(
+                jail, self.project, self.principal, output, by_programs=not self._is_sensors()
+            )
         # Forks first, threads later: everything that may start a thread comes after this.
         try:
             run = self._prepare()
@@ -201,21 +203,26 @@ class _Launch:
         from agentguard.kernel import ObservedRun
         from agentguard.sensor import DEFAULT_SOCKET, SensorRun
 
-        default = Path(DEFAULT_SOCKET)
-        if self._socket is not None or default.exists():
+        if self._is_sensors():
             return SensorRun(
                 self._command,
-                self._socket or default,
+                self._socket or Path(DEFAULT_SOCKET),
                 on_drop=self._note_drop,
-                environ=self._gateway.environ,
                 make_child=self._make_child(),
+                environ=self._gateway.environ,
             )
         return ObservedRun(
             self._command,
             on_drop=self._note_drop,
-            environ=self._gateway.environ,
             make_child=self._make_child(),
+            environ=self._gateway.environ,
         )
+
+    def _is_sensors(self) -> bool:
+        """Tell whether a sensor makes the run's cgroup."""
+        from agentguard.sensor import DEFAULT_SOCKET
+
+        return self._socket is not None or Path(DEFAULT_SOCKET).exists()
 
     @property
     def _is_jailed(self) -> bool:
@@ -243,19 +250,23 @@ class _Launch:
         judge = Judge(decider, principal=self.principal, run=run.id)
         publisher = self._publisher(run.id, output, decided_by)
         tally: Tally = Tally(
-            judge, publisher, on_seen=None if self._enforced is None else self._enforced.note_seen
+            judge,
+            publisher,
+            on_seen=None if self._enforced is None else self._enforced.note_seen,
+            translate=None if self._enforced is None else self._enforced.translate,
         )
         self._begin_jail(run.id)
         started = datetime.now(UTC)
         with self._gateway.watch(run.id, run.brake, output, self._record):
             ended = run.run(tally)
+        self._end_jail()
         events_lost = self._end_events(publisher)
         alerts = self._end_alerts(decided_by)
         report = tell(
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
             tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing, alerts=alerts,
-            unrecorded=judge.unrecorded,
             **self._jail_facts(),
+            unrecorded=judge.unrecorded,
         )  # fmt: skip
         self._record_end(
             run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
@@ -263,6 +274,10 @@ class _Launch:
             errors=report.errors, events_lost=events_lost, alerts=len(alerts),
         )  # fmt: skip
         return report, judge
+
+    def _end_jail(self) -> None:
+        if self._enforced is not None:
+            self._enforced.end()
 
     def _begin_jail(self, run_id: str) -> None:
         if self._enforced is not None:
@@ -325,6 +340,7 @@ class _Launch:
                 code = child.wait()
         finally:
             child.abandon()
+            self._end_jail()
         duration = round(time.monotonic() - began, 3)
         self._record_end(run_id, exit_code=code, duration_s=duration)
         self._close()
@@ -385,6 +401,7 @@ class _Launch:
                 self._record("", "dropped", kind=drop.name.lower(), records=count)
 
     def _close(self) -> None:
+        self._end_jail()
         self._gateway.close()
         self._end_events(None)
         self._end_alerts("")

@@ -15,23 +15,20 @@ from agentguard.config._config import (
     Config,
     EventSettings,
     FactsSettings,
-    GatewaySettings,
     IdentitySettings,
     LogSettings,
     PolicySettings,
     ProjectSettings,
     RegistrySettings,
     RiskSettings,
-    SensorSettings,
     ServerSettings,
     Setting,
     SpendSettings,
     Thresholds,
-    ToolSettings,
-    UpstreamSettings,
-    WatchSettings,
     load_config,
 )
+from agentguard.config._gateway import GatewaySettings, ToolSettings, UpstreamSettings
+from agentguard.config._kernel import EgressSettings, SensorSettings, WatchSettings
 from agentguard.config._notify import (
     ChannelSettings,
     EmailSettings,
@@ -52,6 +49,7 @@ __all__ = [
     "ChannelSettings",
     "ClientSettings",
     "Config",
+    "EgressSettings",
     "EmailSettings",
     "EscalationSettings",
     "EventSettings",

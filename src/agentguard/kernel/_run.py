@@ -156,10 +156,15 @@ def end_all(cgroup: Cgroup) -> int:
 
 
 def clean_up() -> None:
-    """Remove cgroups of runs whose launcher is not there any more, where they are empty."""
+    """Remove what runs have left whose launcher is gone: cgroups where they are empty, pins of cgroups that are gone."""
     with contextlib.suppress(Exception):
         for folder in (find_mount() / PARENT).iterdir():
             found = _OURS.match(folder.name)
             if found and not Path(f"/proc/{found[1]}").exists():
                 with contextlib.suppress(OSError):
                     folder.rmdir()
+    with contextlib.suppress(Exception):
+        if os.geteuid() == 0:
+            from agentguard.kernel.egress import clean_pins
+
+            clean_pins()

@@ -116,7 +116,9 @@ class Tally:
         publisher: Listener | None = None,
         *,
         on_seen: Callable[[Seen], None] | None = None,
+        translate: Callable[[Seen], Iterable[Seen]] | None = None,
     ) -> None:
+        self._translate = translate
         self._publisher, self._on_seen = publisher, on_seen
         self.tree = ProcessTree()
         self.files: dict[str, FileUse] = {}
@@ -132,7 +134,11 @@ class Tally:
         self._waiting: dict[int, Seen] = {}
 
     def note(self, seen: Seen) -> None:
-        """Take in one thing that was seen."""
+        """Take in one thing that was seen; where connections are led elsewhere, what was wanted stands in its place."""
+        for each in self._translate(seen) if self._translate is not None else (seen,):
+            self._note(each)
+
+    def _note(self, seen: Seen) -> None:
         self.events += 1
         if seen.kind == Kind.DNS:
             # A packet belongs to no process.

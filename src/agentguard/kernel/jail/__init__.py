@@ -11,6 +11,7 @@ from agentguard.kernel.jail._canaries import Canary, Verdict
 from agentguard.kernel.jail._compile import Compiled, Sources, Wanted, compile_policy
 from agentguard.kernel.jail._denials import Denial, Explainer
 from agentguard.kernel.jail._enforcement import Enforcement, Protection
+from agentguard.kernel.jail._landlock import keeps_abstract_sockets
 from agentguard.kernel.jail._probe import Tier, probe_jail, tier_of_jail
 from agentguard.kernel.jail._profiles import DEFAULT_PROFILE, PROFILES, Profile, find_profile
 from agentguard.kernel.jail._seccomp import SocketPolicy
@@ -39,6 +40,7 @@ __all__ = [
     "content_of",
     "find_profile",
     "issue_policy",
+    "keeps_abstract_sockets",
     "probe_jail",
     "sign_policy",
     "tier_of_jail",

@@ -21,6 +21,7 @@ from agentguard.kernel._rules import (
     PathRule,
     UnixRule,
 )
+from agentguard.kernel.egress import parse_domain
 from agentguard.kernel.jail._globs import shape_of
 from agentguard.kernel.jail._plan import OWN_RULE, is_within
 from agentguard.kernel.jail._profiles import Profile, places, program_folders, secrets
@@ -125,6 +126,8 @@ class _Compiler:
         self._sources, self._wanted = sources, wanted
         # What no other rule opens again.
         self._banned: list[tuple[str, PathRule]] = []
+        self._banned_networks: list[NetRule] = []
+        self._banned_hosts: list[DomainRule] = []
 
     def compile(self) -> None:
         """Collect the rules: what is forbidden first, since nothing mandatory is opened again."""
@@ -135,6 +138,7 @@ class _Compiler:
             self._take_rules(self._sources)
         self._shut_secrets()
         self._open_profile()
+        self._withdraw_forbidden()
 
     # The project's rules.
 
@@ -240,7 +244,11 @@ class _Compiler:
         for pattern in self._patterns_of_hosts(rule):
             host, ports = _host_and_ports(pattern)
             prefix = _prefix(host)
-            if prefix is not None:
+            if not ports and _port_text(pattern) not in {"", "*", "**"}:
+                self.notes.append(
+                    f"rule `{rule.id}` permits `{pattern}`: the kernel knows single ports, or all"
+                )
+            elif prefix is not None:
                 self.networks.append(NetRule(prefix, ports, "allow", rule.id))
             elif host in {"*", "**"}:
                 self.networks += [NetRule(each, ports, "allow", rule.id) for each in ("0.0.0.0/0", "::/0")]
@@ -258,10 +266,37 @@ class _Compiler:
         for pattern in self._patterns_of_hosts(rule):
             host, ports = _host_and_ports(pattern)
             prefix = _prefix(host)
+            mandatory = rule.rule.tier is Tier.MANDATORY
             if prefix is not None:
-                self.networks.append(NetRule(prefix, ports, effect, rule.id))
-            elif "*" not in host:
-                self.domains = [each for each in self.domains if each.domain != host]
+                made = [NetRule(prefix, ports, effect, rule.id)]
+            elif host in {"*", "**"}:
+                made = [NetRule(each, ports, effect, rule.id) for each in ("0.0.0.0/0", "::/0")]
+            else:
+                made = []
+            self.networks += made
+            self._banned_networks += made if mandatory else ()
+            if prefix is None and (mandatory or host not in {"*", "**"}):
+                self._banned_hosts.append(DomainRule(host, ports, rule.id))
+
+    def _withdraw_forbidden(self) -> None:
+        """Take back what is permitted of the network and forbidden by a rule that this permission does not override."""
+        kept: list[DomainRule] = []
+        for each in self.domains:
+            ban = next((ban for ban in self._banned_hosts if _meets(ban, each)), None)
+            if ban is None:
+                kept.append(each)
+            else:
+                self.notes.append(
+                    f"`{each.domain}`, which `{each.rule}` permits: rule `{ban.rule}` is against it"
+                )
+        self.domains = kept
+        # In the kernel the longest prefix decides: what is mandatory stands beside each longer one that permits.
+        self.networks += [
+            NetRule(each.prefix, ban.ports, ban.effect, ban.rule)
+            for each in self.networks
+            for ban in self._banned_networks
+            if each.effect == "allow" and _is_inside(each.prefix, ban.prefix)
+        ]
 
     def _patterns_of_hosts(self, rule: CompiledRule) -> Iterator[str]:
         for each in rule.rule.resources or ("host:**",):
@@ -309,7 +344,7 @@ class _Compiler:
             self._open(PathRule(path, RUN, "allow", "--ro"))
         for path in wanted.read_write:
             self._open(PathRule(path, CHANGE, "allow", "--rw"))
-        self.domains += [DomainRule(each, (80, 443), "--allow-domain") for each in wanted.domains]
+        self.domains += [parse_domain(each) for each in wanted.domains]
 
     def _ban(self, rule: PathRule) -> None:
         self._banned.append((os.path.realpath(rule.path), rule))
@@ -336,6 +371,34 @@ def _host_and_ports(pattern: str) -> tuple[str, tuple[int, ...]]:
     if port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT:
         return host.strip("[]"), (int(port),)
     return host.strip("[]"), ()
+
+
+def _port_text(pattern: str) -> str:
+    """Return what a pattern says of ports, as it is written there."""
+    host, colon, port = pattern.rpartition(":")
+    return "" if not colon or (":" in host and not host.endswith("]")) else port
+
+
+def _meets(ban: DomainRule, permitted: DomainRule) -> bool:
+    """Tell whether a ban is about some of what is permitted: then it cannot be permitted as it is written."""
+    if ban.ports and permitted.ports and not set(ban.ports) & set(permitted.ports):
+        return False
+    one, other = ban.domain.lower(), permitted.domain.lower()
+    if "*" in one.removeprefix("*."):
+        # A pattern of another kind may be about anything.
+        return True
+    return (
+        one == other
+        or (one.startswith("*.") and other.endswith(one[1:]))
+        or (other.startswith("*.") and one.endswith(other[1:]))
+    )
+
+
+def _is_inside(inner: str, outer: str) -> bool:
+    one, other = ipaddress.ip_network(inner), ipaddress.ip_network(outer)
+    if isinstance(one, ipaddress.IPv4Network):
+        return isinstance(other, ipaddress.IPv4Network) and one.subnet_of(other)
+    return isinstance(other, ipaddress.IPv6Network) and one.subnet_of(other)
 
 
 def _prefix(host: str) -> str | None:

@@ -59,6 +59,7 @@ class Enforcement:
         workspace: str = "",
         sockets: SocketPolicy = "loopback",
         begin: Callable[[Cgroup | None], None] | None = None,
+        within: Callable[[], None] | None = None,
         more: Sequence[Canary] = (),
         degraded: Sequence[str] = (),
         on_denied: Callable[[Denied], None] = lambda _denied: None,
@@ -67,7 +68,7 @@ class Enforcement:
         self.found = resolve(policy)
         self.plan: Plan | None = None
         self._workspace, self._sockets, self._on_denied = workspace, sockets, on_denied
-        self._begin, self._more = begin, tuple(more)
+        self._begin, self._within, self._more = begin, within, tuple(more)
         self._degraded = frozenset(degraded)
         self._is_root = os.geteuid() == 0
         self._jail: Jail | None = None
@@ -76,7 +77,9 @@ class Enforcement:
 
     @property
     def tier(self) -> str:
-        """`T1` where denied files are held by inode as well, else `T0`."""
+        """`T2` where programs on the cgroup decide about connections, `T1` where denied files are held by inode, else `T0`."""
+        if self.plan is not None and self.plan.sockets == "guarded":
+            return "T2"
         return "T1" if self._is_root and self._jail is not None and not self._failed("fanotify") else "T0"
 
     def make_child(self, argv: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Jail:
@@ -95,6 +98,13 @@ class Enforcement:
         try:
             self._jail = self._try_make(argv, environ, version, separate=True)
         except NoNamespacesError as error:
+            if self._within is not None:
+                # INVARIANT: what was to be led out of a namespace is not let out without one.
+                raise KernelError(
+                    f"names cannot be allowed here: {error}",
+                    code="jail_failed",
+                    hint="run it as root, allow user namespaces, or leave out --allow-domain and rules for `net.connect`",
+                ) from None
             self._no_namespaces = str(error)
             self._jail = self._try_make(argv, environ, version, separate=False)
         return self._jail
@@ -130,6 +140,7 @@ class Enforcement:
                 scene=scene,
                 more=self._more,
                 begin=self._begin,
+                within=self._within if separate else None,
             )
             jail = Jail(argv, self.plan, start, environ=environ, on_denied=self._on_denied)
         except BaseException:

@@ -46,7 +46,7 @@ class Start(msgspec.Struct, frozen=True):
     """How the jail is made: with namespaces, with fanotify, and what else is to be attempted in the self-test.
 
     `begin` is called with the child's cgroup, None where it has none, before the attempts: it puts on what holds from
-    outside, as programs on the cgroup do.
+    outside, as programs on the cgroup do. `within` is called in the new namespaces, before anything is given up.
     """
 
     separate: bool
@@ -56,6 +56,7 @@ class Start(msgspec.Struct, frozen=True):
     scene: Scene
     more: tuple[Canary, ...] = ()
     begin: Callable[[Cgroup | None], None] | None = None
+    within: Callable[[], None] | None = None
 
 
 class Jail(Child):
@@ -126,6 +127,8 @@ class Jail(Child):
             if self._start.separate:
                 try:
                     separate(network=self._start.network)
+                    if self._start.within is not None:
+                        self._start.within()
                 except OSError as error:
                     self._theirs.send(msgspec.json.encode(Pids(-1, -1, -1, why_not(error))))
                     os._exit(0)

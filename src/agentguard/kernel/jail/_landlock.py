@@ -56,6 +56,11 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("fd", ctypes.c_int32))
 
 
+def keeps_abstract_sockets() -> bool:
+    """Tell whether an agent in the jail reaches no abstract unix socket but its own."""
+    return abi() >= SCOPES_ABI
+
+
 def abi() -> int:
     """Return the version of Landlock that this kernel has; 0 if it has none, or does not use it."""
     try:

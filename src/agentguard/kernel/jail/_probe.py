@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _LANDLOCK, _SECCOMP, _NAMESPACES, _FANOTIFY = "Landlock", "seccomp", "namespaces", "fanotify"
-_CONNECT_HOOKS, _LSM = "connect hooks", "BPF LSM"
+_CONNECT_HOOKS, _UNIX_HOOKS, _LSM = "connect hooks", "unix hooks", "BPF LSM"
 
 
 class Tier(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def tier_of_jail(probes: Iterable[Probe], others: Iterable[Probe]) -> Tier:
     steps = (
         ("T0", (_LANDLOCK, _SECCOMP)),
         ("T1", (_NAMESPACES, _FANOTIFY)),
-        ("T2", (_CONNECT_HOOKS,)),
+        ("T2", (_CONNECT_HOOKS, _UNIX_HOOKS)),
         ("T3", (_LSM,)),
     )
     name = "none"
