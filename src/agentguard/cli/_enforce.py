@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from agentguard.cli._approve import ask_on_terminal
 from agentguard.cli._network import Network
@@ -163,6 +164,7 @@ class Enforced:
             sockets=self._network.sockets,
             begin=self._put_on,
             within=self._network.within if self._network.is_bridged else None,
+            must_lead_out=self._network.must_lead_out,
             more=self._network.more(),
             degraded=options.degraded,
             on_denied=self._note_denied,
@@ -174,6 +176,8 @@ class Enforced:
 
     def _put_on(self, cgroup: Cgroup | None) -> None:
         """Put on what holds from outside, before the self-test."""
+        if self._network.is_bridged and self._jail.is_without_network:
+            self._network.give_up()
         self._network.begin(cgroup)
         if cgroup is not None:
             from agentguard.kernel import hold_by_lsm
@@ -331,6 +335,10 @@ def _compile(
     mode: Any = options.mode
     compiled = compile_policy(sources, wanted, mode=mode)
     policy = compiled.policy
+    if options.is_jailed and project is not None and wanted.profile.network:
+        from agentguard.cli._door import door_rules
+
+        policy = replace(policy, networks=(*policy.networks, *door_rules(project)))
     if project is not None:
         from agentguard.identity import StateFolder
         from agentguard.kernel.jail import issue_policy

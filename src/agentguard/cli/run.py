@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import time
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentguard.cli._door import ready_sidecar
 from agentguard.cli._enforce import JAIL_ERRORS, Enforced, JailOptions, jail_options
 from agentguard.cli._options import environ, nearest_project, output_options, who
 from agentguard.cli._output import Output, plain, show_error, to_json
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from agentguard.sensor import SensorRun
 
 _NOT_FOUND = {"program_missing": 127, "program_refused": 126}
-_READY_S = 0.5
 # What the launcher says about itself when it cannot see: as an ordinary user nothing of this is open to it.
 _UNSEEN = ("files", "programs and their arguments", "connections and names", "attempts at more")
 
@@ -362,7 +361,7 @@ class _Launch:
             return None, "nobody"
         self._engine = self._open_engine()
         assert self._engine is not None
-        if not self._own_policy and (url := _ready_sidecar(self.project)) is not None:
+        if not self._own_policy and (url := ready_sidecar(self.project)) is not None:
             from agentguard.assembly import open_tokens
             from agentguard.clients import RemoteDecider
 
@@ -420,21 +419,6 @@ class _CannotObserveError(Exception):
     def __init__(self, cause: KernelError) -> None:
         super().__init__(cause.message)
         self.cause = cause
-
-
-def _ready_sidecar(project: Project) -> str | None:
-    """Return where the project's sidecar is, if it is up and enforces."""
-    server = project.config.server
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=_READY_S)
-    try:
-        with contextlib.closing(connection):
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status != http.client.OK:
-                return None
-    except (OSError, http.client.HTTPException):
-        return None
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"http://{host}:{server.port}"
 
 
 def _write(report: Report, kind: str, target: Path, output: Output) -> None:
