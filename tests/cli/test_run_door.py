@@ -7,15 +7,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agentguard.kernel import probe_network
 from agentguard.kernel.jail._landlock import abi
-from command_line import environment, sidecar
+from command_line import SOURCE, environment, sidecar
 from jail_lab import NOBODY
 from kernel_lab import why_not
 from llm_upstream import KEY, Upstream
@@ -67,7 +68,27 @@ gateway:
   upstreams:
     openai: {{kind: openai, base_url: "http://127.0.0.1:{upstream}/v1", key: "env:PROVIDER_KEY", models: ["gpt-*"], local: true}}
 """
+SYSTEM_PYTHON = "/usr/bin/python3"
 BRIDGED = "import agentguard.cli._network as network; network._has_programs = lambda: False; "
+
+
+def python_of(uid: int) -> tuple[str, dict[str, str]]:
+    """Return an interpreter that a user may run, and what it takes to find the packages; skips where there is none."""
+    if not uid:
+        return sys.executable, {}
+    if _may_run(sys.executable, uid):
+        return sys.executable, {}
+    if not _may_run(SYSTEM_PYTHON, uid):
+        pytest.skip("an ordinary user may run no interpreter of this version here")
+    return SYSTEM_PYTHON, {"PYTHONPATH": os.pathsep.join([str(SOURCE), sysconfig.get_paths()["purelib"]])}
+
+
+def _may_run(python: str, uid: int) -> bool:
+    code = f"import sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    try:
+        return subprocess.run([python, "-I", "-c", code], user=uid, cwd="/", check=False).returncode == 0
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -91,12 +112,14 @@ def test_sidecar_and_gateway_are_reached_and_nothing_else_of_the_loopback(
     home.mkdir()
     os.chown(home, uid, uid)
     environ = {**environment(), "PROVIDER_KEY": KEY, "XDG_STATE_HOME": str(home / "state"), "HOME": str(home)}
-    rights = {"user": uid, "group": uid, "extra_groups": []} if uid else {}
+    python, paths = python_of(uid)
+    environ |= paths
+    rights: dict[str, Any] = {"user": uid, "group": uid, "extra_groups": []} if uid else {}
 
     def command(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
         text = f"import sys; from agentguard.cli import main; {code}sys.exit(main())"
         return subprocess.run(
-            [sys.executable, "-c", text, *arguments],
+            [python, "-c", text, *arguments],
             cwd=home / "shop" if (home / "shop").exists() else home,
             env=environ, capture_output=True, text=True, timeout=60, check=False, **rights,
         )  # fmt: skip
@@ -112,7 +135,7 @@ def test_sidecar_and_gateway_are_reached_and_nothing_else_of_the_loopback(
         config = shop / "agentguard.yaml"
         config.write_text(config.read_text() + SETTINGS.format(server=port, upstream=upstream.port))
         token = command("token", "issue", "deploy-agent").stdout.split()[-1]
-        with sidecar(shop, "--port", str(port), env=environ, **rights) as running:
+        with sidecar(shop, "--port", str(port), env=environ, python=python, **rights) as running:
             assert running.url.endswith(str(port))
             done = command(
                 "run", "--enforce", "-p", "deploy-agent", "--",
