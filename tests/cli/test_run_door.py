@@ -142,5 +142,7 @@ def test_sidecar_and_gateway_are_reached_and_nothing_else_of_the_loopback(
                 "/usr/bin/python3", "-I", "agent.py", str(port), str(other.getsockname()[1]), token,
                 code=BRIDGED if how == "namespace" else "",
             )  # fmt: skip
-    assert done.stdout.splitlines() == ["check 200 True", "completions 200 False", *["got refused"] * 4], done.stderr
+    assert done.stdout.splitlines() == ["check 200 True", "completions 200 False", *["got refused"] * 4], (
+        done.stderr
+    )
     assert f"tier {tier}" in done.stderr

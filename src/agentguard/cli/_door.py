@@ -39,7 +39,9 @@ def _addresses(host: str) -> list[str]:
     addresses = {ipaddress.ip_address(str(each).partition("%")[0]) for each in found}
     # Whoever connects to the unspecified address reaches the loopback.
     meant = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
-    return sorted({str(each) for each in addresses} | {meant[str(each)] for each in addresses if str(each) in meant})
+    return sorted(
+        {str(each) for each in addresses} | {meant[str(each)] for each in addresses if str(each) in meant}
+    )
 
 
 def ready_sidecar(project: Project) -> str | None:
