@@ -24,11 +24,11 @@ from agentguard.config import FILE_NAME
 from agentguard.core import AgentGuardError, Event, EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agentguard.assembly import Project
     from agentguard.core import EventBus, Principal
-    from agentguard.kernel import Cgroup, LsmEnforcer, MakeChild
+    from agentguard.kernel import Cgroup, LsmEnforcer, MakeChild, Seen
     from agentguard.kernel.egress import Denial as NetworkDenial
     from agentguard.kernel.egress import Upstream
     from agentguard.kernel.jail import (
@@ -172,7 +172,11 @@ class Enforced:
         self._explainer = Explainer(self._jail.found, self._tell, enforced=options.is_jailed)
         self.make_child: MakeChild = self._jail.make_child if options.is_jailed else Child
         self.note_seen = self._explainer.note_seen
-        self.translate = self._network.translate
+        self.translate: Callable[[Seen], Iterable[Seen]] = self._network.translate
+        if not options.is_jailed and _profile(options).network:
+            from agentguard.kernel.egress import WouldDeny
+
+            self.translate = WouldDeny(policy, self._tell_network).translate
 
     def _put_on(self, cgroup: Cgroup | None) -> None:
         """Put on what holds from outside, before the self-test."""
@@ -262,7 +266,9 @@ class Enforced:
         from agentguard.kernel.jail import Denial
 
         who = f"{denial.program or 'process'} {denial.pid}" if denial.pid else ""
-        self._tell(Denial("socket", denial.target, denial.reason, denial.rule, denial.allow, who))
+        self._tell(
+            Denial("socket", denial.target, denial.reason, denial.rule, denial.allow, who, denial.enforced)
+        )
 
     def _tell(self, denial: Denial) -> None:
         with self._lock:
