@@ -11,7 +11,7 @@ import pytest
 from agentguard.kernel.jail._confine import MOST_PROCESSES
 from agentguard.kernel.jail._landlock import abi
 from bypasses import ATTEMPTS, NEIGHBOURS
-from jail_lab import NOBODY, Outcome, as_user, benign, make_enforcement, matrix, outside
+from jail_lab import NOBODY, Outcome, as_user, benign, make_enforcement, matrix, outside, tell
 
 pytestmark = [
     pytest.mark.kernel,
@@ -21,18 +21,10 @@ pytestmark = [
 ]
 
 
-def tell(outcome: Outcome, who: str) -> None:
-    possible = outcome.possible
-    print(f"{who}: {len(possible)} of {len(outcome.unguarded)} attempts possible here")
-    for name in outcome.unguarded:
-        if name not in possible:
-            print(f"  not possible here: {name}")
-
-
 def test_no_attempt_of_root_that_works_outside_works_inside() -> None:
     with outside() as made:
         outcome = matrix(made)
-    tell(outcome, "root")
+    tell(outcome, "root, T1")
     assert outcome.bypasses == []
     assert len(outcome.possible) >= 44
     assert len(outcome.unguarded) == len(ATTEMPTS)
@@ -43,7 +35,7 @@ def test_no_attempt_of_a_user_that_works_outside_works_inside() -> None:
         os.chmod(made.base, 0o777)
         found = as_user(NOBODY, lambda: vars(matrix(made)))
     outcome = Outcome(**found)
-    tell(outcome, "user")
+    tell(outcome, "nobody, T0")
     assert outcome.bypasses == []
     assert len(outcome.possible) >= 25
 
