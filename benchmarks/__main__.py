@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD]`; without a name, all of them."""
+"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD] [--part PART]`; without a name, all of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAMES = (
     "llm_clients",
     "truth",
 )
-# By name only: it needs root, loads BPF programs, and takes ten minutes.
+# By name only: it needs root, loads BPF programs, and takes five minutes.
 ON_REQUEST = ("kernel",)
 
 
@@ -75,6 +75,13 @@ def main() -> None:
         default=[],
         help="of `intent`, only this world; may be repeated",
     )
+    parser.add_argument(
+        "--part",
+        metavar="PART",
+        action="append",
+        default=[],
+        help="of `kernel`, only this part; may be repeated",
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in (*NAMES, *ON_REQUEST)]
     if unknown:
@@ -89,7 +96,8 @@ def main() -> None:
         output = _Both()
         with contextlib.redirect_stdout(output):
             module = importlib.import_module(f"benchmarks.{name}")
-            module.main(options.world) if name == "intent" else module.main()
+            chosen = {"intent": options.world, "kernel": options.part}.get(name)
+            module.main() if chosen is None else module.main(chosen)
         print(f"  ({time.perf_counter() - start:.0f} s)", flush=True)
         # Those that print tables of their own have nothing but their text.
         results[name] = {"tables": list(report.tables), "text": output.getvalue().splitlines()}
