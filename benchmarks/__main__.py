@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD] [--part PART]`; without a name, all of them."""
+"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD] [--data FOLDER] [--part PART]`; without a name, all of them."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ NAMES = (
     "audit",
     "identity",
     "tickets",
+    "approvals",
     "spend",
     "server",
     "gateway",
@@ -36,9 +37,10 @@ NAMES = (
     "intent_check",
     "llm_clients",
     "truth",
+    "jail",
 )
-# By name only: it needs root, loads BPF programs, and takes five minutes.
-ON_REQUEST = ("kernel",)
+# By name only: two need root and load BPF programs, `kernel` for some six minutes; the other needs runs of agents.
+ON_REQUEST = ("kernel", "egress", "intent_traces")
 
 
 class _Both(io.StringIO):
@@ -65,7 +67,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of: {', '.join((*NAMES, *ON_REQUEST))} (default: all but `kernel`)",
+        help=f"of: {', '.join((*NAMES, *ON_REQUEST))} (default: all but {' and '.join(ON_REQUEST)})",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE too")
     parser.add_argument(
@@ -74,6 +76,9 @@ def main() -> None:
         action="append",
         default=[],
         help="of `intent`, only this world; may be repeated",
+    )
+    parser.add_argument(
+        "--data", metavar="FOLDER", type=Path, help="of `intent_traces`, where the runs of agents are"
     )
     parser.add_argument(
         "--part",
@@ -88,6 +93,7 @@ def main() -> None:
         parser.error(f"unknown benchmark `{unknown[0]}`; there are {', '.join((*NAMES, *ON_REQUEST))}")
     about = machine()
     print("; ".join(f"{name} {value}" for name, value in about.items()))
+    taken = {"intent": (options.world,), "intent_traces": (options.data,), "kernel": (options.part,)}
     results = {}
     for name in options.names or NAMES:
         start = time.perf_counter()
@@ -96,8 +102,7 @@ def main() -> None:
         output = _Both()
         with contextlib.redirect_stdout(output):
             module = importlib.import_module(f"benchmarks.{name}")
-            chosen = {"intent": options.world, "kernel": options.part}.get(name)
-            module.main() if chosen is None else module.main(chosen)
+            module.main(*taken.get(name, ()))
         print(f"  ({time.perf_counter() - start:.0f} s)", flush=True)
         # Those that print tables of their own have nothing but their text.
         results[name] = {"tables": list(report.tables), "text": output.getvalue().splitlines()}

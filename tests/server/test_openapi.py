@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agentguard import core
+from agentguard.gateway import is_gateway_path
 from agentguard.policy import PolicyDescription
 from agentguard.sensor import LinkState
 from agentguard.server import AgentSeen, openapi
@@ -35,6 +36,19 @@ TYPES = {
         "TicketRevocationReply",
         "Action",
         "ErrorBody",
+        "LoginCall",
+        "LoginReply",
+        "WhoReply",
+        "Approval",
+        "ApprovalList",
+        "ApprovalStatus",
+        "WaitCall",
+        "VoteCall",
+        "DeferCall",
+        "DelegateCall",
+        "GlassCall",
+        "ReviewCall",
+        "CancelCall",
     )
 } | {"PolicyDescription": PolicyDescription, "LinkState": LinkState}
 
@@ -76,3 +90,12 @@ def test_each_example_decodes_as_cores_type(path: str, method: str, operation: d
 def test_listed_examples_decode_too() -> None:
     agents = DESCRIPTION["paths"]["/v1/agents"]["get"]["responses"]["200"]["content"]["application/json"]
     msgspec.convert(agents["example"]["agents"], list[AgentSeen])
+
+
+def test_paths_of_the_gateway_are_those_that_it_serves() -> None:
+    from agentguard.gateway._door import find_door
+
+    described = [(method, path) for path, method, _ in OPERATIONS if is_gateway_path(path)]
+    assert len(described) > 20
+    for method, path in described:
+        assert find_door(method.upper(), path.replace("{id}", "x-1").replace("{name}", "prod")).rest

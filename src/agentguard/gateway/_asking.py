@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agentguard.core import AuditError, Decision, Effect, Outcome, RequestError, SpendError
-from agentguard.enforcement import log_decision, require_known
+from agentguard.enforcement import Hold, log_decision, require_known
+from agentguard.gateway._books import Books
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agentguard.core import Decider, Observation, Request, Spender
     from agentguard.spend import Admission, Call, Report, Settlement
@@ -21,10 +22,15 @@ T = TypeVar("T")
 _log = logging.getLogger("agentguard.gateway")
 # As many as may wait for the disk together.
 _THREADS = 64
+# As many callers as are held together while people decide; others wait for their turn.
+_HELD = 128
 
 
 class Budgets(Protocol):
     """Reserves before a call what it may cost, and books after it what it did; a `BudgetKeeper` is one."""
+
+    def together(self, steps: Sequence[Callable[[], T]]) -> list[T | Exception]:
+        """Return what each step answers or raises, for what one of them costs on the disk."""
 
     def reserve(self, call: Call, spender: Spender, *, attempt: str) -> Admission:
         """Return whether the budgets let a call pass, with what it may cost reserved if they do. Never raises."""
@@ -37,7 +43,10 @@ class Budgets(Protocol):
 
 
 class Desk:
-    """Everyone who is asked about a call. With `blocking` they wait for the disk, so they are asked in threads."""
+    """Everyone who is asked about a call. With `blocking` they wait for the disk, so they are asked in threads.
+
+    Who needs an approval is held up to `hold_s` seconds for it.
+    """
 
     def __init__(
         self,
@@ -46,15 +55,20 @@ class Desk:
         *,
         blocking: bool,
         on_decision: Callable[[Decision], None] | None,
+        hold_s: float = 0.0,
     ) -> None:
         self._decider = decider
+        self._hold = Hold(decider, timeout_s=hold_s) if hold_s else None
+        self._held = ThreadPoolExecutor(_HELD, "agentguard-held") if hold_s else None
         self.budgets = budgets
         self._pool = ThreadPoolExecutor(_THREADS, "agentguard-gateway") if blocking else None
         self.on_decision = on_decision
+        self._books = Books(budgets, self._pool) if budgets is not None else None
 
     async def decide(self, request: Request) -> Decision:
         """Return the decision, recorded; one that cannot be carried out is a deny."""
-        decision = require_known(await self.run(lambda: self._decider.decide(request)), request.context)
+        decided = await self.run(lambda: self._decider.decide(request))
+        decision = require_known(await self._wait(request, decided), request.context)
         log_decision(decision)
         if self.on_decision is not None:
             self.on_decision(decision)
@@ -78,18 +92,57 @@ class Desk:
     async def reserve(self, call: Call, spender: Spender, attempt: str) -> Admission | None:
         """Return what the budgets say, None where there are none."""
         budgets = self.budgets
-        if budgets is None:
+        if budgets is None or self._books is None:
             return None
-        return await self.run(lambda: budgets.reserve(call, spender, attempt=attempt))
+        return await self._books.ask(
+            lambda: budgets.reserve(call, spender, attempt=attempt),
+            undo=lambda admission: budgets.release(admission) if admission.is_admitted else None,
+        )
+
+    async def book_late(self, admission: Admission, report: Report | None) -> None:
+        """Book what a report says, or give back where there is none; what fails is logged, for nothing waits for it."""
+        budgets, books = self.budgets, self._books
+        if budgets is None or books is None:
+            return
+        try:
+            if report is None:
+                await books.ask(lambda: budgets.release(admission))
+            else:
+                await books.ask(lambda: budgets.settle(admission, report))
+        except SpendError as error:
+            _log.error("a batch is not booked: %s", error.code)
 
     async def close_call(self, ended: Ended) -> None:
         """Book what a call cost and record what came of it; what fails is logged, for what happened has happened."""
-        await self.run(lambda: self._close_call(ended))
+        booked = await self._book(ended)
+        decision = ended.decision
+        if not decision.audit_id or decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
+            return
+        outcome = Outcome(
+            decision.audit_id,
+            "succeeded" if ended.succeeded else "failed",
+            "; ".join(each for each in (ended.detail, booked) if each),
+            decision.principal,
+        )
+        try:
+            await self.run(lambda: self._decider.record_outcome(outcome))
+        except AuditError as error:
+            _log.error("an outcome is not recorded: %s", error.code)
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        for pool in (self._pool, self._held):
+            if pool is not None:
+                pool.shutdown()
+
+    async def _wait(self, request: Request, decision: Decision) -> Decision:
+        """Hold who asks while people decide, as far as that is wanted."""
+        hold = self._hold
+        if hold is None or decision.effect is not Effect.REQUIRE_APPROVAL:
+            return decision
+        return await asyncio.get_running_loop().run_in_executor(
+            self._held, lambda: hold.wait(request, decision)
+        )
 
     async def run(self, ask: Callable[[], T]) -> T:
         """Return what is answered."""
@@ -97,33 +150,17 @@ class Desk:
             return ask()
         return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
 
-    def _close_call(self, ended: Ended) -> None:
-        booked = self._book(ended)
-        decision = ended.decision
-        if not decision.audit_id or decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
-            return
-        detail = "; ".join(each for each in (ended.detail, booked) if each)
-        try:
-            self._decider.record_outcome(
-                Outcome(
-                    decision.audit_id,
-                    "succeeded" if ended.succeeded else "failed",
-                    detail,
-                    decision.principal,
-                )
-            )
-        except AuditError as error:
-            _log.error("an outcome is not recorded: %s", error.code)
-
-    def _book(self, ended: Ended) -> str:
+    async def _book(self, ended: Ended) -> str:
         admission, budgets = ended.admission, self.budgets
-        if admission is None or budgets is None:
+        if admission is None or budgets is None or self._books is None:
             return ""
         try:
             if ended.is_free:
-                budgets.release(admission)
+                await self._books.ask(lambda: budgets.release(admission))
                 return "not charged"
-            settled = budgets.settle(admission, ended.report, estimated=ended.is_estimated)
+            settled = await self._books.ask(
+                lambda: budgets.settle(admission, ended.report, estimated=ended.is_estimated), can_wait=True
+            )
         except SpendError as error:
             _log.error("a call is not booked: %s", error.code)
             return f"not booked: {error.code}; it counts as reserved"

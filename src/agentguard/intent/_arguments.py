@@ -49,8 +49,10 @@ class Shape:
         "action",
         "craft",
         "has_doubts",
+        "has_endpoint",
         "is_risky",
         "is_sink",
+        "is_unknown",
         "is_write",
         "makes",
         "name",
@@ -69,9 +71,18 @@ class Shape:
         self.is_sink = action.flow is not None and action.flow.sink is Sink.EXTERNAL
         self.craft = read_craft(action.name, action.description)
         self.makes = self.craft.verb in MAKING
+        # No word says what it does; then what it is called with and what it gives back must.
+        self.is_unknown = "access" in self._unsure and not self.craft.verb
+        if self.is_unknown and not action.arguments:
+            # Changes without any argument are rare.
+            self.is_write = False
+        self.has_endpoint = any(
+            argument.role is Role.TARGET and argument.kind in EXTERNAL_KINDS
+            for argument in action.arguments.values()
+        )
         roles = {argument.role for argument in action.arguments.values()}
-        if self.craft.verb == "open" and roles and Role.PAYLOAD not in roles and not self._unsure:
-            # What is opened, and nothing is said or moved there: that is looking.
+        if self.craft.verb in _LOOKING and roles and Role.PAYLOAD not in roles and not self._unsure:
+            # What is opened or followed on its way, and nothing is said or moved there: that is looking.
             self.is_write = False
         tree: _Node = {}
         for pointer, argument in action.arguments.items():
@@ -149,6 +160,7 @@ class _Place:
 
 
 _HERE = "\0"
+_LOOKING = frozenset(("open", "track"))
 # What a description of a function begins with that only gives something back; the verb alone is also one of shops.
 _GIVES_BACK = "returns "
 

@@ -121,7 +121,7 @@ def shape_of(key: str) -> str:
         return NAME
     if "@" in key and _MAIL.fullmatch(key):
         return MAIL
-    if "://" in key or (_HOST.fullmatch(key) and _EXTENSION.fullmatch(key)):
+    if ("://" in key and " " not in key) or (_HOST.fullmatch(key) and _EXTENSION.fullmatch(key)):
         return URL
     if _ACCOUNT.fullmatch(key):
         return ACCOUNT
@@ -152,11 +152,18 @@ def skeleton(key: str) -> str:
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "|": "l"})
 
 _TOKEN = re.compile(r"[^\W_]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def tokens_of(key: str) -> list[str]:
     """Return the words of a value: runs of letters and digits."""
     return _TOKEN.findall(key)
+
+
+@lru_cache(maxsize=4_096)
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a field's or a tool's name: `accountManagerId` as three, as `account_manager_id`."""
+    return tuple(tokens_of(clean(_CAMEL.sub(" ", name))))
 
 
 def is_made_of(text: str, words: Container[str]) -> bool:

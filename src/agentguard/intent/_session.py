@@ -34,6 +34,15 @@ from agentguard.intent._forms import (
     tokens_of,
 )
 from agentguard.intent._journal import Refused, Seen
+from agentguard.intent._judging import (
+    TARGET,
+    asked_by_targets,
+    is_asked_there,
+    is_rich,
+    is_spelt_out,
+    taken_along,
+    with_parts,
+)
 from agentguard.intent._kind import K
 from agentguard.intent._memory import MAX_ASKS, MAX_STRIKES, Memory
 from agentguard.intent._notes import note_on
@@ -51,7 +60,7 @@ if TYPE_CHECKING:
     from agentguard.intent._journal import Event
     from agentguard.intent._parse import Parsed
 
-TARGET, AMOUNT, SECRET = "target", "amount", "secret"
+AMOUNT, SECRET = "amount", "secret"
 # An attribute of an enumeration takes as long as a call.
 _READ, _WRITE = Access
 _THIS, _OTHER, _ = Asked
@@ -87,6 +96,8 @@ class IntentSession:
         self.memory = Memory(self.words, frozenset(filter(None, map(key_of, identities))))
         self.lock = threading.RLock()
         self._is_listed = is_listed
+        # Tools of which nothing else is known than that they gave back what reads give.
+        self._gave_records: set[str] = set()
         self._note = note
         # What the words ask for does not change, nor what a tool does.
         self._asks: dict[tuple[str, bool], Asked] = {}
@@ -103,33 +114,46 @@ class IntentSession:
         self, shape: Shape, params: dict[str, Any], provenance: Mapping[str, Provenance] | None
     ) -> CallOrigins:
         values = shape.values(params)
+        is_write = shape.is_write and shape.name not in self._gave_records
         is_external = shape.is_sink or _names_outside(values)
+        words = self.words
         asked = self._asked(shape)
-        # "Do what the mail says" names no kind of change: it is for whatever that says.
-        is_open = self.words.hands_over and not self.words.wish.kinds
-        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is _THIS or is_open)
+        if asked is not _THIS and words.leaves_deeds and is_asked_there(shape, self.memory):
+            asked = _THIS
+        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is _THIS or words.is_open)
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
+        judged: list[tuple[Value, str, Any, Found]] = []
         reaches_out = False
-        for each in self._settled(values) if shape.is_write and shape.has_doubts else values:
-            role = _role_of(each, is_write=shape.is_write)
+        for each in self._settled(values) if is_write and shape.has_doubts else values:
+            role = _role_of(each, is_write=is_write)
             if role is None:
                 continue
             for part in _parts(each, role):
                 endpoint = is_external and each.kind in EXTERNAL_KINDS
                 reaches_out = reaches_out or endpoint or shape_of(key_of(part)) in ENDPOINTS
                 found = self._found(judge, part, each, role, provenance, is_endpoint=endpoint)
-                told.append(_explained(each.pointer, role, found))
-                if found.kind.rank > worst[role].rank:
-                    worst[role] = found.kind
+                judged.append((each, role, part, found))
+        for each, role, found in with_parts(judged):
+            told.append(_explained(each.pointer, role, found))
+            if found.kind.rank > worst[role].rank:
+                worst[role] = found.kind
         is_named = worst[TARGET] is not K.NONE or any(_is_setting(each, self.words) for each in values)
-        if asked is _OTHER and is_named and worst[TARGET].rank <= K.SELECTED.rank:
-            asked = self._asked(shape, is_named=True)
-        if asked is _OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
+        if shape.is_unknown and is_spelt_out(values, words, worst[TARGET]):
             asked = _THIS
-        carries = _carry(values, self.words)
+        if asked is _OTHER:
+            asked = asked_by_targets(
+                shape, words, lambda: self._asked(shape, is_named=True),
+                worst=worst[TARGET], is_named=is_named, reaches_out=reaches_out, is_external=is_external,
+            )  # fmt: skip
+        if asked is not _THIS and is_write:
+            for pointer, found in taken_along(values, judge):
+                told.append(_explained(pointer, TARGET, found))
+                worst[TARGET] = max(worst[TARGET], found.kind, key=lambda kind: kind.rank)
+        # What names an outsider only if it is given goes nowhere without.
+        carries = (reaches_out or not shape.has_endpoint) and _carry(values, words)
         return CallOrigins(
-            _WRITE if shape.is_write else _READ,
+            _WRITE if is_write else _READ,
             asked,
             _EXTERNAL if reaches_out else _INTERNAL,
             worst[TARGET],
@@ -184,6 +208,7 @@ class IntentSession:
             is_asked=is_asked,
             is_read=not shape.is_write,
             makes=shape.makes,
+            names_object=not shape.craft.objects.isdisjoint(self.words.wish.words),
         )
 
     def _found(
@@ -273,10 +298,13 @@ class IntentSession:
         call.is_document = parsed is not None and parsed.is_document
         # What an unknown tool did may have been anything.
         call.is_write = shape is None or shape.is_write
+        if shape is not None and shape.is_unknown and parsed is not None and is_rich(parsed.value):
+            self._gave_records.add(name)
+            call.is_write = False
         values = shape.values(seen.params) if shape is not None else []
         if shape is not None:
             self._lead(call, values, self._judge_for(shape, is_external=False))
-        if call.is_write:
+        if shape is None or shape.is_write:
             memory.wrote([value.value for value in values])
             self._resolve(values)
         if parsed is not None:

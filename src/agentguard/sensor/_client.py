@@ -10,17 +10,17 @@ import time
 from typing import TYPE_CHECKING
 
 from agentguard.core import RUN_VARIABLE, KernelError
-from agentguard.kernel import Child, Drop, Ended, Surroundings
+from agentguard.kernel import Brake, Child, Drop, Ended, Surroundings
 from agentguard.sensor._frames import connect, send
 from agentguard.sensor._health import gone, refusal
 from agentguard.sensor._protocol import Batch, Finish, Finished, Lost, Watch, Watching, receive_told
 from agentguard.sensor._stream import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from agentguard.kernel import Tally
+    from agentguard.kernel import MakeChild, Tally
     from agentguard.sensor._protocol import Told
 
 
@@ -33,6 +33,8 @@ class SensorRun:
         path: Path,
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        make_child: MakeChild = Child,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare.
 
@@ -45,8 +47,11 @@ class SensorRun:
         self._finished: Finished | None = None
         with contextlib.ExitStack() as stack:
             self._connection = stack.enter_context(connect(path))
-            self._child = Child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
+            given = os.environ if environ is None else environ
+            self._child = make_child(argv, environ={**given, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
+            # The cgroup is the sensor's; the processes are this user's.
+            self.brake = self._child.brake = Brake(self._child.pid)
             self._stack = stack.pop_all()
 
     def observe(self) -> Surroundings:
@@ -60,6 +65,7 @@ class SensorRun:
         told = _known(receive_told(self._connection))
         if not isinstance(told, Watching):
             raise gone()
+        self._child.settle(None)
         return Surroundings(told.checks, told.missing)
 
     def run(self, tally: Tally) -> Ended:

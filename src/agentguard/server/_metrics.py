@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from agentguard.server._sensor_figures import sensor_figures
+from agentguard.server._spend_figures import spend_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from agentguard.core import Decision
     from agentguard.sensor import LinkState
     from agentguard.server._services import ServedLog
+    from agentguard.spend import SpendFigures
 
 # Seconds: deciding takes microseconds, a wait for the disk milliseconds.
 _BUCKETS_S = (
@@ -48,8 +50,13 @@ class Metrics(Collector):
     own counters lock, and cost a sixth of what the sidecar adds to a decision.
     """
 
-    def __init__(self, audit: ServedLog, sensor: Callable[[], LinkState] | None = None) -> None:
-        self._audit, self._sensor = audit, sensor
+    def __init__(
+        self,
+        audit: ServedLog,
+        spending: Callable[[], SpendFigures] | None = None,
+        sensor: Callable[[], LinkState] | None = None,
+    ) -> None:
+        self._audit, self._spending, self._sensor = audit, spending, sensor
         self._decisions: Counter[tuple[str, str]] = Counter()
         self._observed: Counter[str] = Counter()
         self._requests: Counter[tuple[str, int]] = Counter()
@@ -121,6 +128,8 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "agentguard_audit_healthy", "1 while the audit log takes records", value=float(state.healthy)
         )
+        if self._spending is not None:
+            yield from spend_figures(self._spending())
         if self._sensor is not None:
             yield from sensor_figures(self._sensor())
 
