@@ -84,7 +84,7 @@ def test_run_once_shows_every_effect_and_proves_it(environ: dict[str, str]) -> N
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     for line in (
-        "19 decisions, all as expected: 8 allowed, 1 transformed, 10 denied",
+        "20 decisions, all as expected: 9 allowed, 1 transformed, 10 denied",
         "untouched: prod api 1.4.1 with 4 replicas, 40 rows in customers and 120 rows in orders",
         "mail went to team@shop.example, and nowhere else",
         "the log has 22 decisions and the outcome of the 9 that were let through",
