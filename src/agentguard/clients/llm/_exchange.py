@@ -190,13 +190,15 @@ class Exchanges:
     def _read(self, request: Any) -> LlmCall:
         url = request.url
         host = url.host
-        is_json = "json" in request.headers.get("content-type", "json")
+        path = url.path
         try:
             content = request.content
         except Exception:  # noqa: BLE001 - httpx and httpx2 raise classes of their own for a body that streams
             content = None
         provider = self.guard.hosts.get(host.lower(), "")
-        return read_call(request.method, host, unquote(url.path), content, is_json=is_json, provider=provider)
+        # A JSON object is read as one whatever the headers say: the provider may do the same.
+        path = unquote(path) if "%" in path else path
+        return read_call(request.method, host, path, content, is_json=True, provider=provider)
 
     def _ask(self, action: str, resource: str, params: dict[str, Any]) -> Decision:
         decision = self.guard.session.check(action, resource=resource, params=params)
