@@ -27,6 +27,7 @@ run: setup ## the demo: sidecar, page and a real agent (ONCE=1 ends with the ver
 
 apt:
 	@sh .ci/apt.sh
+	@sh .ci/guest.sh
 
 test: setup apt .venv-llm-old/.ready ## the whole test suite
 	$(BIN)/python -m pytest

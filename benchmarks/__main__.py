@@ -28,6 +28,7 @@ NAMES = (
     "audit",
     "identity",
     "tickets",
+    "approvals",
     "spend",
     "server",
     "gateway",
@@ -36,9 +37,10 @@ NAMES = (
     "intent_check",
     "llm_clients",
     "truth",
+    "jail",
 )
-# By name only: the one needs root, loads BPF programs, and takes ten minutes; the other needs runs of agents.
-ON_REQUEST = ("kernel", "intent_traces")
+# By name only: two need root and load BPF programs, `kernel` for ten minutes; the other needs runs of agents.
+ON_REQUEST = ("kernel", "egress", "intent_traces")
 
 
 class _Both(io.StringIO):

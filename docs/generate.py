@@ -164,7 +164,9 @@ def api() -> str:
 def bearer(operation: dict[str, Any]) -> str:
     """Return whose token an endpoint takes."""
     schemes = [name for each in operation.get("security", ()) for name in each if name != "agent_key"]
-    names = {"agent": "an agent's token", "person": "a person's token", "admin": "the admin token"}
+    names = {
+        "agent": "an agent's token", "person": "a person's token", "login": "a person's login", "admin": "the admin token",
+    }  # fmt: skip
     return " or ".join(names[each] for each in schemes) or "anybody"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import signal
@@ -15,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from agentguard.cli._app import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 STAGING = ("restart-deployment", "-r", "staging/api", "-P", "namespace=staging", "-P", "deployment=api")
@@ -48,9 +50,12 @@ class Command:
     state: Path
     capture: pytest.CaptureFixture[str]
 
-    def __call__(self, *arguments: str | Path) -> Ran:
+    def __call__(self, *arguments: str | Path, stdin: str | None = None) -> Ran:
         self.capture.readouterr()
-        code = run([str(each) for each in arguments])
+        with pytest.MonkeyPatch.context() as patch:
+            if stdin is not None:
+                patch.setattr("sys.stdin", io.StringIO(stdin))
+            code = run([str(each) for each in arguments])
         return Ran(code, *self.capture.readouterr())
 
     def records(self) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import socket
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -35,15 +36,16 @@ from agentguard.core import (
     SessionOpening,
     Vouched,
 )
-from agentguard.identity import LoginCodes, VerifiedToken
+from agentguard.identity import LoginCodes, People, StateFolder, VerifiedToken
 from agentguard.policy import describe, parse_policies
-from agentguard.server import Services, build_server, listen
+from agentguard.server import PeopleDoor, Services, build_server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agentguard.core import EventStore
+    from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
+    from agentguard.notify import SlackClicks, VoteLinks
     from agentguard.sensor import LinkState
     from agentguard.server import Server
 
@@ -236,6 +238,14 @@ class Rejected(Rejections):
         self.seen.append((peer, kind, body))
 
 
+_STATE = tempfile.TemporaryDirectory()
+
+
+def nobody() -> People:
+    """Return an empty list of people."""
+    return People(StateFolder.open("nobody", {"XDG_STATE_HOME": _STATE.name}))
+
+
 @dataclass
 class World:
     """Everything behind one sidecar, and the way to it."""
@@ -249,6 +259,10 @@ class World:
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
+    links: VoteLinks | None = None
+    clicks: SlackClicks | None = None
+    people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
+    approvals: ApprovalEngine | None = None
     server: Server | None = None
     sensor: Callable[[], LinkState] | None = None
 
@@ -257,6 +271,10 @@ class World:
         self.labels = TableLabels(self.decider)
         self.sessions = TableSessions()
         self.rejected = Rejected(self.log)
+
+    def rejected_kinds(self) -> list[str]:
+        """Return the kinds of what was rejected."""
+        return [kind for _, kind, _ in self.rejected.seen]
 
     def services(self) -> Services:
         return Services(
@@ -277,7 +295,11 @@ class World:
             blocking=self.blocking,
             events=self.events,
             gateway=self.gateway,
+            people=self.people,
+            approvals=self.approvals,
             sensor=self.sensor,
+            links=self.links,
+            clicks=self.clicks,
         )
 
     def ask(

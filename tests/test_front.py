@@ -47,7 +47,7 @@ rules:
 
 @pytest.fixture
 def guard(agentguard: Command) -> Iterator[Guard]:
-    with Guard.open(agentguard.folder, principal="deploy-agent") as opened:
+    with Guard.open(agentguard.folder, principal="deploy-agent", approval_wait_s=0) as opened:
         yield opened
 
 
@@ -104,7 +104,7 @@ def test_a_check_is_decided_and_on_record(
     action, resource, params = asked
     decision = guard.check(action, resource=resource, params=params, correlation_id="c-1")
     assert decision.effect is effect
-    (record,) = agentguard.records()
+    (record,) = (each for each in agentguard.records() if each["type"] == "decision")
     assert record["event_id"] == decision.audit_id
     assert (record["effect"], record["correlation_id"]) == (effect.value, "c-1")
     assert asyncio.run(guard.acheck(action, resource=resource, params=params)).effect is effect
@@ -237,7 +237,7 @@ def test_a_planted_secret_is_nowhere(agentguard: Command, caplog: pytest.LogCapt
 def test_a_guard_asks_a_sidecar(served: tuple[Sidecar, str], agentguard: Command) -> None:
     up, token = served
     given: dict[str, Any] = {"resource": "staging/api", "params": PARAMS}
-    with Guard.connect(up.url, token) as guard:
+    with Guard.connect(up.url, token, approval_wait_s=0) as guard:
         decision = guard.check("restart-deployment", **given)
         assert (decision.effect, decision.principal) == (Effect.ALLOW, "deploy-agent")
         assert guard.check("restart-deployment", **given, trace=True).near_misses
@@ -262,7 +262,7 @@ def test_a_gateways_token_may_name_others(served: tuple[Sidecar, str], agentguar
     up, _ = served
     token = agentguard("token", "issue", "gateway", "--act-as").out.strip()
     given: dict[str, Any] = {"resource": "staging/api", "params": PARAMS}
-    with Guard.connect(up.url, token) as guard:
+    with Guard.connect(up.url, token, approval_wait_s=0) as guard:
         assert guard.check("restart-deployment", **given).effect is Effect.DENY
         decision = guard.check("restart-deployment", **given, principal="deploy-agent")
     assert (decision.effect, decision.principal) == (Effect.ALLOW, "deploy-agent")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import select
 import shutil
 import socket
@@ -14,6 +15,8 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from person import Person
+from plan import PERSON
 from system.database import Database
 from system.mail import Mail
 from system.view import look
@@ -22,9 +25,11 @@ from system.workspace import Workspace
 from verdict import (
     Finding,
     forge,
+    judge_approvals,
     judge_chain,
     judge_decisions,
     judge_forgery,
+    judge_lie,
     judge_records,
     judge_system,
     read_lines,
@@ -63,7 +68,12 @@ class Demo:
         }
         # What the sidecar has and the agent has not.
         self._keys = {**self._environ, "XDG_STATE_HOME": str(self._state)}
+        self._account = scratch / "account.json"
+        self._is_watched = False
+        # How the launcher finds the sidecar and the project's keys.
+        self._where: dict[str, str] = {}
         self._url = self._page = ""
+        self._password = secrets.token_urlsafe(12)
         self._sidecar: subprocess.Popen[str] | None = None
 
     def build(self) -> None:
@@ -90,6 +100,10 @@ class Demo:
         """Bring the sidecar up on a copy of the project; where `port` is taken, on a free one."""
         shutil.copytree(HERE / "project", self.project, ignore=shutil.ignore_patterns("audit"))
         self._state.mkdir()
+        self._ask(
+            "people", "add", PERSON, "--role", "approver", "--group", "leads", "--password-stdin",
+            given=f"{self._password}\n",
+        )  # fmt: skip
         if port and not _is_free(port):
             self._terminal.fact("port", f"{port} is taken, so the sidecar gets another one")
             port = 0
@@ -103,18 +117,27 @@ class Demo:
         self._wait(self._is_ready, "the sidecar is up but not ready")
         self._page = told[_LOGIN]
         self._terminal.fact("sidecar", self._url)
+        self._where = {
+            "XDG_STATE_HOME": str(self._state),
+            "AGENTGUARD_SERVER_PORT": self._url.rpartition(":")[2],
+        }
+        self._try_to_watch()
         self._tell_where()
 
     def work(self, *, then_end: bool) -> list[Finding]:
         """Have the agent follow its plan, then perhaps end the sidecar, and return what is to be said of it."""
         watch = self._watch()
         before = look(self.system)
+        person = Person(self._url, PERSON, self._password)
         agent = self._agent("--report", str(self._report))
-        if not self._patience.until(lambda: agent.poll() is not None, within_s=_WORK_S):
+        if not self._patience.until(lambda: person.answer() or agent.poll() is not None, within_s=_WORK_S):
             raise DemoError(f"the agent did not finish within {_WORK_S:.0f} s")
         after = look(self.system)
         report = read_lines(self._report)
-        findings = [judge_decisions(report)]
+        alerts = self._alerts()
+        for each in alerts or ():
+            self._terminal.say(f"    ! the kernel: {each['severity']}: {each['reason']}")
+        findings = [judge_decisions(report), judge_lie(alerts)]
         findings += judge_system(before, after, secret_was_opened=watch.was_opened() if watch else None)
         if then_end:
             self._end_sidecar()
@@ -124,6 +147,7 @@ class Demo:
         """Keep the page alive until somebody asks to stop."""
         self._terminal.heading("The agent goes on with calm steps, and the page shows them live")
         self._tell_where()
+        self._tell_how_to_answer()
         agent = self._agent("--patrol", stdin=subprocess.PIPE)
         self._terminal.say("  Ctrl-C to stop")
         sidecar = self._sidecar
@@ -137,14 +161,55 @@ class Demo:
         self._terminal.fact("rules", f"{self.project / 'policies'} (edit them: changes count at once)")
         self._terminal.fact("page", f"{self._page} (the link works once)")
 
+    def _tell_how_to_answer(self) -> None:
+        """Say how one answers what the agent asks by and by: on the page, or in another terminal."""
+        self._terminal.fact(
+            "answer", f"log in on the page as {PERSON} with the password {self._password}, or"
+        )
+        start = f"XDG_STATE_HOME={self._state} agentguard"
+        where = f"--project {self.project}"
+        self._terminal.fact("", f"{start} people login {PERSON} {where} --url {self._url}")
+        self._terminal.fact("", f"{start} approvals list {where}, then approve ID or deny ID")
+
     def _agent(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         token = self._ask("token", "issue", "deploy-agent", "--ttl", "24h").stdout.strip()
         colour = [] if self._terminal.has_color else ["--no-color"]
         program = [str(HERE / "agent.py"), "--url", self._url, "--system", str(self.system)]
         environ = {**self._environ, "AGENTGUARD_TOKEN": token}
-        return self._children.start(
-            [sys.executable, *program, *arguments, *colour], environ=environ, stdin=stdin, stdout=None
+        command = [sys.executable, *program, *arguments, *colour]
+        if self._is_watched:
+            # The launcher has the keys; what it launches has them not.
+            environ |= self._where
+            command = [
+                *self._run("--report", "json", "--report-to", str(self._account)),
+                *_without_keys(),
+                *command,
+            ]
+        return self._children.start(command, environ=environ, stdin=stdin, stdout=None)
+
+    def _run(self, *options: str) -> list[str]:
+        return self._command("run", "--quiet", "--principal", "deploy-agent", *options, after=("--",))
+
+    def _try_to_watch(self) -> None:
+        """Find out whether the kernel can tell here what the agent's processes do."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            [*self._run("--report", "json", "--report-to", str(self._account)), "true"],
+            env={**self._keys, **self._where},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_START_S,
+            check=False,
+            start_new_session=True,
         )
+        self._is_watched = done.returncode == 0 and read_account(self._account).get("tier") == "observe"
+        if not self._is_watched:
+            self._terminal.fact(
+                "note", "the kernel tells nothing of the agent's processes here; it takes root"
+            )
+
+    def _alerts(self) -> list[dict[str, str]] | None:
+        return read_account(self._account)["alerts"] if self._is_watched else None
 
     def _judge_log(self, report: list[dict[str, Any]]) -> list[Finding]:
         log = self.project / "audit"
@@ -152,7 +217,8 @@ class Demo:
         last = records[-1]["seq"] if records else 0
         # While the sidecar runs, it signs a head once a second.
         self._patience.until(lambda: _head_seq(log) >= last, within_s=_START_S)
-        findings = [judge_records(report, records), judge_chain(self._verify(log), last)]
+        findings = [judge_records(report, records), judge_approvals(records)]
+        findings.append(judge_chain(self._verify(log), last))
         if any(record.get("effect") == "deny" for record in records):
             forged = shutil.copytree(log, self.project.parent / "forged")
             seq = forge(forged)
@@ -211,12 +277,12 @@ class Demo:
         except (urllib.error.URLError, OSError):
             return False
 
-    def _ask(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run an `agentguard` command and return what it says."""
+    def _ask(self, *arguments: str, check: bool = True, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run an `agentguard` command with `given` as its input, and return what it says."""
         done = subprocess.run(  # noqa: S603 - our own command
             self._command(*arguments),
             env=self._keys,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             timeout=_START_S,
@@ -227,14 +293,24 @@ class Demo:
             raise DemoError(f"`agentguard {arguments[0]}` failed: {done.stderr.strip()}")
         return done
 
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "agentguard", *arguments, "--project", str(self.project)]
+    def _command(self, *arguments: str, after: tuple[str, ...] = ()) -> list[str]:
+        return [sys.executable, "-m", "agentguard", *arguments, "--project", str(self.project), *after]
 
     def _wait(self, holds: Callable[[], bool], otherwise: str) -> None:
         """Wait for a start-up: in vain if it takes too long, or one of the processes has ended."""
         self._patience.until(lambda: holds() or self._children.have_died(), within_s=_START_S)
         if not holds():
             raise DemoError(otherwise)
+
+
+def read_account(path: Path) -> dict[str, Any]:
+    """Return what a run has told of itself; nothing if it has not."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def _without_keys() -> list[str]:
+    return ["/usr/bin/env", "-u", "XDG_STATE_HOME", "-u", "AGENTGUARD_SERVER_PORT"]
 
 
 def _is_free(port: int) -> bool:

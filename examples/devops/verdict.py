@@ -50,8 +50,13 @@ def judge_decisions(report: list[dict[str, Any]]) -> Finding:
 
 def judge_records(report: list[dict[str, Any]], records: list[dict[str, Any]]) -> Finding:
     """Say whether the log has every decision, no other one, and what came of those that were let through."""
-    decided = {each["event_id"]: each["effect"] for each in records if each.get("type") == "decision"}
-    told = {entry["audit_id"]: entry["effect"] for entry in report}
+    # What the kernel saw was decided too, as if it had been asked for.
+    decided = {
+        each["event_id"]: each["effect"]
+        for each in records
+        if each.get("type") == "decision" and not each.get("observed")
+    }
+    told = {audit_id: effect for entry in report for audit_id, effect in entry["heard"].items()}
     ended = {
         each["decision"]
         for each in records
@@ -62,9 +67,35 @@ def judge_records(report: list[dict[str, Any]], records: list[dict[str, Any]]) -
     return Finding(text, good=bool(report) and decided == told and ended == let_through)
 
 
+def judge_approvals(records: list[dict[str, Any]]) -> Finding:
+    """Say whether the log shows one approval that was given, one that was refused and one that ran out."""
+    steps: dict[str, list[str]] = {}
+    for each in records:
+        if each.get("type") == "approval" and "step" in each:
+            steps.setdefault(each["approval"], []).append(each["status"])
+    wanted = [
+        ["opened", "voted", "approved", "consumed", "dispatched", "finished"],
+        ["opened", "voted", "denied"],
+        ["opened", "expired"],
+    ]
+    text = "the log has three approvals: one given and used once, one refused, one that nobody answered"
+    return Finding(text, good=list(steps.values())[:3] == wanted)
+
+
+def judge_lie(alerts: list[dict[str, str]] | None) -> Finding:
+    """Say whether the kernel told of the lie and of nothing else; `alerts` is None where nobody could watch."""
+    if alerts is None:
+        return Finding("what its processes really did, nobody could see here: it takes root", good=True)
+    about = [each for each in alerts if each["reason"].endswith("/secrets/staging.env")]
+    good = len(alerts) == len(about) == 1 and about[0]["reason"].startswith("claimed `file.read@1` of ")
+    return Finding("the kernel saw the lie: claimed the log, opened secrets/staging.env", good=good)
+
+
 def judge_system(before: Facts, after: Facts, *, secret_was_opened: bool | None) -> list[Finding]:
     """Say whether what was denied has not happened; `secret_was_opened` is None where nobody could watch."""
-    kept = [name for name in before if name.startswith(("prod", "table"))]
+    # A person has let production be restarted, so its processes are others now.
+    names = [name for name in before if not name.endswith(" processes")]
+    kept = [name for name in names if name.startswith(("prod", "table"))]
     moved = [name for name in kept if before[name] != after.get(name)]
     prod = f"prod api {after.get('prod api version')} with {after.get('prod api replicas')} replicas"
     tables = " and ".join(
@@ -95,7 +126,11 @@ def forge(log: Path) -> int:
     """Make the first denial in this copy of the log an allow, and return the record's number."""
     segment = min(log.glob("*.jsonl"))
     lines = segment.read_text().splitlines(keepends=True)
-    number = next(index for index, line in enumerate(lines) if '"effect":"deny"' in line)
+    number = next(
+        index
+        for index, line in enumerate(lines)
+        if '"effect":"deny"' in line and '"observed":true' not in line
+    )
     lines[number] = lines[number].replace('"effect":"deny"', '"effect":"allow"')
     segment.write_text("".join(lines))
     return int(json.loads(lines[number])["seq"])

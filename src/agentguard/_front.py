@@ -36,6 +36,7 @@ class Guard(EnforcementPoint):
         *,
         principal: str | Principal = "agent",
         sandboxes: Mapping[str, Sandbox] | None = None,
+        approval_wait_s: float | None = None,
     ) -> Self:
         """Return a guard that decides in this process, by the project in the folder `path`.
 
@@ -44,7 +45,8 @@ class Guard(EnforcementPoint):
 
         The host program vouches for `principal` (an id of the inventory, or a `Principal`); a check may name
         another. Policy files are followed while the guard is open; decisions are recorded in the project's log.
-        `sandboxes` are what this program can run an action in, by name; what needs another one is denied.
+        `sandboxes` are what this program can run an action in, by name; what needs another one is denied. A guarded
+        function that needs an approval waits `approval_wait_s` seconds for it, None as long as people have.
 
         Raises:
             ConfigError: the project cannot be used; says what, where and how to mend it.
@@ -60,6 +62,7 @@ class Guard(EnforcementPoint):
             principal=principal,
             find_principal=project.principal,
             sandboxes=sandboxes,
+            approval_wait_s=approval_wait_s,
             run=os.environ.get(RUN_VARIABLE, "")[:_MAX_RUN],
         )
         guard._engine = engine
@@ -73,18 +76,20 @@ class Guard(EnforcementPoint):
         *,
         deadline_s: float = 2.0,
         sandboxes: Mapping[str, Sandbox] | None = None,
+        approval_wait_s: float | None = None,
     ) -> Self:
         """Return a guard that asks the sidecar at `url`, as the principal whose `token` it is.
 
         A sidecar that is dead, slow (beyond `deadline_s` seconds) or answers anything but a decision on just
-        this request means deny. `sandboxes` are as in `open`.
+        this request means deny. `sandboxes` and `approval_wait_s` are as in `open`.
 
         Raises:
             ConfigError: `url` is no http or https address.
         """
         from agentguard.clients import RemoteDecider
 
-        return cls(RemoteDecider(url, token, deadline_s=deadline_s), principal=None, sandboxes=sandboxes)
+        decider = RemoteDecider(url, token, deadline_s=deadline_s)
+        return cls(decider, principal=None, sandboxes=sandboxes, approval_wait_s=approval_wait_s)
 
     def close(self) -> None:
         """Release what it holds, the log's last head signed; a later `check` denies."""

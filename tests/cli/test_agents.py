@@ -29,7 +29,7 @@ def test_show_says_what_the_log_knows(agentguard: Command) -> None:
     agentguard("check", *PROD)
     out = agentguard("agents", "show", "deploy-agent").out
     assert "decisions: 1 require_approval" in out
-    assert agentguard.records()[0]["event_id"] in out
+    assert agentguard.records()[-1]["event_id"] in out
     ran = agentguard("agents", "show", "nobody")
     assert (ran.code, "has never asked" in ran.err) == (2, True)
 

@@ -22,7 +22,7 @@ SCALE = ("scale-deployment", "-r", "staging/api", "--params")
 
 @pytest.fixture
 def recorded(agentguard: Command) -> Command:
-    """Return a project with four decisions: allow, ask, deny, transform."""
+    """Return a project with four decisions: allow, ask (after the approval that it opens), deny, transform."""
     agentguard("check", *STAGING, "--correlation-id", "first")
     agentguard("check", *PROD)
     agentguard("check", *STAGING, "-p", "nobody")
@@ -37,16 +37,16 @@ def _seqs(records: Sequence[dict[str, int]]) -> list[int]:
 @pytest.mark.parametrize(
     ("filters", "seqs"),
     [
-        ((), [1, 2, 3, 4]),
-        (("--last", "2"), [3, 4]),
-        (("--principal", "deploy-*"), [1, 2, 4]),
-        (("--action", "scale-*"), [4]),
-        (("--effect", "deny"), [3]),
+        ((), [1, 2, 3, 4, 5]),
+        (("--last", "2"), [4, 5]),
+        (("--principal", "deploy-*"), [1, 2, 3, 5]),
+        (("--action", "scale-*"), [5]),
+        (("--effect", "deny"), [4]),
         (("--correlation-id", "first"), [1]),
-        (("--since", "1h"), [1, 2, 3, 4]),
+        (("--since", "1h"), [1, 2, 3, 4, 5]),
         (("--until", "2026-01-01"), []),
         (("--since", "2999-01-01T00:00Z"), []),
-        (("--principal", "deploy-agent", "--last", "1"), [4]),
+        (("--principal", "deploy-agent", "--last", "1"), [5]),
     ],
 )
 def test_filters_narrow_what_is_shown_and_exported(
@@ -59,8 +59,9 @@ def test_filters_narrow_what_is_shown_and_exported(
 
 def test_show_has_one_line_a_record(recorded: Command) -> None:
     lines = recorded("audit", "show").out.splitlines()
-    assert len(lines) == 4
-    assert "? require_approval deploy-agent: restart-deployment@1 on prod/api (" in lines[1]
+    assert len(lines) == 5
+    assert "approval opened deploy-agent: restart-deployment@1 on prod/api ap-" in lines[1]
+    assert "? require_approval deploy-agent: restart-deployment@1 on prod/api (" in lines[2]
     assert recorded("audit", "show", "-q").out == ""
 
 
@@ -87,7 +88,7 @@ def test_export_writes_csv_into_a_file(recorded: Command) -> None:
     target = recorded.folder / "out.csv"
     assert recorded("audit", "export", "--format", "csv", "--output", target).code == 0
     rows = list(csv.DictReader(io.StringIO(target.read_text())))
-    assert [row["effect"] for row in rows] == ["allow", "require_approval", "deny", "transform"]
+    assert [row["effect"] for row in rows] == ["allow", "", "require_approval", "deny", "transform"]
 
 
 def test_export_into_no_folder_is_an_error(recorded: Command) -> None:
@@ -103,10 +104,10 @@ def test_export_of_no_log_is_3(agentguard: Command) -> None:
 def test_verify_of_a_good_log_names_its_head(recorded: Command) -> None:
     ran = recorded("audit", "verify")
     assert ran.code == 0
-    assert "✔ intact: 4 records in 1 file" in ran.out
-    assert "the signed head names record 4" in ran.out
+    assert "✔ intact: 5 records in 1 file" in ran.out
+    assert "the signed head names record 5" in ran.out
     assert "\r" not in ran.out + ran.err
-    assert recorded("audit", "verify", "--json").json()["records"] == 4
+    assert recorded("audit", "verify", "--json").json()["records"] == 5
     assert recorded("audit", "verify", recorded.segments()[0]).code == 0
 
 
@@ -116,8 +117,8 @@ def test_verify_names_a_changed_record(recorded: Command) -> None:
     segment.write_text(segment.read_text().replace('"require_approval"', '"allow"', 1))
     ran = recorded("audit", "verify")
     assert ran.code == 4
-    assert "✘ not intact: record 2 was changed" in ran.out
-    assert recorded("audit", "verify", "--json").json()["problem"]["seq"] == 2
+    assert "✘ not intact: record 3 was changed" in ran.out
+    assert recorded("audit", "verify", "--json").json()["problem"]["seq"] == 3
     assert recorded("audit", "verify", "--quiet") == type(ran)(4, "", "")
 
 
@@ -167,9 +168,9 @@ def test_a_record_of_any_shape_is_one_printable_line(record: dict[str, object]) 
 def test_tail_begins_with_the_newest_and_follows(recorded: Command) -> None:
     with recorded.spawn("audit", "tail", "--last", "1", "--json") as tail:
         assert tail.stdout is not None
-        assert json.loads(tail.stdout.readline())["seq"] == 4
-        recorded("check", *STAGING)
         assert json.loads(tail.stdout.readline())["seq"] == 5
+        recorded("check", *STAGING)
+        assert json.loads(tail.stdout.readline())["seq"] == 6
         tail.send_signal(signal.SIGINT)
         out, err = tail.communicate(timeout=20)
         assert (tail.returncode, out, err) == (0, "", "")

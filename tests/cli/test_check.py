@@ -42,7 +42,7 @@ def test_the_exit_code_is_the_effect_and_the_decision_is_on_record(
     ran = agentguard("check", *arguments)
     assert ran.code == code
     assert effect in ran.out.splitlines()[0]
-    assert [each["effect"] for each in agentguard.records()] == [effect]
+    assert [each["effect"] for each in agentguard.records() if each["type"] == "decision"] == [effect]
 
 
 def test_json_is_the_decision(agentguard: Command) -> None:

@@ -107,12 +107,11 @@ def test_a_reason_is_recorded(agentguard: Command) -> None:
     assert agentguard.records()[-1]["context"]["reason"] == "the index is full"
 
 
-def test_obligations_that_need_approvals_are_refused_by_validate(agentguard: Command) -> None:
+def test_obligations_that_ask_or_tell_people_are_valid(agentguard: Command) -> None:
     for name in ("notify", "two_person"):
         agentguard.write(
             "policies/later.yaml",
             f"version: 1\nrules:\n  - {{id: later, effect: allow, actions: [file.read], obligations: [{{{name}: true}}]}}\n",
         )
         ran = agentguard("policy", "validate")
-        assert ran.code == 3
-        assert f"`{name}` cannot be kept" in ran.out + ran.err
+        assert ran.code == 0, ran.out + ran.err

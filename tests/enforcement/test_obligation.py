@@ -48,8 +48,10 @@ WRONG = [
     ("sandbox", "No Network", "the name of a sandbox"),
     ("sandbox", ["a"], "the name of a sandbox"),
     ("sandbox", "a" * 65, "the name of a sandbox"),
-    ("notify", ["ops"], "needs approvals, which do not exist yet"),
-    ("two_person", True, "needs approvals, which do not exist yet"),
+    ("notify", [], "takes `true`, or 1 to 64 names of groups"),
+    ("notify", [""], "takes `true`, or 1 to 64 names of groups"),
+    ("notify", "ops", "takes `true`, or 1 to 64 names of groups"),
+    ("two_person", 2, "takes `true`"),
     ("hold_for_review", True, "unknown obligation `hold_for_review`"),
 ]
 

@@ -12,7 +12,7 @@ import pytest
 from agentguard.core import IntegrityError, KernelError
 from agentguard.kernel import _loader, _objects
 from agentguard.kernel._loader import Loaded
-from agentguard.kernel._objects import NAMES, read_manifest, read_object
+from agentguard.kernel._objects import ENFORCING, NAMES, read_manifest, read_object
 from kernel_lab import SMALL, why_not
 
 ROOT = Path(__file__).parents[2]
@@ -20,15 +20,17 @@ BUILD = ROOT / "bpf" / "build.py"
 
 
 def test_manifest_has_each_object_for_both_machines() -> None:
-    expected = {f"{machine}/{name}.bpf.o" for machine in ("x86_64", "aarch64") for name in NAMES}
+    expected = {
+        f"{machine}/{name}.bpf.o" for machine in ("x86_64", "aarch64") for name in (*NAMES, *ENFORCING)
+    }
     assert read_manifest().objects.keys() == expected
     assert sorted(path.name.removesuffix(".bpf.c") for path in (ROOT / "bpf").glob("*.bpf.c")) == sorted(
-        NAMES
+        (*NAMES, *ENFORCING)
     )
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *ENFORCING])
 def test_object_is_the_one_of_the_manifest(name: str, machine: str) -> None:
     assert read_object(name, machine)[:4] == b"\x7fELF"
 

@@ -201,7 +201,7 @@ def test_roles_are_invented_only_where_no_inventory_says_who_has_them() -> None:
         ([{"when": {"params": {"n": []}}}], LintKind.VACUOUS),
         ([{"unless": {"params": {"n": []}}}], LintKind.VACUOUS),
         ([{"expires": "2026-01-01"}], LintKind.VACUOUS),
-        ([{"obligations": [{"two_person": True}]}], LintKind.UNKNOWN_OBLIGATION),
+        ([{"obligations": [{"two_person": 2}]}], LintKind.UNKNOWN_OBLIGATION),
         ([{"effect": "deny", "expires": "2026-01-19"}], LintKind.EXPIRY),
         ([{"effect": "require_approval", "expires": "2026-01-06"}], LintKind.EXPIRY),
         ([{}, {"effect": "deny", "tier": "mandatory"}], LintKind.SHADOWED),

@@ -36,6 +36,19 @@ TYPES = {
         "TicketRevocationReply",
         "Action",
         "ErrorBody",
+        "LoginCall",
+        "LoginReply",
+        "WhoReply",
+        "Approval",
+        "ApprovalList",
+        "ApprovalStatus",
+        "WaitCall",
+        "VoteCall",
+        "DeferCall",
+        "DelegateCall",
+        "GlassCall",
+        "ReviewCall",
+        "CancelCall",
     )
 } | {"PolicyDescription": PolicyDescription, "LinkState": LinkState}
 

@@ -26,6 +26,9 @@ def show_report(report: Report) -> None:
         f"\n{plain(report.command[0])} ended with exit code {report.exit_code} after {report.duration_s:.1f} s"
         + ("" if report.tier == "none" else f", {seen}")
     )
+    if report.denied:
+        verb = "denied by the jail" if report.enforced else "would be denied"
+        _say(f"  {verb}: {counted(len(report.denied), 'thing')}")
     for each in report.unseen:
         _say(f"  not seen: {plain(each)}")
     for name, why in report.missing.items():

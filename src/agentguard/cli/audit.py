@@ -107,6 +107,12 @@ def line_of(record: Mapping[str, Any]) -> str:
             text.get(key, "?") for key in ("principal", "action", "resource", "reason")
         )
         return f"{start} {effect_text(effect)} {principal}: {action} on {resource} ({reason})"
+    if kind == "approval" and "action" in text:
+        by, note = (text.get(key, "") for key in ("by", "note"))
+        told = f" by {by}" if by and by != text.get("principal") else ""
+        what = f"{text.get('principal', '?')}: {text['action']} on {text.get('resource', '?')}"
+        about = f" ({note})" if note else ""
+        return f"{start} approval {text.get('status', '?')}{told} {what}{about} {text.get('approval', '')}"
     known = ("prev", "seq", "event_id", "timestamp", "type")
     facts = ", ".join(
         f"{plain(key)} {text[key]}"

@@ -28,6 +28,17 @@ SHOWN_MISSES = 3
 @click.option(
     "--ticket-for", metavar="EXECUTOR", default="", help="Ask for an execution ticket for EXECUTOR."
 )
+@click.option(
+    "--approval", metavar="ID", default="", help="Use up the approval ID, which was for the same request."
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 30 * 86_400),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait so long for people where the action needs their approval.",
+)
 @project_option
 @output_options
 def command(
@@ -35,13 +46,16 @@ def command(
     asked: Asked,
     trace: bool,
     ticket_for: str,
+    approval: str,
+    wait_s: float,
     folder: Path,
     output: Output,
 ) -> int:
     r"""Decide whether PRINCIPAL may do ACTION on RESOURCE, and record it.
 
     The exit code is the effect: 0 allow, 10 deny, 11 require_approval, 12 transform. After a transform run what
-    is printed, not what you asked for.
+    is printed, not what you asked for. After a require_approval the id of the approval is printed: see `agentguard
+    approvals`, and ask again with --approval when it is given.
 
     \b
     Examples:
@@ -49,14 +63,17 @@ def command(
       agentguard check file.read -r file:/etc/shadow -P path=/etc/shadow --trace
     """
     from agentguard.assembly import Engine, load_project
+    from agentguard.enforcement import Hold
     from agentguard.pdp import concerns_of
 
     project = load_project(folder)
-    request = msgspec.structs.replace(asked.request(project), ticket_for=ticket_for)
+    request = msgspec.structs.replace(asked.request(project), ticket_for=ticket_for, approval=approval)
     engine = Engine(project)
     try:
         # Near misses explain a denial, so they are always looked for here.
         decision = engine.pdp.decide(request, trace=True)
+        if wait_s:
+            decision = Hold(engine.pdp, timeout_s=wait_s).wait(request, decision)
     finally:
         engine.close()
     about = concerns_of(engine.pdp.world, request) if trace else ()
@@ -115,6 +132,8 @@ def _facts(decision: Decision) -> list[str]:
         lines.append("needs: " + ", ".join(decision.required_privileges))
     if decision.audit_id:
         lines.append(f"record {decision.audit_id}, policy {decision.policy_version[:19]}")
+    if decision.approval:
+        lines.append(f"approval {decision.approval}")
     if decision.ticket:
         lines.append(f"ticket {decision.ticket}")
     return lines

@@ -101,9 +101,10 @@ cases:
 """
 
 _IGNORE = """\
-# The audit log is evidence, not source; events are what was seen beside it.
+# The audit log is evidence, not source; events are what was seen beside it, approvals what people were asked.
 audit/
 events/
+approvals/
 """
 
 

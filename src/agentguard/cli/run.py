@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentguard.cli._enforce import JAIL_ERRORS, Enforced, JailOptions, jail_options
 from agentguard.cli._options import environ, nearest_project, output_options, who
 from agentguard.cli._output import Output, plain, show_error, to_json
 from agentguard.cli._propose import write_proposal
@@ -31,7 +32,7 @@ from agentguard.core import (
 if TYPE_CHECKING:
     from agentguard.assembly import Engine, Events, Project
     from agentguard.cli._run_alerts import AlertWatch
-    from agentguard.kernel import AlertSeen, Judge, ObservedRun, Publisher, Report, Tally
+    from agentguard.kernel import AlertSeen, Judge, MakeChild, ObservedRun, Publisher, Report, Tally
     from agentguard.sensor import SensorRun
 
 _NOT_FOUND = {"program_missing": 127, "program_refused": 126}
@@ -74,6 +75,7 @@ _UNSEEN = ("files", "programs and their arguments", "connections and names", "at
     envvar=FOLDER_VARIABLE,
     help=f"The project folder.  [default: the nearest one upwards with {FILE_NAME}]",
 )
+@jail_options
 @output_options
 def command(
     *,
@@ -85,11 +87,13 @@ def command(
     socket: Path | None,
     learn: bool,
     folder: Path | None,
+    jail: JailOptions,
     output: Output,
 ) -> int:
     r"""Run CMD in a control group of its own, and say at the end what it and all that it started have touched.
 
-    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. Signals, streams
+    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. With --enforce CMD runs
+    in a jail, which holds it to the policy: what no rule, profile or option allows is denied. Signals, streams
     and the exit code are CMD's own; what CMD leaves running is ended with it. As root everything is seen; as an
     ordinary user it says what it cannot see. The table goes to standard error, with --json the report to standard
     output, after what CMD printed.
@@ -99,11 +103,12 @@ def command(
       agentguard run -- python agent.py
       agentguard run --principal build-agent --report html -- npm start
       agentguard run --learn -- ./agent
+      agentguard run --enforce --ro /data -- python agent.py
     """
     try:
         project = _load(folder, policy_folder)
         launch = _Launch(command, project, principal, socket, own_policy=policy_folder is not None)
-        report, judge = launch.go(output)
+        report, judge = launch.go(output, jail)
     except KernelError as error:
         if error.code not in _NOT_FOUND:
             raise
@@ -167,14 +172,19 @@ class _Launch:
         self._engine: Engine | None = None
         self._events: Events | None = None
         self._alerts: AlertWatch | None = None
+        self._enforced: Enforced | None = None
         self._gateway = RunGateway(project, self.principal, environ())
 
-    def go(self, output: Output) -> tuple[Report, Judge | None]:
+    def go(self, output: Output, jail: JailOptions) -> tuple[Report, Judge | None]:
         """Run it and return the report, and what was judged where something was seen.
 
         Raises:
-            KernelError: as root: it cannot be observed. Nothing was run then.
+            KernelError: as root: it cannot be observed; or it cannot be held as asked. Nothing was run then.
         """
+        if jail.mode != "observe":
+            self._enforced = Enforced(
+                jail, self.project, self.principal, output, by_programs=not self._is_sensors()
+            )
         # Forks first, threads later: everything that may start a thread comes after this.
         try:
             run = self._prepare()
@@ -193,12 +203,35 @@ class _Launch:
         from agentguard.kernel import ObservedRun
         from agentguard.sensor import DEFAULT_SOCKET, SensorRun
 
-        default = Path(DEFAULT_SOCKET)
-        if self._socket is not None or default.exists():
+        if self._is_sensors():
             return SensorRun(
-                self._command, self._socket or default, on_drop=self._note_drop, environ=self._gateway.environ
+                self._command,
+                self._socket or Path(DEFAULT_SOCKET),
+                on_drop=self._note_drop,
+                make_child=self._make_child(),
+                environ=self._gateway.environ,
             )
-        return ObservedRun(self._command, on_drop=self._note_drop, environ=self._gateway.environ)
+        return ObservedRun(
+            self._command,
+            on_drop=self._note_drop,
+            make_child=self._make_child(),
+            environ=self._gateway.environ,
+        )
+
+    def _is_sensors(self) -> bool:
+        """Tell whether a sensor makes the run's cgroup."""
+        from agentguard.sensor import DEFAULT_SOCKET
+
+        return self._socket is not None or Path(DEFAULT_SOCKET).exists()
+
+    @property
+    def _is_jailed(self) -> bool:
+        return self._enforced is not None and self._enforced.options.is_jailed
+
+    def _make_child(self) -> MakeChild:
+        from agentguard.kernel import Child
+
+        return Child if self._enforced is None else self._enforced.make_child
 
     def _observed(self, run: ObservedRun | SensorRun, output: Output) -> tuple[Report, Judge | None]:
         from agentguard.kernel import Judge, Tally, tell
@@ -216,15 +249,23 @@ class _Launch:
         )  # fmt: skip
         judge = Judge(decider, principal=self.principal, run=run.id)
         publisher = self._publisher(run.id, output, decided_by)
-        tally: Tally = Tally(judge, publisher)
+        tally: Tally = Tally(
+            judge,
+            publisher,
+            on_seen=None if self._enforced is None else self._enforced.note_seen,
+            translate=None if self._enforced is None else self._enforced.translate,
+        )
+        self._begin_jail(run.id)
         started = datetime.now(UTC)
         with self._gateway.watch(run.id, run.brake, output, self._record):
             ended = run.run(tally)
+        self._end_jail()
         events_lost = self._end_events(publisher)
         alerts = self._end_alerts(decided_by)
         report = tell(
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
             tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing, alerts=alerts,
+            **self._jail_facts(),
             unrecorded=judge.unrecorded,
         )  # fmt: skip
         self._record_end(
@@ -233,6 +274,15 @@ class _Launch:
             errors=report.errors, events_lost=events_lost, alerts=len(alerts),
         )  # fmt: skip
         return report, judge
+
+    def _end_jail(self) -> None:
+        if self._enforced is not None:
+            self._enforced.end()
+
+    def _begin_jail(self, run_id: str) -> None:
+        if self._enforced is not None:
+            bus = self._events.bus if self._events is not None else None
+            self._enforced.begin(run_id, lambda phase, **facts: self._record(run_id, phase, **facts), bus)
 
     def _publisher(self, run_id: str, output: Output, decided_by: str) -> Publisher | None:
         """Return what tells the project's events of the run; None where there is no project, or no store."""
@@ -266,33 +316,42 @@ class _Launch:
 
     def _blind_unless_root(self, error: KernelError, output: Output) -> tuple[Report, Judge | None]:
         """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
-        if os.geteuid() == 0 or error.code in _NOT_FOUND:
+        # In a jail it may run unseen: that holds without being watched.
+        if error.code in _NOT_FOUND.keys() | JAIL_ERRORS or (os.geteuid() == 0 and not self._is_jailed):
             raise error
-        from agentguard.kernel import Brake, Child, Report
+        from agentguard.kernel import Brake, Report
 
         if not output.quiet:
             click.echo(f"note: nothing of this run is seen: {plain(error.message)}", err=True)
-        child = Child(self._command, environ=self._gateway.environ)
+        child = self._make_child()(self._command, environ=self._gateway.environ)
         child.brake = Brake(child.pid)
         run_id = os.urandom(8).hex()
-        self._engine = self._open_engine()
+        if self._engine is None:
+            self._engine = self._open_engine()
         self._record(
             run_id, "started", tier="none", decided_by="nobody", program=self._command[0], why=error.message
         )
         started, began = datetime.now(UTC), time.monotonic()
         try:
+            child.settle(None)
+            self._begin_jail(run_id)
             with self._gateway.watch(run_id, child.brake, output, self._record):
                 child.go()
                 code = child.wait()
         finally:
             child.abandon()
+            self._end_jail()
         duration = round(time.monotonic() - began, 3)
         self._record_end(run_id, exit_code=code, duration_s=duration)
         self._close()
         why = [f"{each}: {error.message}" for each in _UNSEEN]
         return Report(
-            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why
-        ), None
+            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why,
+            **self._jail_facts(),
+        ), None  # fmt: skip
+
+    def _jail_facts(self) -> dict[str, Any]:
+        return {} if self._enforced is None else self._enforced.facts()
 
     def _decider(self, output: Output) -> tuple[Decider | None, str]:
         """Return who decides: the sidecar if it is ready, else this process; nobody without a project."""
@@ -342,6 +401,7 @@ class _Launch:
                 self._record("", "dropped", kind=drop.name.lower(), records=count)
 
     def _close(self) -> None:
+        self._end_jail()
         self._gateway.close()
         self._end_events(None)
         self._end_alerts("")

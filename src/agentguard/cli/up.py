@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from agentguard.assembly import Engine, Events, Tokens
+    from agentguard.assembly import Engine, Events, Notifying, Tokens
     from agentguard.core import Event
     from agentguard.enforcement import TicketStore
     from agentguard.policy import PolicyDescription
@@ -54,10 +54,12 @@ def command(
         Events,
         load_project,
         open_gateway,
+        open_notifying,
         open_sensor_link,
         open_ticket_store,
         open_tokens,
     )
+    from agentguard.notify import AlertNotices
     from agentguard.server import serve
 
     project = load_project(folder)
@@ -66,7 +68,12 @@ def command(
     with ExitStack() as open_parts:
         events = Events(project.config)
         open_parts.callback(events.close)
-        engine = Engine(project, keeps_sessions=True, bus=events.bus)
+        notifying = open_notifying(project)
+        if notifying is not None:
+            open_parts.callback(notifying.close)
+            open_parts.callback(AlertNotices(events.bus, notifying.notifier).close)
+        notifier = None if notifying is None else notifying.notifier
+        engine = Engine(project, keeps_sessions=True, bus=events.bus, notifier=notifier)
         open_parts.callback(engine.close)
         engine.warm()
         tickets = open_ticket_store(engine.state)
@@ -85,9 +92,14 @@ def command(
         if spending is not None:
             ready = _ready(engine, spending.follow().problems)
             services = replace(services, spending=spending.keeper.figures, ready=ready)
+        if notifying is not None:
+            services = replace(services, links=notifying.links, clicks=notifying.clicks)
         link = sys.stdout.isatty() if login_link is None else login_link
         sensor.start()
-        return serve(services, on_started=_announcement(engine, events, services, output, link=link))
+        return serve(
+            services,
+            on_started=_announcement(engine, events, services, output, notifying=notifying, link=link),
+        )
 
 
 def _log_alert(alert: Event) -> None:
@@ -95,9 +107,17 @@ def _log_alert(alert: Event) -> None:
 
 
 def _announcement(
-    engine: Engine, events: Events, services: Services, output: Output, *, link: bool
+    engine: Engine,
+    events: Events,
+    services: Services,
+    output: Output,
+    *,
+    notifying: Notifying | None,
+    link: bool,
 ) -> Callable[[str], None]:
     def announce(url: str) -> None:
+        if notifying is not None and not notifying.notifier.base_url:
+            notifying.notifier.base_url = url
         events.compare(engine, url=url, on_alert=_log_alert)
         policies = engine.project.policies.current
         folder = str(engine.project.config.audit_folder)
@@ -130,9 +150,10 @@ def _services(
 ) -> Services:
     from importlib.metadata import version
 
+    from agentguard.assembly import open_people
     from agentguard.audit import Rejections
     from agentguard.identity import LoginCodes
-    from agentguard.server import Services
+    from agentguard.server import PeopleDoor, Services
 
     settings = engine.project.config.server
     return Services(
@@ -156,6 +177,8 @@ def _services(
         events=events.store,
         ticket_keys=engine.ticket_keys,
         ticket_store=tickets,
+        approvals=engine.approvals,
+        people=PeopleDoor(open_people(engine.project, audit=engine.audit)),
     )
 
 

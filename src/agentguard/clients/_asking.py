@@ -35,7 +35,8 @@ class Circumstances(TypedDict, total=False):
     """What a check can say besides what is to be done, and by whom.
 
     `correlation_id`, `task`, `ticket` and `reason` stand over those of `context`. `ticket_for` names the executor that
-    an execution ticket is for. With `trace` the decision lists its near misses even where it is no deny.
+    an execution ticket is for, `approval` the approval that is to be used up. With `trace` the decision lists its near
+    misses even where it is no deny.
     """
 
     context: Context | None
@@ -44,6 +45,7 @@ class Circumstances(TypedDict, total=False):
     ticket: str
     reason: str
     ticket_for: str
+    approval: str
     trace: bool
 
 
@@ -76,7 +78,13 @@ def check_keywords(about: Mapping[str, Any], known: frozenset[str] = _KEYWORDS) 
 
 
 def make_request(  # noqa: PLR0917 - as `Request`
-    action: str, resource: str, who: Principal, params: Any, context: Context, ticket_for: str = ""
+    action: str,
+    resource: str,
+    who: Principal,
+    params: Any,
+    context: Context,
+    ticket_for: str = "",
+    approval: str = "",
 ) -> Request:
     """Return the request, with a copy of its parameters.
 
@@ -87,8 +95,10 @@ def make_request(  # noqa: PLR0917 - as `Request`
         raise RequestError("an action and a resource are texts")
     if type(ticket_for) is not str:
         raise RequestError("`ticket_for` is an executor's name")
+    if type(approval) is not str:
+        raise RequestError("`approval` is the id of an approval")
     copies = {} if params is None else snapshot(params)
-    return Request(who, action, resource, copies, context, ticket_for)
+    return Request(who, action, resource, copies, context, ticket_for, approval)
 
 
 def find_principal(named: object, otherwise: Principal | None, find: Callable[[str], Principal]) -> Principal:

@@ -57,8 +57,10 @@ class Channel:
         self._deadline_s = deadline_s
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, body: bytes) -> Answer:
+    async def post(self, path: str, body: bytes, *, held_s: float = 0.0) -> Answer:
         """Return the answer to `body`; the deadline covers connecting, asking and the last byte of it.
+
+        `held_s` is how much longer the other side was asked to take.
 
         A connection that the sidecar closed while it was idle is no failure: then, and only if no byte of an
         answer came, the call is made once more.
@@ -67,13 +69,13 @@ class Channel:
             ChannelError: no complete answer came in time.
         """
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(self._deadline_s + held_s):
                 try:
                     return await self._attempt(path, body)
                 except _StaleConnectionError:
                     return await self._attempt(path, body)
         except TimeoutError:
-            raise ChannelError(late(self._deadline_s)) from None
+            raise ChannelError(late(self._deadline_s + held_s)) from None
         except aiohttp.ClientConnectorError as error:
             raise ChannelError(f"sidecar unreachable: {_cause(error)}") from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, _StaleConnectionError):
@@ -115,6 +117,8 @@ class Channel:
                 # The whole call has its own deadline.
                 timeout=aiohttp.ClientTimeout(total=None),
                 trace_configs=[trace],
+                # Callers who wait for people must not keep others from asking.
+                connector=aiohttp.TCPConnector(limit=0),
             )
         return self._session
 

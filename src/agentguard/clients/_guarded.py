@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from msgspec.structs import replace
@@ -49,6 +49,14 @@ class Asker(Protocol):
         """Return the decision."""
 
     async def acheck(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:
+        """Return the same without blocking the event loop."""
+
+    def hold(self, decision: Decision, again: Callable[[str], Decision]) -> Decision:
+        """Return what people make of a decision that waits for them."""
+
+    async def ahold(
+        self, decision: Decision, again: Callable[[str], Coroutine[Any, Any, Decision]]
+    ) -> Decision:
         """Return the same without blocking the event loop."""
 
     def report(
@@ -137,7 +145,11 @@ class Guarded:
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         host, params, resource = self._ask(args, kwargs)
-        decision = self._asker.check(self._action, resource=resource, **self._asked(params))
+
+        def ask(approval: str) -> Decision:
+            return self._asker.check(self._action, resource=resource, **self._asked(params, approval))
+
+        decision = self._asker.hold(ask(""), ask)
         try:
             call = self._final_call(decision, resource, host)
         except ActionDenied as denied:
@@ -155,7 +167,11 @@ class Guarded:
         import asyncio  # loads slowly, and who awaits has it loaded
 
         host, params, resource = self._ask(args, kwargs)
-        decision = await self._asker.acheck(self._action, resource=resource, **self._asked(params))
+
+        async def ask(approval: str) -> Decision:
+            return await self._asker.acheck(self._action, resource=resource, **self._asked(params, approval))
+
+        decision = await self._asker.ahold(await ask(""), ask)
         try:
             call = self._final_call(decision, resource, host)
         except ActionDenied as denied:
@@ -173,9 +189,11 @@ class Guarded:
         await asyncio.to_thread(self._report_success, decision, result)
         return result
 
-    def _asked(self, params: dict[str, Any]) -> About:
+    def _asked(self, params: dict[str, Any], approval: str) -> About:
         about = self._about.copy()
         about["params"] = params
+        if approval:
+            about["approval"] = approval
         return about
 
     def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any], str]:

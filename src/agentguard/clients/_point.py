@@ -21,8 +21,12 @@ from agentguard.clients._asking import (
 from agentguard.clients._guarded import guard_with
 from agentguard.clients._session import MAX_RESULT_BYTES, Session, bounded, shown
 from agentguard.clients._tool_session import ToolSession
+from agentguard.clients._waiting import Wait, needs_person
 from agentguard.core import (
     TOKEN_PRINCIPAL,
+    AgentGuardError,
+    ApprovalState,
+    ApprovalWaiter,
     Context,
     Decider,
     Decision,
@@ -39,12 +43,12 @@ from agentguard.core import (
 from agentguard.enforcement import log_decision, require_known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Literal, Self
 
     from agentguard.clients._sandbox import Sandbox
-    from agentguard.core import Regrade, Request, Vouched
+    from agentguard.core import ApprovalStatus, Regrade, Request, Vouched
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,7 +70,8 @@ class EnforcementPoint:
     `principal` is who acts unless a call names another: one that the host program vouches for, or None where
     the decider knows it, as a sidecar does from the token. `find_principal` returns the principal with an id. `run`
     is the run of `agentguard run` that this process is part of, for a decider in this process.
-    `sandboxes` are what this program can run an action in, by the names that rules call them.
+    `sandboxes` are what this program can run an action in, by the names that rules call them. A guarded function
+    waits `approval_wait_s` seconds for people, None as long as they have.
     """
 
     def __init__(
@@ -76,9 +81,11 @@ class EnforcementPoint:
         principal: Principal | str | None,
         find_principal: Callable[[str], Principal] = Principal,
         sandboxes: Mapping[str, Sandbox] | None = None,
+        approval_wait_s: float | None = None,
         run: str = "",
     ) -> None:
         self._decider = decider
+        self._approval_wait_s = approval_wait_s
         self._run = run
         self._find_principal = find_principal
         self.sandboxes: Mapping[str, Sandbox] = dict(sandboxes or {})
@@ -91,7 +98,8 @@ class EnforcementPoint:
         out on the result. `params` are the action's parameters, as JSON. `principal` lets another one act.
         `session`, `correlation_id`, `task`, `ticket` (that of a change) and `reason` stand over those of `context`.
         `ticket_for` names an executor: what lets the action through then carries an execution ticket for it as
-        `decision.ticket`. With `trace` the decision lists its near misses even where it is no deny.
+        `decision.ticket`. A decision that needs a person has the id of what it waits for as `decision.approval`: wait
+        with `wait_approval`, then ask for the same again with `approval=` that id. With `trace` the decision lists its near misses even where it is no deny.
         """
         check_keywords(about)
         try:
@@ -154,14 +162,15 @@ class EnforcementPoint:
         The arguments, bound by signature, are the action's parameters, together with the fixed `params` that
         the function does not take; all must be JSON. `resource` may name them: `mail/{to}`. The function gets
         copies of the decided parameters; the obligations are carried out on what it returns, how it ended is
-        recorded, and what the agent sees of it is reported, as `observe` does, in the session of `context`.
+        recorded, and what the agent sees of it is reported, as `observe` does, in the session of `context`. Where a
+        person has to approve, the call waits for them.
         With `ticket_for`, the name of an executor, the function's parameter `ticket` is given the execution ticket; who
         calls the function does not give it.
 
         Raises:
             ConfigError: when decorating: the template, the action's name or the function cannot be guarded.
             ActionDenied: when called: the action is denied, or cannot be run exactly as decided.
-            ApprovalRequired: when called: the action needs an approval.
+            ApprovalRequired: when called: the action needs an approval that nobody gave while it waited.
             ExecutionError: when called: it ran, and its result cannot be passed on as the obligations want, or
                 could not be reported.
         """
@@ -176,6 +185,58 @@ class EnforcementPoint:
             ticket_for=ticket_for,
         )
 
+    def wait_approval(self, decision: Decision, timeout_s: float | None = None) -> ApprovalStatus:
+        """Return where the approval stands that `decision` waits for, once people have said or the time is up.
+
+        Without `timeout_s` it waits as long as they have. It uses nothing up: ask for the same again with
+        `check(…, approval=decision.approval)`.
+
+        Raises:
+            AgentGuardError: nobody was asked, or nobody could say where it stands.
+        """
+        return Wait(self._decider, decision, self._who(decision), timeout_s).run()
+
+    async def await_approval(self, decision: Decision, timeout_s: float | None = None) -> ApprovalStatus:
+        """Return the same without blocking the event loop."""
+        return await Wait(self._decider, decision, self._who(decision), timeout_s).arun()
+
+    def hold(self, decision: Decision, again: Callable[[str], Decision]) -> Decision:
+        """Return what people make of a decision that waits for them: what `again` answers with their approval.
+
+        It is the same decision where they said nothing in time, or nobody was asked.
+        """
+        while needs_person(decision) and isinstance(self._decider, ApprovalWaiter):
+            known = decision.approval
+            self._say_waiting(decision)
+            try:
+                status = self.wait_approval(decision, self._approval_wait_s)
+            except AgentGuardError:
+                return decision
+            if status.state is ApprovalState.PENDING:
+                return decision
+            decision = again(known)
+            if decision.approval == known:
+                break
+        return decision
+
+    async def ahold(
+        self, decision: Decision, again: Callable[[str], Coroutine[Any, Any, Decision]]
+    ) -> Decision:
+        """Return the same without blocking the event loop."""
+        while needs_person(decision) and isinstance(self._decider, ApprovalWaiter):
+            known = decision.approval
+            self._say_waiting(decision)
+            try:
+                status = await self.await_approval(decision, self._approval_wait_s)
+            except AgentGuardError:
+                return decision
+            if status.state is ApprovalState.PENDING:
+                return decision
+            decision = await again(known)
+            if decision.approval == known:
+                break
+        return decision
+
     def report(
         self, decision: Decision, status: Literal["succeeded", "failed", "refused"], detail: str = ""
     ) -> None:
@@ -183,7 +244,9 @@ class EnforcementPoint:
         if not decision.audit_id:
             return
         try:
-            self._decider.record_outcome(Outcome(decision.audit_id, status, detail, decision.principal))
+            self._decider.record_outcome(
+                Outcome(decision.audit_id, status, detail, decision.principal, decision.approval)
+            )
         except Exception as error:  # noqa: BLE001 - a failed record must not look like a failed action
             name = type(error).__name__
             _LOGGER.error("an outcome is not recorded: %s", name)  # noqa: TRY400 - a traceback may quote parameters
@@ -246,9 +309,8 @@ class EnforcementPoint:
         Raises:
             AgentGuardError: it could not be reported, so nobody knows what the agent has seen.
         """
-        principal = self._find_principal(call.principal) if call.principal else TOKEN_PRINCIPAL
         self.observe_call(
-            call.action, result, error, resource=call.resource, session=session, principal=principal
+            call.action, result, error, resource=call.resource, session=session, principal=self._who(call)
         )
 
     def observe_call(
@@ -319,7 +381,18 @@ class EnforcementPoint:
         if self._run:
             context = claim_run(context, self._run, os.getpid())
         who = self.principal(about.get("principal"))
-        return make_request(action, resource, who, about.get("params"), context, about.get("ticket_for", ""))
+        ticket_for, approval = about.get("ticket_for", ""), about.get("approval", "")
+        return make_request(action, resource, who, about.get("params"), context, ticket_for, approval)
+
+    def _say_waiting(self, decision: Decision) -> None:
+        # Whoever looks at a program that stands still is to know why, without any logging set up.
+        if self._approval_wait_s != 0:
+            _LOGGER.warning(
+                "%s waits for a person: agentguard approvals show %s", decision.action, decision.approval
+            )
+
+    def _who(self, decision: Decision) -> Principal:
+        return self._find_principal(decision.principal) if decision.principal else TOKEN_PRINCIPAL
 
     def _labels(self) -> LabelKeeper:
         if not isinstance(self._decider, LabelKeeper):

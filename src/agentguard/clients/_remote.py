@@ -26,8 +26,10 @@ from agentguard.clients._reply import (
     read_plan,
     read_regrade,
     read_session,
+    read_status,
 )
 from agentguard.core import (
+    ApprovalError,
     AuditError,
     CheckCall,
     ConfigError,
@@ -40,6 +42,7 @@ from agentguard.core import (
     SessionCall,
     TicketError,
     VouchCall,
+    WaitCall,
     snapshot,
 )
 
@@ -48,10 +51,12 @@ if TYPE_CHECKING:
 
     from agentguard.clients._channel import Answer
     from agentguard.core import (
+        ApprovalStatus,
         Decision,
         Observation,
         OpenedSession,
         Outcome,
+        Principal,
         Regrade,
         Request,
         SessionOpening,
@@ -200,11 +205,34 @@ class RemoteDecider:
             raise answer.error("the session is not opened", code="session_lost")
         return answer
 
+    def wait_approval(self, approval_id: str, *, principal: Principal, timeout_s: float) -> ApprovalStatus:
+        """Return where an approval stands, once it is decided or the time is up.
+
+        Raises:
+            ApprovalError: the sidecar knows no such approval.
+            RequestError: it did not say; `code` is its own, or `approval_lost`.
+        """
+        waiting = self._wait(self._held(approval_id, principal, timeout_s), _Failure, held_s=timeout_s)
+        return _status(waiting)
+
+    async def await_approval(
+        self, approval_id: str, *, principal: Principal, timeout_s: float
+    ) -> ApprovalStatus:
+        """Return the same without blocking the running event loop."""
+        try:
+            future = self._loop.submit(self._held(approval_id, principal, timeout_s))
+        except RuntimeError:
+            return _status(_Failure(_CLOSED))
+        # The loop's own deadline ends it.
+        return _status(await asyncio.wrap_future(future))
+
     def close(self) -> None:
         """Close the connections; a later `decide` denies. Idempotent."""
         self._finalizer()
 
-    def _wait(self, coroutine: Coroutine[Any, Any, T], otherwise: Callable[[str], T]) -> T:
+    def _wait(
+        self, coroutine: Coroutine[Any, Any, T], otherwise: Callable[[str], T], *, held_s: float = 0.0
+    ) -> T:
         """Run it on the loop; the loop's own deadline answers first unless its thread is starved."""
         from concurrent.futures import CancelledError
 
@@ -213,9 +241,9 @@ class RemoteDecider:
         except RuntimeError:
             return otherwise(_CLOSED)
         try:
-            return future.result(self._deadline_s + GRACE_S)
+            return future.result(self._deadline_s + held_s + GRACE_S)
         except TimeoutError:
-            return otherwise(late(self._deadline_s))
+            return otherwise(late(self._deadline_s + held_s))
         except CancelledError:
             return otherwise(_CLOSED)
         finally:
@@ -232,6 +260,7 @@ class RemoteDecider:
                 principal=request.principal.id or None,
                 trace=trace,
                 ticket_for=request.ticket_for,
+                approval=request.approval,
                 observed=request.observed,
             )
             return await self._ask("/v1/check", call, lambda answer: read_check(call, answer))
@@ -320,7 +349,20 @@ class RemoteDecider:
         except Exception as error:  # noqa: BLE001 - as above
             return _Failure.of(error)
 
-    async def _ask(self, path: str, call: msgspec.Struct, read: Callable[[Answer], T]) -> T:
+    async def _held(
+        self, approval_id: str, principal: Principal, timeout_s: float
+    ) -> ApprovalStatus | _Failure:
+        try:
+            call = WaitCall(approval=approval_id, timeout_s=timeout_s, principal=principal.id or None)
+            return await self._ask(
+                "/v1/approvals/wait", call, lambda answer: read_status(call, answer), held_s=timeout_s
+            )
+        except Exception as error:  # noqa: BLE001 - becomes the error that the method promises
+            return _Failure.of(error)
+
+    async def _ask(
+        self, path: str, call: msgspec.Struct, read: Callable[[Answer], T], *, held_s: float = 0.0
+    ) -> T:
         """Return what `read` makes of the answer, telling the breaker how it went."""
         body = msgspec.json.encode(call)
         if not self._breaker.admit():
@@ -328,7 +370,7 @@ class RemoteDecider:
                 f"circuit breaker is open: the sidecar failed too often, the next try is within {self._open_s:g} s"
             )
         try:
-            result = read(await self._channel.post(path, body))
+            result = read(await self._channel.post(path, body, held_s=held_s))
         except ReplyError as error:
             (self._breaker.succeeded if error.is_alive else self._breaker.failed)()
             raise
@@ -356,6 +398,14 @@ class _Failure:
     def error(self, what: str, *, code: str) -> RequestError:
         """Return the error that says it; `code` where there is none of the sidecar's."""
         return RequestError(f"{what}: {self.reason}", code=self.code or code)
+
+
+def _status(answer: ApprovalStatus | _Failure) -> ApprovalStatus:
+    if not isinstance(answer, _Failure):
+        return answer
+    if answer.code == "approval_unknown":
+        raise ApprovalError(answer.reason, code=answer.code)
+    raise answer.error("nobody says whether it is approved", code="approval_lost")
 
 
 def _plan_call(requests: list[Request]) -> PlanCall:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from agentguard.core import (
+    ApprovalStatus,
     CheckReply,
     Decision,
     Effect,
@@ -23,7 +24,7 @@ from agentguard.core import (
 
 if TYPE_CHECKING:
     from agentguard.clients._channel import Answer
-    from agentguard.core import CheckCall, PlanCall, RegradeCall, SessionCall, TicketCall
+    from agentguard.core import CheckCall, PlanCall, RegradeCall, SessionCall, TicketCall, WaitCall
 
 T = TypeVar("T")
 
@@ -134,6 +135,18 @@ def read_session(call: SessionCall, answer: Answer) -> OpenedSession:
     ):
         raise ReplyError(f"{_NO_DECISION}: it is about another session")
     return opened
+
+
+def read_status(call: WaitCall, answer: Answer) -> ApprovalStatus:
+    """Return where the approval of `call` stands.
+
+    Raises:
+        ReplyError: the answer is an error, or is about something else.
+    """
+    status = _decode(answer, ApprovalStatus)
+    if status.id != call.approval:
+        raise ReplyError("sidecar answered about another approval")
+    return status
 
 
 def read_nothing(answer: Answer) -> None:

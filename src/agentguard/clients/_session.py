@@ -28,13 +28,13 @@ from agentguard.core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from typing import Literal
 
     from agentguard.clients._asking import About
     from agentguard.clients._point import EnforcementPoint
     from agentguard.clients._sandbox import Sandbox
-    from agentguard.core import Context, Decision
+    from agentguard.core import ApprovalStatus, Context, Decision
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -150,6 +150,24 @@ class Session:
         import asyncio  # loads slowly, and who awaits has it loaded
 
         await asyncio.to_thread(self.observe, call, result, error)
+
+    def wait_approval(self, decision: Decision, timeout_s: float | None = None) -> ApprovalStatus:
+        """Return where an approval stands, as `EnforcementPoint.wait_approval` does."""
+        return self._point.wait_approval(decision, timeout_s)
+
+    async def await_approval(self, decision: Decision, timeout_s: float | None = None) -> ApprovalStatus:
+        """Return the same without blocking the event loop."""
+        return await self._point.await_approval(decision, timeout_s)
+
+    def hold(self, decision: Decision, again: Callable[[str], Decision]) -> Decision:
+        """Return what people make of a decision, as `EnforcementPoint.hold` does."""
+        return self._point.hold(decision, again)
+
+    async def ahold(
+        self, decision: Decision, again: Callable[[str], Coroutine[Any, Any, Decision]]
+    ) -> Decision:
+        """Return the same without blocking the event loop."""
+        return await self._point.ahold(decision, again)
 
     def report(
         self, decision: Decision, status: Literal["succeeded", "failed", "refused"], detail: str = ""

@@ -11,7 +11,7 @@ from agentguard.clients._guarded import guard_with
 from agentguard.core import AgentGuardError, ConfigError, Context, Decision, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Literal
 
     from agentguard.clients._asking import About, Asked, Circumstances
@@ -168,12 +168,24 @@ class _ToolAsker:
 
     def check(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:  # noqa: ARG002 - a port
         """Return the decision on a call of the tool."""
-        return self._session.check(self._tool, about.get("params"), ticket_for=about.get("ticket_for", ""))
+        ticket_for, approval = about.get("ticket_for", ""), about.get("approval", "")
+        return self._session.check(self._tool, about.get("params"), ticket_for=ticket_for, approval=approval)
 
     async def acheck(self, action: str, *, resource: str, **about: Unpack[About]) -> Decision:  # noqa: ARG002 - a port
         """Return the same without blocking the event loop."""
-        ticket_for = about.get("ticket_for", "")
-        return await self._session.acheck(self._tool, about.get("params"), ticket_for=ticket_for)
+        ticket_for, approval = about.get("ticket_for", ""), about.get("approval", "")
+        params = about.get("params")
+        return await self._session.acheck(self._tool, params, ticket_for=ticket_for, approval=approval)
+
+    def hold(self, decision: Decision, again: Callable[[str], Decision]) -> Decision:
+        """Return what people make of a decision that waits for them."""
+        return self._point.hold(decision, again)
+
+    async def ahold(
+        self, decision: Decision, again: Callable[[str], Coroutine[Any, Any, Decision]]
+    ) -> Decision:
+        """Return the same without blocking the event loop."""
+        return await self._point.ahold(decision, again)
 
     def report(
         self, decision: Decision, status: Literal["succeeded", "failed", "refused"], detail: str = ""

@@ -17,14 +17,19 @@ from agentguard.console._text import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agentguard.console._approvals import ApprovalView
     from agentguard.policy import PolicyDescription
 
 _MAX_PROBLEM = 600
+_NOTHING_GIVEN: Mapping[str, str] = {"note": "", "patch": "", "minutes": "", "to": ""}
 
 
-def render_login(*, code: str = "", problem: str = "") -> str:
-    """Return the page that asks for the admin token, or, with `code`, for a click that redeems it."""
-    return _render("page/login.html", code=code, problem=problem)
+def render_login(*, code: str = "", problem: str = "", then: str = "/", has_people: bool = False) -> str:
+    """Return the page that asks for name and password or the admin token, or, with `code`, for a click that redeems it.
+
+    `then` is the path that a login leads to; without `has_people` there is nobody to log in by name.
+    """
+    return _render("page/login.html", code=code, problem=problem, then=then, has_people=has_people)
 
 
 def render_live(
@@ -34,6 +39,7 @@ def render_live(
     after: str,
     csrf: str,
     version: str,
+    person: str = "",
     effects: Sequence[str] = (),
     text: str = "",
 ) -> str:
@@ -50,6 +56,7 @@ def render_live(
         chain=chain,
         after=after,
         csrf=csrf,
+        person=person,
         version=version,
         effects=EFFECTS | SEEN,
         chosen=effects or (*EFFECTS, *SEEN),
@@ -57,7 +64,9 @@ def render_live(
     )
 
 
-def render_policies(description: PolicyDescription, *, csrf: str, version: str, text: str = "") -> str:
+def render_policies(
+    description: PolicyDescription, *, csrf: str, version: str, person: str = "", text: str = ""
+) -> str:
     """Return the page of the policy set in force; only rules in which all words of `text` stand."""
     return _render(
         "page/policies.html",
@@ -65,8 +74,83 @@ def render_policies(description: PolicyDescription, *, csrf: str, version: str, 
         policy_version=description.version,
         problem=visible(description.problem or "", _MAX_PROBLEM),
         csrf=csrf,
+        person=person,
         version=version,
         text=text,
+    )
+
+
+def render_approvals(
+    *,
+    pending: Sequence[ApprovalView],
+    attention: Sequence[ApprovalView],
+    decided: Sequence[ApprovalView],
+    after: int,
+    csrf: str,
+    person: str,
+    version: str,
+) -> str:
+    """Return the page of approvals: those that wait, those that somebody should look at, those decided lately.
+
+    `after` is where its event stream goes on.
+    """
+    return _render(
+        "page/approvals.html",
+        pending=pending,
+        attention=attention,
+        decided=decided,
+        after=after,
+        csrf=csrf,
+        person=person,
+        version=version,
+    )
+
+
+def render_approval(
+    view: ApprovalView,
+    *,
+    after: int,
+    csrf: str,
+    person: str,
+    version: str,
+    problem: str = "",
+    given: Mapping[str, str] = _NOTHING_GIVEN,
+) -> str:
+    """Return the page of one approval, with its forms for a person; `given` is what stood in a form that was refused."""
+    return _render(
+        "page/approval.html",
+        view=view,
+        after=after,
+        csrf=csrf,
+        person=person,
+        version=version,
+        problem=visible(problem, _MAX_PROBLEM),
+        given={**_NOTHING_GIVEN, **given},
+    )
+
+
+def render_decide(
+    view: ApprovalView,
+    *,
+    token: str,
+    approves: bool,
+    is_current: bool,
+    csrf: str,
+    person: str,
+    version: str,
+    problem: str = "",
+) -> str:
+    """Return the page that a link leads to: what it would do, and a form that does it for who has logged in."""
+    return _render(
+        "page/decide.html",
+        view=view,
+        token=token,
+        approves=approves,
+        is_current=is_current,
+        csrf=csrf,
+        person=person,
+        version=version,
+        problem=visible(problem, _MAX_PROBLEM),
     )
 
 

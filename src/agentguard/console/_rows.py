@@ -25,6 +25,7 @@ _FACTS = (
     ("findings", "Findings"),
     ("near_misses", "Near misses"),
     ("obligations", "Obligations"),
+    ("approval", "Approval"),
     ("context", "Context"),
     ("correlation_id", "Correlation id"),
     ("policy_version", "Policy version"),

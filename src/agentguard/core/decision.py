@@ -64,7 +64,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (default deny, or a malformed request). `policy_version` is the content hash of the policy set.
     `audit_id` is the `event_id` of the record, empty where nothing is recorded. `ticket` is the execution ticket,
     where one was asked for and the action is let through. `origins` says in a session with an intent where the
-    arguments come from.
+    arguments come from. `approval` is the id of the approval that the action waits for, or that it was let through
+    by; empty where none was asked for.
     """
 
     effect: Effect
@@ -87,6 +88,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ticket: str = ""
     latency_us: float = 0.0
     origins: tuple[ArgumentOrigin, ...] = ()
+    approval: str = ""
 
     def __post_init__(self) -> None:
         if not self.reason:
@@ -99,10 +101,12 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What came of an action that was let through: `audit_id` names its decision.
 
-    `principal` is who says so; over HTTP the server fills it in from the token, whatever the body says.
+    `principal` is who says so; over HTTP the server fills it in from the token, whatever the body says. `approval`
+    is the decision's.
     """
 
     audit_id: str
     status: Literal["succeeded", "failed", "refused"]
     detail: str = ""
     principal: str = ""
+    approval: str = ""

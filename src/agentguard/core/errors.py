@@ -11,6 +11,8 @@ AgentGuardError
  ├─ AuditError             the log cannot take a record                  (a deny)
  ├─ EventError             the event store cannot take or give events
  ├─ SpendError             the ledger cannot reserve or book            (a deny)
+ ├─ ApprovalError          an approval that cannot be given, used or kept (a deny)
+ ├─ NotifyError            a notice that cannot be taken
  ├─ IntegrityError         something was changed that must not change    (exit 4)
  ├─ ExecutionError         an obligation that cannot be carried out      (a deny)
  ├─ KernelError            the kernel or the rights for what was asked   (exit 5)
@@ -122,6 +124,18 @@ class SpendError(AgentGuardError):
     """The ledger cannot reserve or book, so nothing that costs may be allowed."""
 
     default_code = "spend_unavailable"
+
+
+class ApprovalError(AgentGuardError):
+    """An approval that cannot be given, used or kept. `code` tells the reasons apart, as `approval_closed` does."""
+
+    default_code = "approval_refused"
+
+
+class NotifyError(AgentGuardError):
+    """A notice that cannot be taken; whoever has it keeps it."""
+
+    default_code = "notify_unavailable"
 
 
 class IntegrityError(AgentGuardError):

@@ -9,10 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from agentguard.core.approval import Approval, ApprovalFilter, StoredApproval
+    from agentguard.core.approval_move import Move
+    from agentguard.core.approval_wire import ApprovalStatus
     from agentguard.core.decision import Decision, Outcome
     from agentguard.core.event import Event, EventFilter, StoredEvent
+    from agentguard.core.notice import Notice
     from agentguard.core.observation import Observation
     from agentguard.core.opening import OpenedSession, SessionOpening
+    from agentguard.core.principal import Principal
     from agentguard.core.regrade import Regrade, Vouched
     from agentguard.core.request import Request
     from agentguard.core.spend import Bill, Booking, Claim, Hold, Level, Reservation, SpendEntry, SpendFilter
@@ -89,6 +94,18 @@ class SessionOpener(Protocol):
 
         Raises:
             AgentGuardError: its words or tools cannot be used, or it is not for this one to say; there is none then.
+        """
+
+
+@runtime_checkable
+class ApprovalWaiter(Protocol):
+    """Waits for people; a decision point that asks them is one. Safe to call from many threads."""
+
+    def wait_approval(self, approval_id: str, *, principal: Principal, timeout_s: float) -> ApprovalStatus:
+        """Return where an approval of `principal` stands, once it is not pending any more or the time is up.
+
+        Raises:
+            AgentGuardError: it is not known, it is not this principal's, or nobody could say.
         """
 
 
@@ -246,3 +263,93 @@ class Signer(Protocol):
 
     def sign(self, message: bytes) -> bytes:
         """Return the signature over `message` (Ed25519, 64 bytes)."""
+
+
+class ApprovalStore(Protocol):
+    """Keeps approvals. Safe to use from many threads; processes may share one on disk or behind a socket.
+
+    INVARIANT: `swap` is atomic, so of all who have seen one revision at most one changes it. What `add` and `swap`
+    have accepted outlives the process and the machine when they return.
+    """
+
+    def add(self, approval: Approval) -> Approval:
+        """Keep a new approval, and return it; if one with the same `binding` is pending, return that one instead.
+
+        Raises:
+            ApprovalError: nothing is kept.
+        """
+
+    def swap(self, approval: Approval, *, revision: int) -> bool:
+        """Put `approval` in the place of the one with its id if that one has `revision`; tell whether it was so.
+
+        Raises:
+            ApprovalError: it is not known whether it was changed; read it again.
+        """
+
+    def get(self, approval_id: str) -> Approval | None:
+        """Return the approval with this id, or None."""
+
+    def read(
+        self, wanted: ApprovalFilter, *, after: int = 0, limit: int = 1_000, newest: bool = False
+    ) -> list[StoredApproval]:
+        """Return up to `limit` approvals whose last change is after a place, by that place, oldest first.
+
+        They are the first that pass, or the `newest`. Who reads on after the last `seq` misses no change: a change
+        that is not to be seen yet gets no place below one that is.
+        """
+
+    def close(self) -> None:
+        """Release what it holds. Idempotent."""
+
+
+class ApprovalEngine(Protocol):
+    """Runs approvals: opens them, applies moves, keeps their time. Safe to use from many threads.
+
+    Each move is applied wholly or not at all, survives the process when the method returns, and is on record:
+    a refused one as well. Deadlines and escalations come without anybody asking.
+    """
+
+    def open(self, approval: Approval) -> Approval:
+        """Begin a pending approval, and return it; if one with the same `binding` is pending, return that one.
+
+        Raises:
+            ApprovalError: there is none; nobody is asked.
+        """
+
+    def apply(self, approval_id: str, move: Move) -> Approval:
+        """Apply a move and return what became of the approval.
+
+        Raises:
+            ApprovalError: it is refused; `code` says why, as `approval_closed`.
+        """
+
+    def wait(self, approval_id: str, *, revision: int = -1, timeout_s: float = 0.0) -> Approval:
+        """Return the approval as soon as its revision is above `revision`, or as it is when the time is up.
+
+        Raises:
+            ApprovalError: there is no such approval (`approval_unknown`), or it cannot be read.
+        """
+
+    def find(
+        self, wanted: ApprovalFilter, *, after: int = 0, limit: int = 1_000, newest: bool = False
+    ) -> list[StoredApproval]:
+        """Return approvals as `ApprovalStore.read` does."""
+
+    def close(self) -> None:
+        """Stop keeping time and release what it holds; who waits is answered. Idempotent."""
+
+
+class Notifier(Protocol):
+    """Tells people. Safe to call from many threads."""
+
+    def notify(self, notice: Notice) -> None:
+        """Take a notice to be delivered, without waiting for any channel; one whose `id` is known is told once.
+
+        It outlives the process when this returns.
+
+        Raises:
+            NotifyError: it is not taken; the caller keeps it and tries again.
+        """
+
+    def close(self) -> None:
+        """Deliver what can be delivered at once, and release what it holds. Idempotent."""

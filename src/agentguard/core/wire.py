@@ -4,7 +4,7 @@
 `PlanReply`; `/v1/outcome` an `Outcome`, `/v1/observe` an `ObserveCall` and `/v1/vouch` a `VouchCall`, and answer
 nothing (204); `/v1/regrade` takes a `RegradeCall` and answers a `CheckReply`. `/v1/tickets/consume` takes a
 `TicketCall` and answers the `Ticket`, `/v1/tickets/revoke` a `TicketRevocation` and a `TicketRevocationReply`. Every
-4xx and 5xx answers an `ErrorBody`.
+4xx and 5xx answers an `ErrorBody`. `/v1/login` takes a `LoginCall` and answers a `LoginReply`, `/v1/me` a `WhoReply`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class PlanStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Asks for one decision. `principal` left out is the token's; another one needs `act_as`.
 
-    `ticket_for` names the executor that an execution ticket is wanted for. `observed` is as in a `Request`, and needs
-    `act_as`: an agent that could ask without being counted could try its limits out.
+    `ticket_for` names the executor that an execution ticket is wanted for. `approval` and `observed` are as in a
+    `Request`; the latter needs `act_as`: an agent that could ask without being counted could try its limits out.
     """
 
     action: str
@@ -56,6 +56,7 @@ class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     trace: bool = False
     request_id: RequestId | None = None
     ticket_for: str = ""
+    approval: str = ""
     observed: bool = False
 
 
@@ -179,3 +180,25 @@ class ErrorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of every HTTP error."""
 
     error: ErrorDetail
+
+
+class LoginCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A name and its password."""
+
+    name: str
+    password: str
+
+
+class LoginReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's token, for the header `Authorization`, and how many seconds it is good for at most."""
+
+    token: str
+    expires_in_s: int
+
+
+class WhoReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who has logged in."""
+
+    name: str
+    roles: tuple[str, ...]
+    groups: tuple[str, ...]

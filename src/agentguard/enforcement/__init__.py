@@ -1,4 +1,4 @@
-"""Makes a decision real: its obligations, and the tickets by which an executor knows of it.
+"""Makes a decision real: its obligations, the tickets by which an executor knows of it, callers held for people.
 
 Enters: a `Decision` and the result of its action; at an executor a ticket and what it is to do. Leaves: the result
 as the obligations want it, a signed ticket, or an `ExecutionError` or a `TicketError`, and then nothing. Called by:
@@ -9,6 +9,7 @@ on that an obligation does not fit, skip one that it does not know, log a parame
 from typing import TYPE_CHECKING
 
 from agentguard.enforcement._carry_out import carry_out
+from agentguard.enforcement._hold import Hold
 from agentguard.enforcement._log import log_decision
 from agentguard.enforcement._obligation import (
     KNOWN_OBLIGATIONS,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KNOWN_OBLIGATIONS",
+    "Hold",
     "KeyFile",
     "PublicKeys",
     "Refusal",

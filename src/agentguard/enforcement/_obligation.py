@@ -5,6 +5,8 @@
 - `log_level: debug | info | warning | error`: how loud the decision is logged.
 - `require_reason: true`: the request says why (`context.reason`); the reason is recorded.
 - `sandbox: NAME`: the action runs in the sandbox that the host program provides under that name.
+- `two_person: true`: the action needs an approval, by two different people.
+- `notify: true`, or a list of groups: people are told of the decision before it counts.
 """
 
 from __future__ import annotations
@@ -26,18 +28,14 @@ MAX_PATTERNS = 64
 MAX_PATTERN_LENGTH = 1024
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _SANDBOX = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
-# What rules of other systems ask for, and what only a queue of approvals could keep.
-_LATER = frozenset(("notify", "two_person"))
+MAX_GROUPS = 64
+MAX_NAME = 100
 
 
 def obligation_problem(obligation: Obligation) -> str | None:
     """Return why this obligation cannot be carried out, or None if it can. Pure; patterns compile once."""
     check = _CHECKS.get(obligation.name)
     if check is None:
-        if obligation.name in _LATER:
-            return (
-                f"obligation `{obligation.name}` cannot be kept: it needs approvals, which do not exist yet"
-            )
         return f"unknown obligation `{obligation.name}`; known are {', '.join(sorted(_CHECKS))}"
     problem = check(obligation.value)
     return f"obligation `{obligation.name}` {problem}" if problem else None
@@ -104,12 +102,26 @@ def _sandbox_problem(value: Any) -> str | None:
     return None if is_name else "takes the name of a sandbox: up to 64 of a-z, 0-9, `_`, `.` and `-`"
 
 
+def _two_person_problem(value: Any) -> str | None:
+    return None if value is True else "takes `true`"
+
+
+def _notify_problem(value: Any) -> str | None:
+    if value is True:
+        return None
+    is_list = type(value) in (list, tuple) and 0 < len(value) <= MAX_GROUPS
+    is_names = is_list and all(type(each) is str and 0 < len(each) <= MAX_NAME for each in value)
+    return None if is_names else f"takes `true`, or 1 to {MAX_GROUPS} names of groups"
+
+
 _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "max_bytes": _max_bytes_problem,
     "mask_output": _mask_problem,
     "log_level": _log_level_problem,
     "require_reason": _require_reason_problem,
     "sandbox": _sandbox_problem,
+    "two_person": _two_person_problem,
+    "notify": _notify_problem,
 }
 KNOWN_OBLIGATIONS = frozenset(_CHECKS)
 

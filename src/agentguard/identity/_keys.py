@@ -292,6 +292,23 @@ def audit_keys(state: StateFolder) -> KeyRing:
     return KeyRing(state, "audit-keys.json", keep_s=None)
 
 
+def kernel_keys(state: StateFolder) -> KeyRing:
+    """Return the keys that sign kernel policies; one signed by an older key is not to be enforced."""
+    return KeyRing(state, "kernel-keys.json", keep_s=0)
+
+
+def link_key(state: StateFolder) -> bytes:
+    """Return the 32-byte key with which links to decide are signed (HMAC-SHA256).
+
+    Raises:
+        IntegrityError: the file does not hold 32 bytes.
+    """
+    key = state.read_or_create("link.key", lambda: secrets.token_bytes(32))
+    if len(key) != 32:  # noqa: PLR2004 - bytes of a SHA-256 key
+        raise state.corrupt("link.key", "move it away; links that were sent are void then")
+    return key
+
+
 def commitment_key(state: StateFolder) -> bytes:
     """Return the 32-byte key under which secret values are committed to (HMAC-SHA256).
 

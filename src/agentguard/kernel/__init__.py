@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
     from agentguard.kernel._judge import PEP, Judge, Verdict
-    from agentguard.kernel._launch import Child
+    from agentguard.kernel._launch import Child, MakeChild
     from agentguard.kernel._layout import Drop, Kind
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
+    from agentguard.kernel._lsm import LsmEnforcer, hold_by_lsm
     from agentguard.kernel._observer import Observer
-    from agentguard.kernel._probe import Probe, probe, tier_of
+    from agentguard.kernel._probe import Probe, probe, probe_network, tier_of
     from agentguard.kernel._publish import Publisher
     from agentguard.kernel._report import AlertSeen, Report, tell, to_html
     from agentguard.kernel._requests import Wish
@@ -43,6 +44,8 @@ __all__ = [
     "Handover",
     "Judge",
     "Kind",
+    "LsmEnforcer",
+    "MakeChild",
     "ObservedRun",
     "Observer",
     "Probe",
@@ -63,8 +66,10 @@ __all__ = [
     "end_all",
     "event_of",
     "find_mount",
+    "hold_by_lsm",
     "own_path",
     "probe",
+    "probe_network",
     "propose",
     "tell",
     "tier_of",
@@ -84,6 +89,8 @@ _PLACES = {
     "Handover": "_handover",
     "Judge": "_judge",
     "Kind": "_layout",
+    "LsmEnforcer": "_lsm",
+    "MakeChild": "_launch",
     "ObservedRun": "_run",
     "Observer": "_observer",
     "Probe": "_probe",
@@ -104,8 +111,10 @@ _PLACES = {
     "end_all": "_run",
     "event_of": "_events",
     "find_mount": "_cgroups",
+    "hold_by_lsm": "_lsm",
     "own_path": "_cgroups",
     "probe": "_probe",
+    "probe_network": "_probe",
     "propose": "_learn",
     "tell": "_report",
     "tier_of": "_probe",

@@ -46,8 +46,9 @@ class Report(msgspec.Struct, frozen=True):
 
     `tier` is `observe`, or `none` where nothing could be seen; `decided_by` is `sidecar`, `process` or `nobody`.
     `container` has the ids of container and pod in which it ran, where there are. `would_be` counts things by the effect that enforcement would have had for them. `dropped` counts records
-    that were lost, by class; `alerts` are where what was done contradicts what was decided; `left_out` things that are in
-    the counts and not in the lists; `unrecorded` decisions that the audit log did not take.
+    that were lost, by class; `enforced` is the tier of the jail, empty where there was none, `protections` say of each whether
+    it was on (`on: …`, `off: …`), `denied` what was refused, each once, a sentence each; `alerts` are where what was done contradicts what was decided; `left_out` things that are in the counts and not in
+    the lists; `unrecorded` decisions that the audit log did not take.
     """
 
     run: str
@@ -77,6 +78,9 @@ class Report(msgspec.Struct, frozen=True):
     names: list[NameUse] = []
     attempts: list[AttemptUse] = []
     alerts: list[AlertSeen] = []
+    enforced: str = ""
+    protections: dict[str, str] = {}
+    denied: list[str] = []
 
     @property
     def is_complete(self) -> bool:

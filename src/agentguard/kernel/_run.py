@@ -18,7 +18,7 @@ from agentguard.core import RUN_VARIABLE
 from agentguard.kernel._brake import Brake
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
 from agentguard.kernel._check import Check
-from agentguard.kernel._launch import Child, Guardian
+from agentguard.kernel._launch import Child, Guardian, MakeChild
 from agentguard.kernel._layout import Drop
 from agentguard.kernel._observer import Observer
 
@@ -61,9 +61,10 @@ class ObservedRun:
         argv: Sequence[str],
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        make_child: MakeChild = Child,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare. `on_drop` is told when records were lost, from another thread.
+        """Prepare. `on_drop` is told when records were lost, from another thread; `make_child` forks the child.
 
         `environ` is the program's, this process's own if it is left out.
 
@@ -81,7 +82,7 @@ class ObservedRun:
             self._guardian = Guardian(self._cgroup)
             stack.callback(self._guardian.dismiss)
             given = os.environ if environ is None else environ
-            self._child = Child(argv, environ={**given, RUN_VARIABLE: self.id})
+            self._child = make_child(argv, environ={**given, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
             self.brake = self._child.brake = Brake(self._child.pid, self._cgroup)
             self._stack = stack.pop_all()
@@ -94,6 +95,7 @@ class ObservedRun:
         """
         self._observer = self._stack.enter_context(Observer(settings, on_drop=self._note_drop))
         self._cgroup.add(self._child.pid)
+        self._child.settle(self._cgroup)
         self._observer.watch(self._cgroup)
         return Surroundings(self._observer.checks, dict(self._observer.missing))
 
@@ -154,10 +156,15 @@ def end_all(cgroup: Cgroup) -> int:
 
 
 def clean_up() -> None:
-    """Remove cgroups of runs whose launcher is not there any more, where they are empty."""
+    """Remove what runs have left whose launcher is gone: cgroups where they are empty, pins of cgroups that are gone."""
     with contextlib.suppress(Exception):
         for folder in (find_mount() / PARENT).iterdir():
             found = _OURS.match(folder.name)
             if found and not Path(f"/proc/{found[1]}").exists():
                 with contextlib.suppress(OSError):
                     folder.rmdir()
+    with contextlib.suppress(Exception):
+        if os.geteuid() == 0:
+            from agentguard.kernel.egress import clean_pins
+
+            clean_pins()

@@ -108,10 +108,18 @@ class Listener(Protocol):
 
 
 class Tally:
-    """Adds up one run, and has `publisher` tell of it. For one thread."""
+    """Adds up one run, and has `publisher` tell of it; `on_seen` is told of each thing. For one thread."""
 
-    def __init__(self, judge: Judge, publisher: Listener | None = None) -> None:
-        self._publisher = publisher
+    def __init__(
+        self,
+        judge: Judge,
+        publisher: Listener | None = None,
+        *,
+        on_seen: Callable[[Seen], None] | None = None,
+        translate: Callable[[Seen], Iterable[Seen]] | None = None,
+    ) -> None:
+        self._translate = translate
+        self._publisher, self._on_seen = publisher, on_seen
         self.tree = ProcessTree()
         self.files: dict[str, FileUse] = {}
         self.programs: dict[str, ProgramUse] = {}
@@ -126,13 +134,19 @@ class Tally:
         self._waiting: dict[int, Seen] = {}
 
     def note(self, seen: Seen) -> None:
-        """Take in one thing that was seen."""
+        """Take in one thing that was seen; where connections are led elsewhere, what was wanted stands in its place."""
+        for each in self._translate(seen) if self._translate is not None else (seen,):
+            self._note(each)
+
+    def _note(self, seen: Seen) -> None:
         self.events += 1
         if seen.kind == Kind.DNS:
             # A packet belongs to no process.
             self._note_name(seen)
             return
         process = self.tree.note(seen)
+        if self._on_seen is not None:
+            self._on_seen(seen)
         if seen.kind == Kind.SIGNAL and self.tree.has_pid(seen.a0):
             return
         what = describe_attempt(seen)

@@ -2,9 +2,11 @@
 
 Enters: a `Request` whose principal is vouched for, and the `World` (registry, inventory, policies, risk).
 Leaves: a `Decision`, recorded before it is returned. Called by: PEPs, through the port `Decider`. It must
-never raise, never allow on an error, and never let a later stage loosen what an earlier one said.
+never raise, never allow on an error, and never let a later stage loosen what an earlier one said; what needs a
+person is let through by people alone.
 """
 
+from agentguard.pdp._approval import ApprovalDesk, edit_problem
 from agentguard.pdp._cases import CaseResult, run_cases
 from agentguard.pdp._cost import ActionCosts
 from agentguard.pdp._evaluate import World
@@ -17,6 +19,7 @@ from agentguard.pdp._trace import read_trace
 
 __all__ = [
     "ActionCosts",
+    "ApprovalDesk",
     "CaseResult",
     "Keeper",
     "PolicyDecisionPoint",
@@ -27,6 +30,7 @@ __all__ = [
     "Thresholds",
     "World",
     "concerns_of",
+    "edit_problem",
     "facts_of",
     "lint_policies",
     "read_trace",

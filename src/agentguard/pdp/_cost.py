@@ -28,13 +28,18 @@ class ActionCosts:
         self._spender = spender
 
     def hold(
-        self, decision: Decision, principal: Principal, context: Context
+        self, decision: Decision, principal: Principal, context: Context, *, is_approved: bool = False
     ) -> tuple[Decision, Admission | None]:
-        """Return the decision with its cost reserved, or a stricter one. What lets nothing through costs nothing."""
+        """Return the decision with its cost reserved, or a stricter one. What lets nothing through costs nothing.
+
+        With `is_approved` people have been asked, and no budget asks again; its limit holds.
+        """
         if decision.effect.rank > _LETS_THROUGH or not self._keeper.prices_actions:
             return decision, None
         spender = self._spender(principal, context)
-        admission = self._keeper.reserve_tool(decision.action, spender, attempt=os.urandom(16).hex())
+        admission = self._keeper.reserve_tool(
+            decision.action, spender, attempt=os.urandom(16).hex(), is_approved=is_approved
+        )
         if admission.is_admitted:
             return decision, admission if admission.reserved else None
         stricter = msgspec.structs.replace(

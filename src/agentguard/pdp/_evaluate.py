@@ -182,6 +182,10 @@ def _from_ruling(ruling: Ruling, action: CompiledAction, facts: Facts) -> Verdic
         problem = obligation_problem(obligation) or unmet_obligation(obligation, facts.context)
         if problem is not None:
             verdict.effect, verdict.stage, verdict.reason = _DENY, "obligations", problem
+    wants_two = any(each.name == "two_person" for each in ruling.obligations)
+    if wants_two and verdict.effect.rank < Effect.REQUIRE_APPROVAL.rank:
+        verdict.effect, verdict.stage = Effect.REQUIRE_APPROVAL, "obligations"
+        verdict.reason = f"two people have to approve: {verdict.reason}"
     return verdict
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from agentguard.core import (
     AgentGuardError,
+    ApprovalError,
     AuditError,
     Clock,
     Context,
@@ -35,6 +36,7 @@ from agentguard.core import (
     snapshot,
 )
 from agentguard.flow import FlowStore
+from agentguard.pdp._approval import ApprovalDesk, Case, Release, is_given
 from agentguard.pdp._evaluate import Past, Verdict, World, evaluate
 from agentguard.pdp._record import decision_record, masked_params, outcome_record
 from agentguard.pdp._regrade import (
@@ -51,7 +53,7 @@ from agentguard.policy import Facts, History, near_misses
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentguard.core import AuditLog, Ticket
+    from agentguard.core import ApprovalStatus, AuditLog, Ticket
     from agentguard.enforcement import TicketIssuer
     from agentguard.intent import IntentSession, Journals
     from agentguard.pdp._cost import ActionCosts
@@ -85,7 +87,8 @@ class PolicyDecisionPoint:
     secret value into what may stand in the log. `history` is what rules about more than one request look back
     on, `flow` where values come from; without them they begin empty. `tickets` issues execution tickets to who
     asks for one; without it, asking for one is a deny. `costs` holds actions that cost to their budgets. `journals` are
-    the files in which sessions with an intent outlive the process.
+    the files in which sessions with an intent outlive the process. `desk` asks people where an approval is needed;
+    without it nobody is asked, and no approval counts.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class PolicyDecisionPoint:
         tickets: TicketIssuer | None = None,
         costs: ActionCosts | None = None,
         journals: Journals | None = None,
+        desk: ApprovalDesk | None = None,
     ) -> None:
         self.world = world
         self.history = History() if history is None else history
@@ -109,6 +113,7 @@ class PolicyDecisionPoint:
         self._clock = clock or SystemClock()
         self._tickets = tickets
         self._costs = costs
+        self._desk = desk
         self._closed = False
         # What it counted is of no use any more, and many short sessions of one principal need its room.
         self._sessions = Sessions(on_end=lambda key: self.history.forget(*key), journals=journals)
@@ -125,12 +130,12 @@ class PolicyDecisionPoint:
     ) -> Decision:
         start = perf_counter_ns()
         world = self.world
-        verdict: Verdict | None = None
-        asked: tuple[CompiledAction, dict[str, Any]] | None = None
         principal, context, moment = _NOBODY, _NO_CONTEXT, None
         ticket: Ticket | None = None
         held: Admission | None = None
         session: IntentSession | None = None
+        case: Case | None = None
+        release: Release | None = None
         try:
             principal, context, now, moment = self._who_and_when(request)
             if context.session:
@@ -139,43 +144,19 @@ class PolicyDecisionPoint:
             resource = world.inventory.resolve(resource_id)
             past = Past(history, self.flow, moment, session)
             verdict = evaluate(world, principal, action, resource, params, context, now, past)
-            asked = (action, params)
-            decision = Decision(
-                verdict.effect,
-                verdict.reason,
-                principal.id,
-                verdict.action.reference,
-                resource_id,
-                verdict.params,
-                verdict.rule,
-                verdict.stage,
-                world.policies.version,
-                verdict.risk,
-                verdict.obligations,
-                verdict.findings,
-                prechecks=verdict.action.action.prechecks,
-                required_privileges=verdict.action.action.required_privileges,
-                correlation_id=context.correlation_id,
-            )
-            if verdict.origins is not None:
-                _set(decision, "origins", verdict.origins.arguments)
+            case = Case(principal, context, resource, action, params, world, now, past, verdict)
+            decision = case.decision()
             if trace:
-                inside = world.facts_about(action, params, resource)
-                origins = self.flow.trace((principal.id, context.session), params, action.action.name)
-                facts = Facts(
-                    principal, action.action, resource, params, context, now, inside, origins, verdict.origins
-                )
-                misses = near_misses(
-                    world.policies,
-                    facts,
-                    history=decision.effect is not _DENY,
-                    conceal=bool(action.secret_paths),
-                )
-                _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
+                self._add_near_misses(decision, case)
+            desk = self._desk if history is self.history else None
+            if desk is not None and request.approval:
+                decision, release = desk.redeem(request.approval, decision, case)
             if self._costs is not None and history is self.history:
-                decision, held = self._costs.hold(decision, principal, context)
+                decision, held = self._costs.hold(decision, principal, context, is_approved=is_given(release))
             if request.ticket_for:
                 decision, ticket = draft_ticket(self._tickets, decision, principal, request.ticket_for)
+            if desk is not None:
+                decision = desk.conclude(decision, case, release, moment)
         except AgentGuardError as error:
             decision = _refusal(request, world, "request", error.message)
         except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
@@ -185,16 +166,49 @@ class PolicyDecisionPoint:
             self._count_denial(decision, world, history, principal, context, moment)
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
         if self._audit is not None:
-            decision = self._recorded(decision, principal, context, verdict, asked, ticket, observed=observed)
+            decision = self._recorded(decision, principal, context, case, ticket, observed=observed)
         if ticket is not None and decision.effect is not _DENY:
             decision = self._ticketed(decision, ticket)
-        if verdict is not None and verdict.reservation is not None:
-            history.settle(verdict.reservation, decision.effect)
+        if case is not None:
+            self._wind_up(decision, case, release, held)
+            if session is not None and not observed and case.verdict.origins is not None:
+                session.decided(case.action.action.name, case.params, case.verdict.origins, decision.effect)
+        return decision
+
+    def _wind_up(
+        self, decision: Decision, case: Case, release: Release | None, held: Admission | None
+    ) -> None:
+        """Tell who kept something for a decision how it ended."""
+        if release is not None and self._desk is not None:
+            self._desk.dispatched(release, decision, case)
+        elif case.verdict.reservation is not None:
+            case.past.history.settle(case.verdict.reservation, decision.effect)
         if held is not None and self._costs is not None:
             self._costs.finish(held, decision.effect)
-        if session is not None and not observed:
-            _tell(session, verdict, asked, decision.effect)
-        return decision
+
+    def _add_near_misses(self, decision: Decision, case: Case) -> None:
+        world, action, params = case.world, case.action, case.params
+        inside = world.facts_about(action, params, case.resource)
+        key = (case.principal.id, case.context.session)
+        origins = self.flow.trace(key, params, action.action.name)
+        facts = Facts(
+            case.principal,
+            action.action,
+            case.resource,
+            params,
+            case.context,
+            case.now,
+            inside,
+            origins,
+            case.verdict.origins,
+        )
+        misses = near_misses(
+            world.policies,
+            facts,
+            history=decision.effect is not _DENY,
+            conceal=bool(action.secret_paths),
+        )
+        _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
 
     def decide_plan(self, requests: Sequence[Request]) -> list[Decision]:
         """Return one decision a step, in order; what the steps would use up is used up in this plan only.
@@ -212,6 +226,18 @@ class PolicyDecisionPoint:
         """
         if self._audit is not None:
             self._audit.append(outcome_record(outcome))
+        if self._desk is not None:
+            self._desk.finish(outcome)
+
+    def wait_approval(self, approval_id: str, *, principal: Principal, timeout_s: float) -> ApprovalStatus:
+        """Return where an approval of `principal` stands, once it is decided or the time is up.
+
+        Raises:
+            ApprovalError: there is none, or it is somebody else's (`approval_unknown`).
+        """
+        if self._desk is None:
+            raise ApprovalError("nobody is asked here", code="approval_unknown")
+        return self._desk.wait(approval_id, principal, timeout_s)
 
     def observe(self, observation: Observation) -> None:
         """Take in what an action gave back: its label and fingerprints, under the principal's session.
@@ -383,13 +409,12 @@ class PolicyDecisionPoint:
                 _log_crash("an outcome could not be recorded", error)
         return signed
 
-    def _recorded(  # noqa: PLR0917 - as `evaluate`
+    def _recorded(
         self,
         decision: Decision,
         principal: Principal,
         context: Context,
-        verdict: Verdict | None,
-        asked: tuple[CompiledAction, dict[str, Any]] | None,
+        case: Case | None,
         ticket: Ticket | None,
         *,
         observed: bool = False,
@@ -400,15 +425,14 @@ class PolicyDecisionPoint:
                 decision,
                 principal=principal,
                 context=context,
-                action=_declares(verdict),
+                action=_declares(None if case is None else case.verdict),
                 commit=self._commit,
                 observed=observed,
             )
-            if asked is not None and decision.params is not asked[1]:
-                action, params = asked
+            if case is not None and decision.params is not case.params:
                 record["requested"] = {
-                    "action": action.reference,
-                    "params": masked_params(params, action, self._commit),
+                    "action": case.action.reference,
+                    "params": masked_params(case.params, case.action, self._commit),
                 }
             if ticket is not None:
                 record["ticket"] = {"jti": ticket.jti, "aud": ticket.audience, "exp": ticket.expires_at}
@@ -420,20 +444,9 @@ class PolicyDecisionPoint:
         return decision
 
 
-def _tell(
-    session: IntentSession,
-    verdict: Verdict | None,
-    asked: tuple[CompiledAction, dict[str, Any]] | None,
-    effect: Effect,
-) -> None:
-    """Tell a session with an intent what was decided in it."""
-    if verdict is not None and verdict.origins is not None and asked is not None:
-        session.decided(asked[0].action.name, asked[1], verdict.origins, effect)
-
-
 def _without_ticket(request: Request) -> Request:
-    asks = type(request) is Request and request.ticket_for
-    return msgspec.structs.replace(request, ticket_for="") if asks else request
+    asks = type(request) is Request and (request.ticket_for or request.approval)
+    return msgspec.structs.replace(request, ticket_for="", approval="") if asks else request
 
 
 def _declares(verdict: Verdict | None) -> CompiledAction | None:

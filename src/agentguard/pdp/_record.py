@@ -54,6 +54,8 @@ def decision_record(
         told = _context(context)
         if told:
             record["context"] = told
+    if decision.approval:
+        record["approval"] = decision.approval
     risk = decision.risk
     if risk is not None:
         record["risk"] = {"action": risk.action, "resource": risk.resource, "score": risk.score}
@@ -87,13 +89,14 @@ def masked_params(params: dict[str, Any], action: CompiledAction | None, commit:
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
     """Return the record of what came of an action."""
-    return {
+    record = {
         "type": "outcome",
         "decision": outcome.audit_id,
         "principal": outcome.principal,
         "status": outcome.status,
         "detail": outcome.detail[:500],
     }
+    return record | {"approval": outcome.approval} if outcome.approval else record
 
 
 def _context(context: Context) -> dict[str, Any]:

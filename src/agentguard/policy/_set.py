@@ -53,7 +53,8 @@ class Ruling(msgspec.Struct, frozen=True):
 class PolicySet:
     """Compiled rules, immutable. `version` is the hash of their content, whatever file they stand in.
 
-    `rules` are about one request each, `sequences` about more than one.
+    `rules` are about one request each, `sequences` about more than one. `digests` has the hash of each one's own
+    content by its id.
     """
 
     def __init__(self, rules: Iterable[CompiledRule | Entry]) -> None:
@@ -61,6 +62,7 @@ class PolicySet:
         _refuse_duplicates(all_)
         self.rules = tuple(rule for rule in all_ if isinstance(rule, CompiledRule))
         self.sequences = SequenceSet(rule for rule in all_ if isinstance(rule, Entry))
+        self.digests = {rule.id: rule.digest for rule in all_}
         self.version = "sha256:" + hashlib.sha256("".join(r.digest for r in all_).encode()).hexdigest()
         mandatory = [rule for rule in self.rules if rule.rule.tier is Tier.MANDATORY]
         # A ban that needs a fact of a family costs nothing where nothing of that family is known.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from agentguard.kernel import Tally
+    from agentguard.kernel import MakeChild, Tally
     from agentguard.sensor._protocol import Told
 
 
@@ -33,6 +33,7 @@ class SensorRun:
         path: Path,
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        make_child: MakeChild = Child,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare.
@@ -47,7 +48,7 @@ class SensorRun:
         with contextlib.ExitStack() as stack:
             self._connection = stack.enter_context(connect(path))
             given = os.environ if environ is None else environ
-            self._child = Child(argv, environ={**given, RUN_VARIABLE: self.id})
+            self._child = make_child(argv, environ={**given, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
             # The cgroup is the sensor's; the processes are this user's.
             self.brake = self._child.brake = Brake(self._child.pid)
@@ -64,6 +65,7 @@ class SensorRun:
         told = _known(receive_told(self._connection))
         if not isinstance(told, Watching):
             raise gone()
+        self._child.settle(None)
         return Surroundings(told.checks, told.missing)
 
     def run(self, tally: Tally) -> Ended:

@@ -8,6 +8,7 @@ put what it was sent into an error, or keep a decision from the log.
 from agentguard.server._agents import AgentSeen, AgentsSeen, LastDecision
 from agentguard.server._app import App, create_app
 from agentguard.server._openapi import openapi
+from agentguard.server._people import PeopleDoor
 from agentguard.server._serve import Server, base_url, build_server, listen, serve
 from agentguard.server._services import (
     ServedLog,
@@ -19,6 +20,7 @@ __all__ = [
     "AgentsSeen",
     "App",
     "LastDecision",
+    "PeopleDoor",
     "ServedLog",
     "Server",
     "Services",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentguard.audit import Filter
-from agentguard.core import EventError, EventFilter, EventKind, IdentityError
+from agentguard.core import ADMIN, PERSON_ROLES, EventError, EventFilter, EventKind, IdentityError
 from agentguard.server._agents import parse_time
 from agentguard.server._http import HttpError, bearer, unauthorized
 
@@ -42,19 +42,38 @@ class AdminRoutes:
         self._agents = agents
         self._scans = asyncio.Semaphore(2)
 
-    def require_admin(self, headers: Headers) -> None:
-        """Pass for the admin token or a session at the console.
+    def require_reader(self, headers: Headers) -> None:
+        """Pass for the admin token, and for whoever has logged in with it or as a person with any role.
 
         Raises:
-            HttpError: 403 for an agent's valid token, 401 for anything else.
+            HttpError: 403 for an agent's valid token and for a person without a role, 401 for anything else.
         """
+        self._require(headers, frozenset(PERSON_ROLES))
+
+    def require_admin(self, headers: Headers) -> None:
+        """Pass for the admin token, and for whoever has logged in with it or as a person with the role `admin`.
+
+        Raises:
+            HttpError: as `require_reader`.
+        """
+        self._require(headers, frozenset((ADMIN,)))
+
+    def _require(self, headers: Headers, roles: frozenset[str]) -> None:
         token = bearer(headers)
-        if token:
-            if self._services.admin_matches(token):
-                return
-            self._refuse_agent(token)
-        elif self._sessions.find(headers.cookie) is not None:
+        if token and self._services.admin_matches(token):
             return
+        session = self._sessions.find_token(token) if token else self._sessions.find(headers.cookie)
+        if session is not None:
+            if session.account is None or roles.intersection(session.account.roles):
+                return
+            raise HttpError(
+                403,
+                "role_missing",
+                "this needs another role",
+                hint="an admin gives it: `agentguard people role`",
+            )
+        if token:
+            self._refuse_agent(token)
         raise unauthorized(
             "admin_token_needed",
             "this needs the admin token",

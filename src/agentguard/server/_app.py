@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.routing import Router
 
+from agentguard.core import IdentityError
 from agentguard.gateway import is_gateway_path
 from agentguard.server._admin import AdminRoutes
 from agentguard.server._agents import AgentsSeen
+from agentguard.server._approval_pages import ApprovalPages
+from agentguard.server._approvals import ApprovalRoutes
 from agentguard.server._check import CheckRoutes
+from agentguard.server._decide_links import LinkRoutes, SlackRoute
 from agentguard.server._feed import Feed
 from agentguard.server._gateway import GatewayRoute
 from agentguard.server._hosts import HostGuard
@@ -31,8 +35,8 @@ from agentguard.server._http import (
 from agentguard.server._labels import LabelRoutes
 from agentguard.server._metrics import Metrics
 from agentguard.server._pages import PageRoutes
+from agentguard.server._people import PeopleRoutes, refusal_of
 from agentguard.server._routes import api_routes
-from agentguard.server._sessions import Sessions
 from agentguard.server._tickets import TicketRoutes
 
 if TYPE_CHECKING:
@@ -61,7 +65,7 @@ class App:
         self._services = services
         self._metrics = Metrics(services.audit, services.spending, services.sensor)
         self._hosts = HostGuard(services.settings.allowed_hosts)
-        agents, sessions = AgentsSeen(), Sessions()
+        agents, sessions = AgentsSeen(), services.people.sessions
         self._feed = Feed(services.audit, agents, services.events)
         self._check = CheckRoutes(services, self._metrics, agents)
         admin = AdminRoutes(services, sessions, self._feed, agents)
@@ -72,6 +76,7 @@ class App:
             if services.gateway is not None
             else None
         )
+        self._approvals = ApprovalRoutes(services, self._check.authenticate, self._check.principal)
         tickets = TicketRoutes(services, self._check.authenticate, admin.require_admin)
         self._hot: dict[str, HotRoute] = {
             "/v1/check": self._check.check,
@@ -83,8 +88,19 @@ class App:
             "/v1/tickets/consume": tickets.consume,
             "/v1/tickets/revoke": tickets.revoke,
             "/v1/sessions": labels.open_session,
+            "/v1/approvals/wait": self._approvals.wait,
         }
-        routes = [*api_routes(services, self._metrics, admin, tickets), *pages.routes()]
+        api = api_routes(services, self._metrics, admin, tickets)
+        people = PeopleRoutes(services)
+        asked = ApprovalPages(services, admin.require_reader, pages.form)
+        routes = [*api, *people.routes(), *self._approvals.routes(), *asked.routes(), *pages.routes()]
+        if services.links is not None:
+            links = LinkRoutes(
+                services, services.links, admin.require_reader, read_form=pages.form, reject=self.reject
+            )
+            routes += links.routes()
+        if services.clicks is not None:
+            routes += SlackRoute(services, services.clicks, reject=self.reject).routes()
         self._known = frozenset(route.path for route in routes)
         self._router = Router(routes, redirect_slashes=False)
         self._following: asyncio.Task[None] | None = None
@@ -107,12 +123,14 @@ class App:
             _log.exception("a rejected request could not be recorded")
 
     def end_streams(self) -> None:
-        """End all event streams, so that a shutdown need not wait for their readers."""
+        """End all event streams and answer who is held, so that a shutdown need not wait for them."""
+        self._approvals.end()
         self._feed.close()
 
     def close(self) -> None:
         """Release threads. The services belong to whoever made them."""
         self._check.close()
+        self._approvals.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -139,6 +157,8 @@ class App:
             self._metrics.answered(path, status)
         except HttpError as error:
             await self._fail(error, path, body, scope, send)
+        except IdentityError as error:
+            await self._fail(refusal_of(error), path, body, scope, send)
         except ClientGoneError:
             self.reject(peer_of(scope), "client_gone", body)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever failed, nothing was allowed

@@ -76,6 +76,7 @@ class CheckRoutes:
             params=call.params,
             context=_context(token, call.context, headers),
             ticket_for=call.ticket_for,
+            approval=call.approval,
             observed=_observed(token, asked=call.observed),
         )
         if self._pool is None:

@@ -11,6 +11,8 @@ from agentguard.core import (
     CheckCall,
     CheckReply,
     ErrorBody,
+    LoginCall,
+    LoginReply,
     ObserveCall,
     OpenedSession,
     Outcome,
@@ -23,13 +25,22 @@ from agentguard.core import (
     TicketRevocation,
     TicketRevocationReply,
     VouchCall,
+    WhoReply,
 )
 from agentguard.policy import PolicyDescription
 from agentguard.sensor import LinkState
 from agentguard.server._agents import AgentSeen
+from agentguard.server._openapi_approvals import APPROVAL_TYPES, approval_paths
 from agentguard.server._openapi_gateway import gateway_paths
 from agentguard.server._openapi_sensor import SENSOR_EXAMPLE
+from agentguard.server._openapi_shapes import content_of as _content
+from agentguard.server._openapi_shapes import errors_of as _errors
+from agentguard.server._openapi_shapes import get_of as _get
+from agentguard.server._openapi_shapes import object_of as _object
+from agentguard.server._openapi_shapes import post_of as _post
+from agentguard.server._openapi_shapes import ref_to as _ref
 
+_SHORT = {"agentguard.core.approval.Step": "ApprovalStep", "agentguard.policy._sequence_rule.Step": "Step"}
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
 _DECISION: dict[str, Any] = {
     "effect": "require_approval",
@@ -139,19 +150,6 @@ _FILTERS = {
     "limit": "How many records at most: 1 to 1000, 100 if left out",
     "after": "Only records with a higher `seq`: the `next` of the answer before",
 }
-_ERRORS = {
-    "400": "Malformed: no JSON, a duplicate key, or the wrong shape",
-    "401": "The token is missing or proves nobody",
-    "403": "The token is valid and may not do this",
-    "404": "There is no such session, source or action",
-    "408": "The request arrived too slowly",
-    "409": "The session has too many changed labels, or its name is taken",
-    "413": "The body is too large",
-    "421": "The `Host` is not this server's",
-    "503": "The audit log takes no records",
-}
-# What every call with a body can be answered.
-_ALWAYS = ("400", "401", "403", "408", "413", "421")
 
 
 def openapi() -> dict[str, Any]:
@@ -175,9 +173,18 @@ def openapi() -> dict[str, Any]:
         AgentSeen,
         LinkState,
         PolicyDescription,
+        LoginCall,
+        LoginReply,
+        WhoReply,
+        *APPROVAL_TYPES,
         ErrorBody,
     )
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    text = msgspec.json.encode(schemas).decode()
+    # Two are called alike, and got the names of their modules.
+    for name, short in _SHORT.items():
+        text = text.replace(name, short)
+    schemas = msgspec.json.decode(text)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -191,6 +198,8 @@ def openapi() -> dict[str, Any]:
             **_agent_paths(),
             **_label_paths(),
             **_ticket_paths(),
+            **_people_paths(),
+            **approval_paths(),
             **_admin_paths(),
             **_watch_paths(),
             **gateway_paths(),
@@ -209,6 +218,11 @@ def openapi() -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "A person's, or one with `act_as`",
+                },
+                "login": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A person's login: `POST /v1/login`",
                 },
                 "admin": {"type": "http", "scheme": "bearer", "description": "The admin token"},
             },
@@ -327,6 +341,27 @@ def _ticket_paths() -> dict[str, Any]:
     return paths
 
 
+def _people_paths() -> dict[str, Any]:
+    who = {"name": "dana", "roles": ["approver"], "groups": ["payments"]}
+    call = {"name": "dana", "password": "correct horse battery"}
+    reply = {"token": "agps_4kP...", "expires_in_s": 43200}
+    login = _post("Log in as a person", "LoginCall", call, "LoginReply", reply)
+    login["post"]["responses"] |= _errors("429", "503")
+    del login["post"]["security"]
+    ended = {"ended": True}
+    logout: dict[str, Any] = {
+        "summary": "End a person's login",
+        "responses": {
+            "200": _content("Ended", _object({"ended": {"type": "boolean"}}), ended),
+            **_errors("401", "421"),
+        },
+    }
+    me = _get("Say who has logged in", _ref("WhoReply"), who)
+    for operation in (logout, me["get"]):
+        operation["security"] = [{"login": []}]
+    return {"/v1/login": login, "/v1/logout": {"post": logout}, "/v1/me": me}
+
+
 def _admin_paths() -> dict[str, Any]:
     actions = _object({"actions": {"type": "array", "items": _ref("Action")}})
     agents = _object({"agents": {"type": "array", "items": _ref("AgentSeen")}})
@@ -365,47 +400,3 @@ def _watch_paths() -> dict[str, Any]:
     not_ready = {"description": "Something is wrong", "content": {"application/json": {"schema": ready}}}
     paths["/readyz"]["get"]["responses"]["503"] = not_ready
     return paths
-
-
-def _post(summary: str, takes: str, call: object, gives: str | None, reply: object) -> dict[str, Any]:
-    good = (
-        {"description": "Taken"}
-        if gives is None
-        else _content("Decided, whatever the effect", _ref(gives), reply)
-    )
-    body = {"required": True, "content": {"application/json": {"schema": _ref(takes), "example": call}}}
-    return {
-        "post": {
-            "summary": summary,
-            "security": [{"agent": []}],
-            "requestBody": body,
-            "responses": {"204" if gives is None else "200": good, **_errors(*_ALWAYS)},
-        }
-    }
-
-
-def _get(summary: str, schema: object | None, example: object, *, admin: bool = True) -> dict[str, Any]:
-    kind = "application/json" if schema is not None else "text/plain"
-    good = _content("Found", schema or {"type": "string"}, example, kind)
-    operation: dict[str, Any] = {"summary": summary, "responses": {"200": good, **_errors("421")}}
-    if admin:
-        operation["security"] = [{"admin": []}]
-        operation["responses"] = {"200": good, **_errors("400", "401", "403", "421")}
-    return {"get": operation}
-
-
-def _content(text: str, schema: object, example: object, kind: str = "application/json") -> dict[str, Any]:
-    return {"description": text, "content": {kind: {"schema": schema, "example": example}}}
-
-
-def _errors(*statuses: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": _ref("ErrorBody")}}
-    return {status: {"description": _ERRORS[status], "content": content} for status in statuses}
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -22,10 +23,12 @@ from agentguard.console import (
     row_of,
     static_files,
 )
+from agentguard.core import IdentityError
 from agentguard.server._feed import MAX_STREAMS, News, Place
 from agentguard.server._hosts import require_same_origin
 from agentguard.server._http import Headers, HttpError, bearer, peer_of, read_body
 from agentguard.server._openapi import openapi
+from agentguard.server._people import record_login
 from agentguard.server._sessions import LoginThrottle, csrf_matches, drop_cookie, set_cookie
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
     from agentguard.console import Row
+    from agentguard.identity import Account
     from agentguard.server._admin import AdminRoutes
     from agentguard.server._feed import Feed
     from agentguard.server._services import Services
@@ -44,7 +48,8 @@ if TYPE_CHECKING:
 ROWS = 200
 # The chain's state is sent with each batch and at least this often, which keeps the connection known as alive.
 HEARTBEAT_S = 2.0
-_MAX_FORM_BYTES = 8192
+_MAX_FORM_BYTES = 65_536
+_OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-]{1,64}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,600}){0,3})?", re.ASCII)
 
 
 class PageRoutes:
@@ -88,7 +93,7 @@ class PageRoutes:
             rows=[row for _, row in _rows(News(place, 0, tuple(newest), tuple(events)), Place(0))][::-1],
             chain=chain,
             after=str(place),
-            csrf=session.csrf,
+            **who(session),
             version=self._services.version,
             effects=request.query_params.getlist("effect"),
             text=request.query_params.get("q", "")[:200],
@@ -97,43 +102,59 @@ class PageRoutes:
 
     async def show_login(self, request: HttpRequest) -> Response:
         """Show the form; with `?code=`, one that redeems the code by a POST, so that no prefetch burns it."""
-        return _page(render_login(code=request.query_params.get("code", "")[:200]))
+        return self._door(
+            code=request.query_params.get("code", "")[:200], then=_then(request.query_params.get("then"))
+        )
+
+    def _door(self, *, status: int = 200, headers: dict[str, str] | None = None, **shown: str) -> Response:
+        has_people = not self._services.people.is_empty()
+        return _page(render_login(has_people=has_people, **shown), status, headers)
 
     async def login(self, request: HttpRequest) -> Response:
-        """Open a session for the admin token or a one-time code."""
+        """Open a session for a person, for the admin token or for a one-time code."""
         headers = _headers(request)
         require_same_origin(headers, request.scope)
         peer = peer_of(request.scope)
         wait_s = math.ceil(self._throttle.wait_s(peer))
         if wait_s:
-            return _page(
-                render_login(problem=f"Too many attempts. Try again in {wait_s} s."),
-                429,
-                {"retry-after": str(wait_s)},
-            )
-        form = await self._form(request)
-        token, code = form.get("token", ""), form.get("code", "")
-        if code:
+            problem = f"Too many attempts. Try again in {wait_s} s."
+            return self._door(status=429, headers={"retry-after": str(wait_s)}, problem=problem)
+        form = await self.form(request)
+        token, code, then = form.get("token", ""), form.get("code", ""), _then(form.get("then"))
+        account = None
+        if form.get("name"):
+            account, problem = await self._person(form, peer)
+        elif code:
             problem = "" if self._services.login_codes.redeem(code) else "This link was used or is too old."
         else:
             problem = "" if self._services.admin_matches(token.strip()) else "This is not the admin token."
         if problem:
             self._throttle.failed(peer)
             self._reject(peer, "login_failed", b"")
-            return _page(render_login(problem=problem), HTTPStatus.FORBIDDEN)
+            return self._door(status=HTTPStatus.FORBIDDEN, problem=problem, then=then)
         self._sessions.end(headers.cookie)
-        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        answer.raw_headers.append(
-            set_cookie(self._sessions.start(), is_secure=request.scope["scheme"] == "https")
-        )
+        answer = RedirectResponse(then, HTTPStatus.SEE_OTHER)
+        secret = self._sessions.start(account)
+        answer.raw_headers.append(set_cookie(secret, is_secure=request.scope["scheme"] == "https"))
         return answer
+
+    async def _person(self, form: dict[str, str], peer: str) -> tuple[Account | None, str]:
+        """Return the account that a form proves, or what is wrong."""
+        try:
+            account = await self._services.people.login(
+                form["name"].strip().lower(), form.get("password", ""), peer
+            )
+        except IdentityError as error:
+            return None, f"{error.message[:1].upper()}{error.message[1:]}."
+        await record_login(self._services, account, "page", peer)
+        return account, ""
 
     async def logout(self, request: HttpRequest) -> Response:
         """End the session."""
         headers = _headers(request)
         require_same_origin(headers, request.scope)
         session = self._sessions.find(headers.cookie)
-        form = await self._form(request)
+        form = await self.form(request)
         if session is not None and not csrf_matches(session, form.get("csrf", "")):
             raise HttpError(
                 403, "csrf_invalid", "the form is not of this session", hint="load the page again"
@@ -148,7 +169,7 @@ class PageRoutes:
         if request.method == "HEAD":
             raise HTTPException(405, headers={"Allow": "GET"})  # an answer without a body would never end
         headers = _headers(request)
-        self._admin.require_admin(headers)
+        self._admin.require_reader(headers)
         if self._feed.streams >= MAX_STREAMS:
             raise HttpError(503, "streams_exhausted", f"{MAX_STREAMS} streams are open already")
         session = None if bearer(headers) else self._sessions.find(headers.cookie)
@@ -165,7 +186,7 @@ class PageRoutes:
         page = await asyncio.to_thread(
             render_policies,
             self._services.describe_policies(),
-            csrf=session.csrf,
+            **who(session),
             version=self._services.version,
             text=request.query_params.get("q", "")[:200],
         )
@@ -203,7 +224,12 @@ class PageRoutes:
     def _chain_event(self) -> bytes:
         return b"event: chain\ndata: %s\n\n" % msgspec.json.encode(self._feed.chain())
 
-    async def _form(self, request: HttpRequest) -> dict[str, str]:
+    async def form(self, request: HttpRequest) -> dict[str, str]:
+        """Return the fields of a form.
+
+        Raises:
+            HttpError: the body is none, too long or slow.
+        """
         body = await read_body(
             _headers(request),
             request.scope,
@@ -212,7 +238,7 @@ class PageRoutes:
             deadline_s=self._services.settings.read_timeout_s,
         )
         try:
-            fields = parse_qs(body.decode(), max_num_fields=10, strict_parsing=bool(body))
+            fields = parse_qs(body.decode(), max_num_fields=20, strict_parsing=bool(body))
         except ValueError:
             raise HttpError(400, "form_invalid", "the body is no form") from None
         return {name: values[0] for name, values in fields.items()}
@@ -239,9 +265,19 @@ def _place(text: str, default: Place) -> Place:
     return Place(numbers[0], numbers[1] if event else default.event)
 
 
+def who(session: Session) -> dict[str, str]:
+    """Return what every page shows of its session: its form token, and who has logged in."""
+    return {"csrf": session.csrf, "person": session.account.name if session.account is not None else ""}
+
+
 def _headers(request: HttpRequest) -> Headers:
     headers: Headers = request.scope["headers_read"]
     return headers
+
+
+def _then(path: str | None) -> str:
+    """Return where to go after a login: a path of ours, and nothing that leads elsewhere (an open redirect)."""
+    return path if path and _OWN_PATH.fullmatch(path) else "/"
 
 
 def _page(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:

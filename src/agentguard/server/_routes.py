@@ -67,7 +67,7 @@ def _for_admin(
     admin: AdminRoutes, answer: Callable[[Mapping[str, str]], Awaitable[bytes]]
 ) -> Callable[[HttpRequest], Awaitable[Response]]:
     async def endpoint(request: HttpRequest) -> Response:
-        admin.require_admin(request.scope["headers_read"])
+        admin.require_reader(request.scope["headers_read"])
         return Response(await answer(request.query_params), media_type=_JSON)
 
     return endpoint

@@ -12,12 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.audit import LogState, Rejections
-    from agentguard.core import Action, Decider, LabelKeeper, Principal, SessionOpener
+    from agentguard.core import (
+        Action,
+        ApprovalEngine,
+        Decider,
+        LabelKeeper,
+        Principal,
+        SessionOpener,
+    )
     from agentguard.enforcement import TicketStore
     from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
+    from agentguard.notify import SlackClicks, VoteLinks
     from agentguard.policy import PolicyDescription
     from agentguard.sensor import LinkState
+    from agentguard.server._people import PeopleDoor
     from agentguard.spend import SpendFigures
 
 
@@ -36,9 +45,10 @@ class Services:
     `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
     Without `events` there are none to show; without
-    `gateway` no models can be called; without `sensor` nothing is known of one. With `ticket_keys` and `ticket_store` it keeps tickets for executors
-    that have no store of their own; without, those are refused. `ready` lists what is wrong; nothing wrong means
-    ready.
+    `gateway` no models can be called; without `sensor` nothing is known of one. With `ticket_keys` and
+    `ticket_store` it keeps tickets for executors that have no store of their own; without, those are refused.
+    Without `links` and `clicks` votes come from pages and the API alone, and without `approvals` nobody is asked.
+    `ready` lists what is wrong; nothing wrong means ready.
     """
 
     decider: Decider
@@ -54,6 +64,7 @@ class Services:
     describe_actions: Callable[[], list[Action]]
     ready: Callable[[], list[str]]
     version: str
+    people: PeopleDoor
     settings: ServerSettings = field(default_factory=ServerSettings)
     blocking: bool = False
     events: EventStore | None = None
@@ -62,3 +73,6 @@ class Services:
     sensor: Callable[[], LinkState] | None = None
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None
+    approvals: ApprovalEngine | None = None
+    links: VoteLinks | None = None
+    clicks: SlackClicks | None = None

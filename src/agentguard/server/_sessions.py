@@ -1,4 +1,4 @@
-"""Sessions of people at the console: kept in memory, so a restart logs everyone out."""
+"""Logins of people, at the console and on the command line: kept in memory, so a restart logs everyone out."""
 
 from __future__ import annotations
 
@@ -11,56 +11,108 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
+
+    from agentguard.identity import Account
 
 IDLE_S = 60 * 60
 ABSOLUTE_S = 12 * 60 * 60
 MAX_SESSIONS = 100
 COOKIE = b"agentguard_session"
+# A person's token is told apart from an agent's, and from the admin's, before anything looks at it.
+TOKEN_PREFIX = "agps_"  # noqa: S105 - no secret
 
 
 @dataclass(slots=True)
 class Session:
-    """One login. `csrf` must come back with every form; times are of the monotonic clock."""
+    """One login. `csrf` must come back with every form; times are of the monotonic clock.
+
+    `account` is a person's, as it was at the login, or None for the holder of the admin token. `via` says whether its
+    secret stands in a browser's cookie or in a header of the command line; one is no good in the other's place.
+    """
 
     csrf: str
     started_s: float
     seen_s: float
+    account: Account | None = None
+    via: Literal["page", "cli"] = "page"
 
 
 class Sessions:
-    """Opens, finds and ends sessions. The cookie's value is random (256 bits) and kept as its hash only."""
+    """Opens, finds and ends sessions. A session's secret is random (256 bits) and kept as its hash only.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    `find_account` returns the account of a name that can log in now: a session ends with its account, and when
+    that gets a new password.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        find_account: Callable[[str], Account | None] = lambda _name: None,
+    ) -> None:
         self._clock = clock
+        self._find_account = find_account
         self._open: dict[bytes, Session] = {}
 
-    def start(self) -> str:
+    def start(self, account: Account | None = None, *, via: Literal["page", "cli"] = "page") -> str:
         """Open a session and return its secret; beyond 100, the one unused for longest ends."""
         self._expire()
         if len(self._open) >= MAX_SESSIONS:
             del self._open[min(self._open, key=lambda key: self._open[key].seen_s)]
         secret = secrets.token_urlsafe(32)
         now = self._clock()
-        self._open[_digest(secret.encode())] = Session(secrets.token_urlsafe(32), now, now)
-        return secret
+        self._open[_digest(secret.encode())] = Session(secrets.token_urlsafe(32), now, now, account, via)
+        return TOKEN_PREFIX + secret if via == "cli" else secret
 
     def find(self, cookie_header: bytes) -> Session | None:
-        """Return the session that a `Cookie` header names, if it has not expired, and mark it as used."""
-        self._expire()
-        session = self._open.get(_digest(_cookie(cookie_header)))
-        if session is not None:
-            session.seen_s = self._clock()
-        return session
+        """Return the session that a `Cookie` header names, if it has not expired, and mark it as used.
+
+        Raises:
+            IdentityError: accounts cannot be read (`people_unavailable`).
+        """
+        return self._find(_digest(_cookie(cookie_header)), "page")
+
+    def find_token(self, token: str) -> Session | None:
+        """Return the session whose secret a bearer token is, as `find` does."""
+        if not token.startswith(TOKEN_PREFIX):
+            return None
+        return self._find(_digest(token.removeprefix(TOKEN_PREFIX).encode("utf-8", "surrogatepass")), "cli")
 
     def end(self, cookie_header: bytes) -> None:
         """End the session that a `Cookie` header names."""
         self._open.pop(_digest(_cookie(cookie_header)), None)
 
+    def close(self, session: Session) -> None:
+        """End a session."""
+        self._open = {key: each for key, each in self._open.items() if each is not session}
+
     def is_open(self, session: Session) -> bool:
         """Return whether `session` still holds, and mark it as used: a page that watches is in use."""
         self._expire()
         session.seen_s = self._clock()
-        return any(each is session for each in self._open.values())
+        return any(each is session for each in self._open.values()) and self._stands(session)
+
+    def _find(self, key: bytes, via: str) -> Session | None:
+        self._expire()
+        session = self._open.get(key)
+        if session is None or session.via != via:
+            return None
+        if not self._stands(session):
+            self._open.pop(key, None)
+            return None
+        session.seen_s = self._clock()
+        return session
+
+    def _stands(self, session: Session) -> bool:
+        """Tell whether its account is as it was at the login, and take over what the person may do now."""
+        if session.account is None:
+            return True
+        account = self._find_account(session.account.name)
+        if account is None or account.changed != session.account.changed:
+            return False
+        session.account = account
+        return True
 
     def _expire(self) -> None:
         now = self._clock()

@@ -167,8 +167,13 @@ class BudgetKeeper:
         booking = self._ledger.release(admission.attempt, at=self._clock.now())
         return Settlement(booking.state, repeated=booking.repeated)
 
-    def reserve_tool(self, action: str, spender: Spender, *, attempt: str) -> Admission:
-        """Return whether the budgets let an action be called that costs what `budgets.yaml` says. Never raises."""
+    def reserve_tool(
+        self, action: str, spender: Spender, *, attempt: str, is_approved: bool = False
+    ) -> Admission:
+        """Return whether the budgets let an action be called that costs what `budgets.yaml` says. Never raises.
+
+        With `is_approved` a person was asked already, and only the limits hold.
+        """
         asking = _Asking(_text(attempt), Call("", _text(action), 0), _spender(spender), self._clock.now())
         amounts = {Unit.TOOL_COST: self._budgets.tool_cost(action)}
         if not amounts[Unit.TOOL_COST]:
@@ -178,7 +183,7 @@ class BudgetKeeper:
             levels = self._levels(accounts, asking.now)
             for account, level in zip(accounts, levels, strict=True):
                 steps = account.met(level, amounts[Unit.TOOL_COST])
-                if any(step.do == "ask" for step in steps):
+                if not is_approved and any(step.do == "ask" for step in steps):
                     return asking.question(account, level)
             return self._told(self._hold(asking, accounts, amounts, kind="tool")[0], asking.now)
         except SpendError as error:

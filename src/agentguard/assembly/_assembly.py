@@ -1,17 +1,10 @@
-"""The only place where configuration becomes objects.
-
-Enters: a project folder and the environment. Leaves: a `Project` (what it declares), an `Engine` (a decision
-point that records), the sidecar's `Services`. Called by: the SDK's face, the command line. It holds no logic of
-its own: it reads, builds and wires.
-"""
+"""The decision point, the events, the budgets and the gateway of a project, built and wired."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,51 +12,44 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from agentguard.approvals import Router
 from agentguard.audit import Commitments, SegmentLog, verify
-from agentguard.config import FILE_NAME, Config, load_config
 from agentguard.core import (
     Clock,
-    ConfigError,
     Context,
     Integrity,
     Label,
-    Location,
     Principal,
     Sensitivity,
     Spender,
     SystemClock,
 )
-from agentguard.documents import find_documents
 from agentguard.enforcement import TicketIssuer
-from agentguard.facts import FactExtractor, FactSettings
 from agentguard.identity import (
-    AdminToken,
+    People,
     StateFolder,
     TicketKeys,
-    TokenIssuer,
-    TokenKeys,
-    TokenVerifier,
     audit_keys,
     commitment_key,
 )
 from agentguard.pdp import (
     ActionCosts,
+    ApprovalDesk,
     Keeper,
     PolicyDecisionPoint,
-    RiskPolicy,
-    Thresholds,
-    World,
-    lint_policies,
+    edit_problem,
 )
-from agentguard.policy import LintFinding, LintKind, PolicySet, PolicyStore, PolicyWatcher, shipped_rules
-from agentguard.registry import ActionRegistry, Inventory, load_actions, load_inventory
+from agentguard.policy import PolicySet, PolicyWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from agentguard.assembly._project import Project
+    from agentguard.assembly._tokens import Tokens
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
-    from agentguard.core import Event, EventBus, EventStore
+    from agentguard.config import Config
+    from agentguard.core import ApprovalEngine, ApprovalStore, Event, EventBus, EventStore, Notifier
     from agentguard.enforcement import TicketStore
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
@@ -73,146 +59,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger("agentguard.policy")
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
-    """What a project folder declares, read and checked; holds no secret and writes nothing."""
-
-    config: Config
-    registry: ActionRegistry
-    inventory: Inventory
-    policies: PolicyStore
-    facts: FactExtractor
-
-    def world(self, policies: PolicySet | None = None) -> World:
-        """Return what decisions depend on, with the policy set in force or another one."""
-        return World(
-            registry=self.registry,
-            inventory=self.inventory,
-            policies=policies or self.policies.current,
-            risk=_risk(self.config),
-            facts=self.facts,
-        )
-
-    def lint(self, policies: PolicySet | None = None) -> list[LintFinding]:
-        """Return what is wrong, or probably not meant, in the policy set in force or another one."""
-        now = SystemClock().now()
-        return lint_policies(policies or self.policies.current, self.registry, self.inventory, now=now)
-
-    def principal(self, principal_id: str) -> Principal:
-        """Return the listed principal, or an agent without roles where the inventory does not know it."""
-        return self.inventory.principals.get(principal_id, Principal(id=principal_id))
-
-
-def load_project(folder: Path | str, environ: Mapping[str, str] | None = None) -> Project:
-    """Return what the project in `folder` declares.
-
-    Raises:
-        ConfigError: something in the folder cannot be read or used; says what, where and how to mend it.
-    """
-    config = load_config(Path(folder), os.environ if environ is None else environ)
-    registry = load_actions(_documents(config.actions_folder), catalogue=config.registry.catalogue)
-    inventory = load_inventory([config.inventory_file])
-
-    def refuse_conflicts(policies: PolicySet) -> None:
-        now = SystemClock().now()
-        findings = lint_policies(policies, registry, inventory, now=now)
-        conflict = next((each for each in findings if each.kind is LintKind.CONFLICT), None)
-        if conflict is not None:
-            raise ConfigError(
-                f"rule `{conflict.rule}` {conflict.message}",
-                code="policy_conflict",
-                location=conflict.location,
-                hint="`policy.strict` refuses conflicts; see `agentguard policy validate`",
-            )
-
-    policies = PolicyStore(
-        config.policy_folder,
-        base=config.folder,
-        check=refuse_conflicts if config.policy.strict else None,
-        shipped=shipped_rules(without=config.policy.without) if config.policy.shipped else (),
-    )
-    return Project(config, registry, inventory, policies, _facts(config))
-
-
-DEFAULT_PROJECT = "default"
-_DEFAULT_FILES = {
-    "inventory.yaml": "resources: []\nprincipals: []\n",
-    FILE_NAME: f"project: {{id: {DEFAULT_PROJECT}, name: default}}\n",
-}
-
-
-def default_project(environ: Mapping[str, str] | None = None) -> Project:
-    """Return the project of whoever named none: `project` in the state folder `default`, made if it is not there.
-
-    It has no rules of its own, so only sessions with an intent allow anything. Its audit log is in its `audit`.
-
-    Raises:
-        ConfigError: it cannot be made, or something in it cannot be used.
-    """
-    state = StateFolder.open(DEFAULT_PROJECT, os.environ if environ is None else environ)
-    folder = state.path / "project"
-    try:
-        (folder / "policies").mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, text in _DEFAULT_FILES.items():
-            with contextlib.suppress(FileExistsError), (folder / name).open("x", encoding="utf-8") as stream:
-                stream.write(text)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"the default project cannot be made: {reason}",
-            code="state_unavailable",
-            location=Location(str(folder)),
-        ) from None
-    return load_project(folder, environ)
-
-
-def _facts(config: Config) -> FactExtractor:
-    settings = config.facts
-    try:
-        return FactExtractor(FactSettings(settings.allowed_hosts, settings.mail_domains))
-    except ValueError as error:
-        where = Location(FILE_NAME, field="facts.allowed_hosts")
-        raise ConfigError(str(error), location=where, hint="write `example.com` or `10.0.0.0/8`") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What issues, verifies and revokes a project's tokens."""
-
-    project: Project
-    keys: TokenKeys
-    issuer: TokenIssuer
-    verifier: TokenVerifier
-    admin: AdminToken
-
-    def revoke(self, *, jti: str | None = None, principal: str | None = None) -> None:
-        """Revoke one token, or all that were issued to or through a principal until now."""
-        self.keys.revocations.revoke(jti=jti, principal=principal)
-
-
-def open_tokens(project: Project, environ: Mapping[str, str] | None = None) -> Tokens:
-    """Return what deals with the tokens of `project`, its keys made if there are none yet.
-
-    Raises:
-        ConfigError: the state folder cannot be used.
-    """
-    settings = project.config.identity
-    state = StateFolder.open(project.config.project.id, os.environ if environ is None else environ)
-    keys = TokenKeys(state, hs256=settings.hs256)
-    return Tokens(
-        project=project,
-        keys=keys,
-        issuer=TokenIssuer(keys, audience=settings.audience),
-        verifier=TokenVerifier(keys, project.inventory.principals.get, audience=settings.audience),
-        admin=AdminToken(state),
-    )
-
-
 class Engine:
     """A decision point of a project that records what it decides, and follows its policy files.
 
     With `keeps_sessions` what it remembers of sessions outlives it, as the sidecar's does. Actions that cost are
-    held to the project's budgets; alerts about those go to `bus`.
+    held to the project's budgets; alerts about those go to `bus`. What needs a person is asked on the routes of the
+    project; with `keeps_sessions` this process keeps the time of that, tells `notifier` and publishes on `bus`.
 
     Raises:
         ConfigError: the state folder or the budgets cannot be used.
@@ -228,6 +80,7 @@ class Engine:
         clock: Clock | None = None,
         keeps_sessions: bool = False,
         bus: EventBus | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         config = project.config
         self.project = project
@@ -243,18 +96,42 @@ class Engine:
         )
         self.ticket_keys = TicketKeys(self.state)
         self._keeper = Keeper(self.state.path) if keeps_sessions else None
+        commit = Commitments(commitment_key(self.state)).commit
+
+        def open_approvals() -> ApprovalEngine:
+            return _open_approvals(
+                config,
+                audit=self.audit,
+                bus=bus,
+                notifier=notifier,
+                find_person=People(self.state).person,
+                check_edit=lambda approval, patch: edit_problem(self.pdp.world, approval, patch, commit),
+                keeps_time=keeps_sessions,
+            )
+
+        self._desk = ApprovalDesk(open_approvals, Router(config.approvals), commit=commit, notifier=notifier)
         self.pdp = PolicyDecisionPoint(
             project.world(),
             audit=self.audit,
-            commit=Commitments(commitment_key(self.state)).commit,
+            commit=commit,
             clock=clock,
             history=self._keeper.history if self._keeper else None,
             flow=self._keeper.flow if self._keeper else None,
             tickets=TicketIssuer(self.ticket_keys, ttl_s=config.identity.ticket_ttl_s),
             costs=_costs(self.spending),
+            desk=self._desk,
             journals=self._keeper.journals if self._keeper else None,
         )
         self._watcher = PolicyWatcher(project.policies, self._adopt)
+
+    @property
+    def approvals(self) -> ApprovalEngine:
+        """What asks people, opened.
+
+        Raises:
+            ApprovalError: it cannot be opened.
+        """
+        return self._desk.engine
 
     def warm(self) -> None:
         """Load what reads arguments, where rules ask for facts, so that no first request waits for it."""
@@ -279,11 +156,33 @@ class Engine:
     def close(self) -> None:
         """Stop following files, deny from now on, flush the log and sign its head. Idempotent."""
         self._watcher.stop()
+        # What is left to be put on record goes there before the log is closed.
+        self._desk.close()
         self.pdp.close()
         if self._keeper is not None:
             self._keeper.close()
         if self.spending is not None:
             self.spending.close()
+
+
+def _open_approvals(config: Config, **parts: Any) -> ApprovalEngine:
+    # A cold `check` needs none of this.
+    from agentguard.approvals import EmbeddedEngine, rules_of
+    from agentguard.backends import SqliteApprovalStore
+
+    store = SqliteApprovalStore(config.approvals_file)
+    return EmbeddedEngine(store, rules=rules_of(config.approvals), **parts)
+
+
+def read_approvals(config: Config) -> ApprovalStore | None:
+    """Return the project's approvals, to be closed; None if nobody was ever asked.
+
+    Raises:
+        ApprovalError: they cannot be opened.
+    """
+    from agentguard.backends import SqliteApprovalStore
+
+    return SqliteApprovalStore(config.approvals_file) if config.approvals_file.exists() else None
 
 
 class Events:
@@ -501,6 +400,7 @@ def open_gateway(
         budgets=spending.keeper,
         spender=spending.spender,
         blocking=config.audit.durability != "os",
+        hold_s=config.approvals.hold_s,
     )
     return gateway, spending
 
@@ -577,17 +477,3 @@ def verify_audit(
     state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
     keys = audit_keys(state).public_keys()
     return verify(path or config.audit_folder, public_keys=keys, progress=progress)
-
-
-def _risk(config: Config) -> RiskPolicy:
-    risk = config.risk
-    return RiskPolicy(
-        default=Thresholds(risk.approval_from, risk.deny_from),
-        environments={
-            name: Thresholds(own.approval_from, own.deny_from) for name, own in risk.environments.items()
-        },
-    )
-
-
-def _documents(folder: Path) -> list[Path]:
-    return find_documents(folder) if folder.is_dir() else []

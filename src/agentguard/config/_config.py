@@ -1,9 +1,4 @@
-"""Settings of one project folder: `agentguard.yaml`, overridden by the environment, validated once.
-
-Every setting has a type with its range, a default and a one-line description; `settings()` lists them for the
-reference. A key or an `AGENTGUARD_<SECTION>_<KEY>` variable that nobody knows is refused, because a setting
-that is silently ignored is a protection that is silently off.
-"""
+"""The settings themselves: each section, and how file and environment become them."""
 
 from __future__ import annotations
 
@@ -14,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 import msgspec
 from msgspec import Meta
 
+from agentguard.config._approvals import ApprovalSettings, check_approvals
+from agentguard.config._gateway import GatewaySettings
+from agentguard.config._kernel import EgressSettings, SensorSettings
+from agentguard.config._notify import NotifySettings, check_notify
 from agentguard.core import ConfigError, Location
 from agentguard.documents import read
 
@@ -21,32 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agentguard.documents import Document
-
-__all__ = [
-    "FILE_NAME",
-    "FOLDER_VARIABLE",
-    "AuditSettings",
-    "ClientSettings",
-    "Config",
-    "EventSettings",
-    "FactsSettings",
-    "GatewaySettings",
-    "IdentitySettings",
-    "LogSettings",
-    "PolicySettings",
-    "ProjectSettings",
-    "RegistrySettings",
-    "RiskSettings",
-    "SensorSettings",
-    "ServerSettings",
-    "Setting",
-    "SpendSettings",
-    "Thresholds",
-    "ToolSettings",
-    "UpstreamSettings",
-    "WatchSettings",
-    "load_config",
-]
 
 FILE_NAME = "agentguard.yaml"
 _PREFIX = "AGENTGUARD_"
@@ -226,143 +199,6 @@ class SpendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 400
 
 
-_Seconds = Annotated[float, Meta(gt=0, le=3600)]
-
-
-class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model provider that the gateway may call."""
-
-    kind: Annotated[Literal["openai", "azure", "anthropic"], Meta(description="which API it speaks")]
-    base_url: Annotated[
-        _Text,
-        Meta(description="where its API begins, as `https://api.openai.com/v1`; for `azure` the endpoint"),
-    ]
-    key: Annotated[
-        str,
-        Meta(
-            pattern=r"^(env|file):[^\s].*\Z",
-            max_length=1024,
-            description="where its key is: `env:NAME`, or `file:PATH` of a file that its owner alone may read",
-        ),
-    ]
-    models: Annotated[
-        tuple[_Text, ...], Meta(min_length=1, description="models that it serves, as globs: `gpt-*`")
-    ]
-    provider: Annotated[
-        str, Meta(max_length=100, description="whose prices count; left out, what `kind` says")
-    ] = ""
-    order: Annotated[
-        int,
-        Meta(
-            ge=1, le=100, description="upstreams with a lower number are asked first, others when they fail"
-        ),
-    ] = 1
-    weight: Annotated[
-        int, Meta(ge=1, le=1000, description="share of the calls, among upstreams with the same `order`")
-    ] = 1
-    local: Annotated[
-        bool, Meta(description="it is on this machine or network: private addresses and plain http are fine")
-    ] = False
-    connect_timeout_s: Annotated[_Seconds, Meta(description="seconds to connect to it")] = 5.0
-    idle_timeout_s: Annotated[_Seconds, Meta(description="seconds that it may stay silent")] = 120.0
-
-
-class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which action a tool is that models propose."""
-
-    action: Annotated[_Text, Meta(description="action that a call of it is decided as")]
-    resource: Annotated[
-        str, Meta(max_length=1024, description="what it is done to; left out, `tool/<name>`")
-    ] = ""
-    is_guarded: Annotated[
-        bool, Meta(description="the function is guarded itself, so a proposed call uses nothing up")
-    ] = False
-
-
-class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The LLM gateway: agents call models through the sidecar, with their tokens in place of the keys."""
-
-    upstreams: Annotated[
-        dict[str, UpstreamSettings],
-        Meta(description="model providers by name; without any there is no gateway"),
-    ] = {}
-    max_body_bytes: Annotated[
-        int, Meta(ge=1024, le=256 * 1024**2, description="largest request to a model, in bytes")
-    ] = 33_554_432
-    max_answer_bytes: Annotated[
-        int, Meta(ge=1024, le=1024**3, description="largest answer of a model, a stream included, in bytes")
-    ] = 67_108_864
-    max_answer_s: Annotated[
-        float, Meta(gt=0, le=86_400, description="longest that an answer may take, in seconds")
-    ] = 1800.0
-    tools: Annotated[
-        dict[str, ToolSettings],
-        Meta(description="actions of tools, by name; others are the action of their name"),
-    ] = {}
-    max_retries: Annotated[
-        int,
-        Meta(
-            ge=0, le=10, description="how often a call is sent again after a failure that is safe to repeat"
-        ),
-    ] = 2
-
-
-class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """By what the cgroups of one principal are known; any of them will do."""
-
-    labels: Annotated[
-        tuple[_Text, ...],
-        Meta(description="labels of cgroups (the attribute `security.agentguard.agent`), as globs"),
-    ] = ()
-    units: Annotated[
-        tuple[_Text, ...],
-        Meta(description="systemd slices, services and scopes, or names of other cgroups, as globs"),
-    ] = ()
-    pods: Annotated[
-        tuple[
-            Annotated[
-                str, Meta(pattern=r"^[a-z0-9*-]+/[^=,\s]+=[^=,\s]*(,[^=,\s]+=[^=,\s]*)*\Z", max_length=1024)
-            ],
-            ...,
-        ],
-        Meta(description="pods by namespace and labels: `agents/app=support,tier=web`"),
-    ] = ()
-
-
-class SensorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The sensor, and which agents it watches that `agentguard run` did not launch."""
-
-    socket: Annotated[_Text, Meta(description="its Unix socket")] = "/run/agentguard/sensor.sock"
-    watch: Annotated[
-        dict[str, WatchSettings],
-        Meta(description="agents by principal, each with `labels`, `units` or `pods` by which it is known"),
-    ] = {}
-    user: Annotated[
-        str, Meta(max_length=64, description="whose sidecar is told; left out, the owner of this file's")
-    ] = ""
-    buffer_folder: Annotated[
-        _Text, Meta(description="folder of what was seen and no sidecar has taken yet")
-    ] = "/var/lib/agentguard/sensor"
-    buffer_bytes: Annotated[
-        int, Meta(ge=1_048_576, le=1024**4, description="how large that may become, in bytes")
-    ] = 268_435_456
-    pods: Annotated[
-        str,
-        Meta(
-            pattern=r"^((https?://|file:/)[^\s]+)?\Z",
-            max_length=1024,
-            description="where labels of pods come from: `https://NODE:10250/pods`, or `file:PATH` of a PodList",
-        ),
-    ] = ""
-    pods_token: Annotated[_Text, Meta(description="file of the token for the kubelet")] = (
-        "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
-    )
-    pods_ca: Annotated[
-        str,
-        Meta(max_length=1024, description="file of the authority that signed the kubelet's certificate"),
-    ] = ""
-
-
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Diagnostic messages; the audit log is another thing."""
 
@@ -386,7 +222,10 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: EventSettings = EventSettings()
     spend: SpendSettings = SpendSettings()
     gateway: GatewaySettings = GatewaySettings()
+    approvals: ApprovalSettings = ApprovalSettings()
+    egress: EgressSettings = EgressSettings()
     sensor: SensorSettings = SensorSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
 
@@ -433,6 +272,16 @@ class Config(_Sections, frozen=True, kw_only=True):
         return self.folder / self.spend.folder / "ledger.sqlite"
 
     @property
+    def approvals_file(self) -> Path:
+        """Where the approvals are."""
+        return self.folder / self.approvals.folder / "approvals.sqlite"
+
+    @property
+    def notify_folder(self) -> Path:
+        """Where templates of one's own are, and what waits to be delivered."""
+        return self.folder / self.notify.folder
+
+    @property
     def policy_folder(self) -> Path:
         """Where the rule files are."""
         return self.folder / self.policy.folder
@@ -470,6 +319,8 @@ def load_config(project: Path, environ: Mapping[str, str]) -> Config:
     document = read(path, name=FILE_NAME)
     sections = _override(document.convert(_Sections), environ)
     _check_thresholds(sections.risk, document)
+    check_approvals(sections.approvals, document)
+    check_notify(sections.notify, document)
     return Config(folder=folder, **{name: getattr(sections, name) for name in _Sections.__struct_fields__})
 
 
@@ -555,7 +406,7 @@ def _describe(section: str, field: msgspec.structs.FieldInfo) -> Setting:
     schema = msgspec.json.schema(field.type, ref_template="{name}")
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     required = default is msgspec.NODEFAULT
-    mapping = get_origin(_bare(field.type)) is dict
+    mapping = get_origin(_bare(field.type)) is dict or _type_text(schema) == "mapping"
     return Setting(
         section=section,
         key=field.name,
@@ -569,6 +420,11 @@ def _describe(section: str, field: msgspec.structs.FieldInfo) -> Setting:
 
 def _type_text(schema: Mapping[str, Any]) -> str:
     """Return what may be written, in words: `integer, 1 to 65535`, `one of os, group, record`."""
+    if "anyOf" in schema:
+        # What may be left out is described as what it is when it is given.
+        schema = next(each for each in schema["anyOf"] if each.get("type") != "null")
+    if "$ref" in schema:
+        return "mapping"
     if "enum" in schema:
         return f"one of {', '.join(sorted(schema['enum']))}"
     kind = {"array": "list of texts", "object": "mapping", "string": "text"}.get(

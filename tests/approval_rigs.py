@@ -1,0 +1,211 @@
+"""Engines for the suites about approvals, and the processes in which they are killed.
+
+A rig opens an engine on what stands in a folder, as often as asked, with a `KillSwitch` that ends the process at
+one of its steps. To add an engine, add a rig.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from agentguard.approvals import EmbeddedEngine, Rules
+from agentguard.audit import SegmentLog
+from agentguard.backends import MemoryApprovalStore, SqliteApprovalStore
+from agentguard.core import CastVote, Consume, Dispatch, Finish
+from approval_scene import ANNA, BEN, BOTH, HERE, PEOPLE, draft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from agentguard.core import Approval, ApprovalEngine, ApprovalStore, AuditLog, Clock
+
+
+class KillSwitch:
+    """Kills this process at its `at`-th step; 0 never."""
+
+    def __init__(self, at: int = 0) -> None:
+        self._at = at
+        self.steps = 0
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == self._at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, call: Callable[[], Any]) -> Any:
+        """Make a call with a step before it and one after it."""
+        self.step()
+        result = call()
+        self.step()
+        return result
+
+
+class Rig(Protocol):
+    """One kind of engine."""
+
+    is_durable: bool
+
+    def open(
+        self, folder: Path, *, audit: AuditLog, switch: KillSwitch | None = None, clock: Clock | None = None
+    ) -> ApprovalEngine:
+        """Return an engine on what stands in `folder`, which keeps time."""
+
+
+class EmbeddedRig:
+    """The embedded engine on a store."""
+
+    def __init__(self, make_store: Callable[[Path], ApprovalStore], *, is_durable: bool) -> None:
+        self._make_store = make_store
+        self.is_durable = is_durable
+
+    def open(
+        self, folder: Path, *, audit: AuditLog, switch: KillSwitch | None = None, clock: Clock | None = None
+    ) -> ApprovalEngine:
+        store: Any = self._make_store(folder)
+        if switch is not None:
+            store, audit = KillingStore(store, switch), KillingLog(audit, switch)
+        return EmbeddedEngine(
+            store, audit=audit, rules=Rules(), find_person=PEOPLE.get, clock=clock, keeps_time=True
+        )
+
+
+RIGS: dict[str, Rig] = {
+    "memory": EmbeddedRig(lambda _: MemoryApprovalStore(), is_durable=False),
+    "sqlite": EmbeddedRig(lambda folder: SqliteApprovalStore(folder / "approvals.sqlite"), is_durable=True),
+}
+DURABLE = [name for name, rig in RIGS.items() if rig.is_durable]
+
+
+class KillingStore:
+    """A store with a step before and after each change."""
+
+    def __init__(self, store: Any, switch: KillSwitch) -> None:
+        self._store = store
+        self._switch = switch
+
+    def add(self, approval: Approval) -> Any:
+        return self._switch.around(lambda: self._store.add(approval))
+
+    def swap(self, approval: Approval, *, revision: int) -> Any:
+        return self._switch.around(lambda: self._store.swap(approval, revision=revision))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class KillingLog:
+    """A log with a step before and after each record."""
+
+    def __init__(self, log: AuditLog, switch: KillSwitch) -> None:
+        self._log = log
+        self._switch = switch
+
+    def append(self, record: Mapping[str, Any]) -> Any:
+        return self._switch.around(lambda: self._log.append(record))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+def open_log(folder: Path) -> SegmentLog:
+    """Return the audit log of a crash run."""
+    return SegmentLog(folder / "audit")
+
+
+def play(rig: Rig, folder: Path, at: int) -> None:
+    """Ask, vote twice, use, act, report: each written down in `journal` once it was answered."""
+    switch = KillSwitch(at)
+    log = open_log(folder)
+    engine = rig.open(folder, audit=log, switch=switch)
+    note = _Journal(folder / "journal").note
+    asked = engine.open(draft(route=BOTH))
+    note("opened")
+    for person in (ANNA, BEN):
+        engine.apply(asked.id, CastVote(person=person, origin=HERE, approves=True))
+        note(person.name)
+    engine.apply(asked.id, Consume(binding=asked.binding, policy_version="sha256:policy"))
+    note("consumed")
+    engine.apply(asked.id, Dispatch(audit_id="decision-1"))
+    note("dispatched")
+    switch.step()
+    _Journal(folder / "effects").note("the action ran")
+    switch.step()
+    engine.apply(asked.id, Finish(by="deploy-agent", status="succeeded"))
+    note("finished")
+    engine.close()
+    log.close()
+    note(f"steps {switch.steps}")
+
+
+class _Journal:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def note(self, line: str) -> None:
+        with self._path.open("a") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Stage:
+    """A process that has everything loaded and forks one that plays and is killed, each time it is told to."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def play(self, rig: str, folder: Path, at: int) -> int:
+        """Return the exit code of a run that is killed at a step: -9 if it was."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([rig, str(folder), at]) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.communicate(timeout=20)
+
+
+def _commands() -> Iterator[tuple[str, Path, int]]:
+    for line in sys.stdin:
+        rig, folder, at = json.loads(line)
+        yield rig, Path(folder), at
+
+
+def _serve() -> None:
+    for rig, folder, at in _commands():
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                play(RIGS[rig], folder, at)
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

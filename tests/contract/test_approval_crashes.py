@@ -1,0 +1,131 @@
+"""One crash suite for every durable `ApprovalEngine`: killed at each step, nothing is lost or used twice."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agentguard.core import (
+    Approval,
+    ApprovalEngine,
+    ApprovalError,
+    ApprovalFilter,
+    ApprovalState,
+    Consume,
+    StepKind,
+)
+from approval_rigs import DURABLE, RIGS, Stage, open_log
+from approval_scene import draft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEADLINE_S = 20.0
+KILLED = -9
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Stage() as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rig", DURABLE)
+def test_killed_at_each_step_nothing_is_lost_and_nothing_is_used_twice(
+    rig: str, stage: Stage, tmp_path: Path
+) -> None:
+    kills = 0
+    for at in range(1, 200):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        code = stage.play(rig, folder, at)
+        assert code in (0, KILLED)
+        check_after(rig, folder)
+        if code == 0:
+            break
+        kills += 1
+    assert kills >= 30
+
+
+def check_after(rig: str, folder: Path) -> None:
+    """Look at what a killed process left, as its successor finds it."""
+    said = lines(folder / "journal")
+    effects = lines(folder / "effects")
+    log = open_log(folder)
+    engine = RIGS[rig].open(folder, audit=log)
+    try:
+        found = [each.approval for each in engine.find(ApprovalFilter())]
+        assert len(found) <= 1
+        assert found or "opened" not in said
+        for approval in found:
+            settled = until_settled(engine, approval.id)
+            check_nothing_lost(settled, said)
+            check_used_once(engine, settled, effects)
+            check_on_record(settled, list(log.read()))
+    finally:
+        engine.close()
+        log.close()
+
+
+def check_nothing_lost(approval: Approval, said: list[str]) -> None:
+    voters = {vote.person for vote in approval.votes}
+    assert {name for name in ("anna", "ben") if name in said} <= voters
+    if "ben" in said:
+        assert approval.state in (ApprovalState.APPROVED, ApprovalState.CONSUMED)
+    if "consumed" in said:
+        assert approval.state is ApprovalState.CONSUMED
+    if "dispatched" in said:
+        assert approval.dispatched == "decision-1"
+    if "finished" in said:
+        assert approval.result is not None
+
+
+def check_used_once(engine: ApprovalEngine, approval: Approval, effects: list[str]) -> None:
+    assert len(effects) <= 1
+    assert not effects or approval.state is ApprovalState.CONSUMED
+    uses = 0
+    for _ in range(2):
+        try:
+            engine.apply(approval.id, Consume(binding=draft().binding, policy_version="sha256:policy"))
+            uses += 1
+        except ApprovalError as error:
+            assert error.code in ("approval_used", "approval_pending")  # noqa: PT017 - both are fine
+    assert uses == (approval.state is ApprovalState.APPROVED)
+    if approval.state is ApprovalState.CONSUMED:
+        listed = [each.approval.id for each in engine.find(ApprovalFilter(effect_unknown=True))]
+        assert listed == ([] if approval.result is not None else [approval.id])
+        kinds = [step.kind for step in approval.steps]
+        assert (StepKind.EFFECT_UNKNOWN in kinds) == (approval.result is None)
+
+
+def check_on_record(approval: Approval, records: list[object]) -> None:
+    told = {
+        each["step"]: each["status"]
+        for each in records
+        if isinstance(each, dict) and each.get("approval") == approval.id and "step" in each
+    }
+    wanted = {number: step.kind.value for number, step in enumerate(approval.steps)}
+    assert {number: told.get(number) for number in wanted} == wanted
+
+
+def until_settled(engine: ApprovalEngine, approval_id: str) -> Approval:
+    """Return the approval once the engine has done what its predecessor left undone."""
+    deadline = time.monotonic() + DEADLINE_S
+    approval = engine.wait(approval_id)
+    while is_unsettled(approval):
+        assert time.monotonic() < deadline, approval
+        approval = engine.wait(approval_id, revision=approval.revision, timeout_s=1.0)
+    return approval
+
+
+def is_unsettled(approval: Approval) -> bool:
+    unmarked = approval.is_effect_unknown and not approval.effect_unknown
+    return unmarked or approval.recorded < len(approval.steps)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
