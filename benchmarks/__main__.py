@@ -28,6 +28,7 @@ NAMES = (
     "audit",
     "identity",
     "tickets",
+    "approvals",
     "spend",
     "server",
     "gateway",

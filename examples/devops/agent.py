@@ -25,7 +25,7 @@ from tools import DataTools, DeploymentTools
 from agentguard import ActionDenied, Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from plan import Deed, Step
 
@@ -36,8 +36,9 @@ _DEADLINE_S = 10.0  # an unanswered check is a deny; a busy machine shall not sp
 class Ear(logging.Handler):
     """Hears the decisions that the guard logs in this process: effect, reason, rule."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_question: Callable[[str], None]) -> None:
         super().__init__(logging.DEBUG)
+        self._on_question = on_question
         self.forget()
         logger = logging.getLogger("agentguard.pep")
         logger.setLevel(logging.DEBUG)
@@ -50,10 +51,14 @@ class Ear(logging.Handler):
             told = vars(record)
             self.effect, self.reason, self.audit_id = told["effect"], told["reason"], told["audit_id"]
             self.because = told["rule"] or told["stage"]
+            self.heard[self.audit_id] = self.effect
+            if self.effect == "require_approval":
+                self._on_question(told["resource"])
 
     def forget(self) -> None:
         """Be ready for the next decision."""
         self.effect = self.reason = self.because = self.audit_id = ""
+        self.heard: dict[str, str] = {}
 
 
 class Shift:
@@ -110,6 +115,7 @@ class Shift:
             "step": step.asked,
             "effect": effect,
             "audit_id": self._ear.audit_id,
+            "heard": self._ear.heard,
             "as_expected": good,
         }
 
@@ -137,7 +143,8 @@ def main() -> int:
     parser.add_argument("--patrol", action="store_true", help="repeat calm steps in place of the plan")
     parser.add_argument("--no-color", action="store_true", help="print without colour")
     options = parser.parse_args()
-    terminal, ear = Terminal(color=not options.no_color), Ear()
+    terminal = Terminal(color=not options.no_color)
+    ear = Ear(lambda resource: terminal.say(f"    ? waits for a person: {resource}"))
     with Guard.connect(options.url, os.environ["AGENTGUARD_TOKEN"], deadline_s=_DEADLINE_S) as guard:
         agent = Agent(DeploymentTools(guard, options.system), DataTools(guard, options.system))
         shift = Shift(agent, options.system, ear, terminal)

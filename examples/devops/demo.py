@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import select
 import shutil
 import socket
@@ -14,6 +15,8 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from person import Person
+from plan import PERSON
 from system.database import Database
 from system.mail import Mail
 from system.view import look
@@ -22,6 +25,7 @@ from system.workspace import Workspace
 from verdict import (
     Finding,
     forge,
+    judge_approvals,
     judge_chain,
     judge_decisions,
     judge_forgery,
@@ -64,6 +68,7 @@ class Demo:
         # What the sidecar has and the agent has not.
         self._keys = {**self._environ, "XDG_STATE_HOME": str(self._state)}
         self._url = self._page = ""
+        self._password = secrets.token_urlsafe(12)
         self._sidecar: subprocess.Popen[str] | None = None
 
     def build(self) -> None:
@@ -90,6 +95,10 @@ class Demo:
         """Bring the sidecar up on a copy of the project; where `port` is taken, on a free one."""
         shutil.copytree(HERE / "project", self.project, ignore=shutil.ignore_patterns("audit"))
         self._state.mkdir()
+        self._ask(
+            "people", "add", PERSON, "--role", "approver", "--group", "leads", "--password-stdin",
+            given=f"{self._password}\n",
+        )  # fmt: skip
         if port and not _is_free(port):
             self._terminal.fact("port", f"{port} is taken, so the sidecar gets another one")
             port = 0
@@ -109,8 +118,9 @@ class Demo:
         """Have the agent follow its plan, then perhaps end the sidecar, and return what is to be said of it."""
         watch = self._watch()
         before = look(self.system)
+        person = Person(self._url, PERSON, self._password)
         agent = self._agent("--report", str(self._report))
-        if not self._patience.until(lambda: agent.poll() is not None, within_s=_WORK_S):
+        if not self._patience.until(lambda: person.answer() or agent.poll() is not None, within_s=_WORK_S):
             raise DemoError(f"the agent did not finish within {_WORK_S:.0f} s")
         after = look(self.system)
         report = read_lines(self._report)
@@ -124,6 +134,7 @@ class Demo:
         """Keep the page alive until somebody asks to stop."""
         self._terminal.heading("The agent goes on with calm steps, and the page shows them live")
         self._tell_where()
+        self._tell_how_to_answer()
         agent = self._agent("--patrol", stdin=subprocess.PIPE)
         self._terminal.say("  Ctrl-C to stop")
         sidecar = self._sidecar
@@ -136,6 +147,16 @@ class Demo:
     def _tell_where(self) -> None:
         self._terminal.fact("rules", f"{self.project / 'policies'} (edit them: changes count at once)")
         self._terminal.fact("page", f"{self._page} (the link works once)")
+
+    def _tell_how_to_answer(self) -> None:
+        """Say how one answers what the agent asks by and by: on the page, or in another terminal."""
+        self._terminal.fact(
+            "answer", f"log in on the page as {PERSON} with the password {self._password}, or"
+        )
+        start = f"XDG_STATE_HOME={self._state} agentguard"
+        where = f"--project {self.project}"
+        self._terminal.fact("", f"{start} people login {PERSON} {where} --url {self._url}")
+        self._terminal.fact("", f"{start} approvals list {where}, then approve ID or deny ID")
 
     def _agent(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         token = self._ask("token", "issue", "deploy-agent", "--ttl", "24h").stdout.strip()
@@ -152,7 +173,8 @@ class Demo:
         last = records[-1]["seq"] if records else 0
         # While the sidecar runs, it signs a head once a second.
         self._patience.until(lambda: _head_seq(log) >= last, within_s=_START_S)
-        findings = [judge_records(report, records), judge_chain(self._verify(log), last)]
+        findings = [judge_records(report, records), judge_approvals(records)]
+        findings.append(judge_chain(self._verify(log), last))
         if any(record.get("effect") == "deny" for record in records):
             forged = shutil.copytree(log, self.project.parent / "forged")
             seq = forge(forged)
@@ -211,12 +233,12 @@ class Demo:
         except (urllib.error.URLError, OSError):
             return False
 
-    def _ask(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run an `agentguard` command and return what it says."""
+    def _ask(self, *arguments: str, check: bool = True, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run an `agentguard` command with `given` as its input, and return what it says."""
         done = subprocess.run(  # noqa: S603 - our own command
             self._command(*arguments),
             env=self._keys,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             timeout=_START_S,

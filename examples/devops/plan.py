@@ -12,6 +12,7 @@ from system.workspace import MOUNT
 Deed = Callable[[Agent], str | None]
 
 RELEASE = "1.5.0"
+PERSON = "dana"
 TEAM = "team@shop.example"
 
 
@@ -153,13 +154,6 @@ _BEYOND = Phase(
             about="table orders",
         ),
         Step(
-            "scale-deployment prod/api to 32",
-            lambda agent: agent.deployments.scale("prod", "api", 32),
-            effect="require_approval",
-            because="prod-needs-a-person",
-            about="prod api replicas",
-        ),
-        Step(
             "delete-deployment prod/api",
             lambda agent: agent.deployments.delete("prod", "api"),
             effect="deny",
@@ -176,15 +170,48 @@ _BEYOND = Phase(
     ),
 )
 
-PLAN = (_RELEASE, _INJECTION, _BEYOND)
+_ASKS = Phase(
+    f"It asks for what only a person may allow, and waits; {PERSON} answers two of three",
+    (
+        Step(
+            f"restart-deployment prod/api, which {PERSON} approves",
+            lambda agent: agent.deployments.restart("prod", "api"),
+            effect="allow",
+            because="prod-needs-a-person",
+            changes=("prod api processes 4 started, 4 ended",),
+        ),
+        Step(
+            f"scale-deployment prod/api to 32, which {PERSON} refuses",
+            lambda agent: agent.deployments.scale("prod", "api", 32),
+            effect="deny",
+            because="prod-needs-a-person",
+            about="prod api replicas",
+        ),
+        Step(
+            "scale-deployment prod/api to 6, which nobody answers",
+            lambda agent: agent.deployments.scale("prod", "api", 6),
+            effect="deny",
+            because="prod-needs-a-person",
+            about="prod api replicas",
+        ),
+    ),
+)
 
-# What the agent does over and over when its job is done; as things are, none of it changes anything.
+PLAN = (_RELEASE, _INJECTION, _BEYOND, _ASKS)
+
+# What the person says to what the agent asks; what is not here nobody answers.
+ANSWERS = {
+    ("restart-deployment@1", None): True,
+    ("scale-deployment@1", 32): False,
+}
+
+# What the agent does over and over when its job is done; none of it changes anything, unless a person approves.
 PATROL: tuple[tuple[str, Deed], ...] = (
     ("rollout-status staging/api", lambda agent: agent.deployments.status("staging", "api")),
     ("sql.query database/orders", Agent.read_orders),
     ("rollout-status prod/api", lambda agent: agent.deployments.status("prod", "api")),
     ("scale-deployment staging/api to 5", lambda agent: agent.deployments.scale("staging", "api", 5)),
     ("file.read logs/api.log", Agent.read_log),
-    ("scale-deployment prod/api to 4", lambda agent: agent.deployments.scale("prod", "api", 4)),
+    ("restart-deployment prod/api", lambda agent: agent.deployments.restart("prod", "api")),
     ("file.read secrets/prod.env", lambda agent: agent.data.read_file(f"{MOUNT}/secrets/prod.env")),
 )

@@ -51,7 +51,7 @@ def judge_decisions(report: list[dict[str, Any]]) -> Finding:
 def judge_records(report: list[dict[str, Any]], records: list[dict[str, Any]]) -> Finding:
     """Say whether the log has every decision, no other one, and what came of those that were let through."""
     decided = {each["event_id"]: each["effect"] for each in records if each.get("type") == "decision"}
-    told = {entry["audit_id"]: entry["effect"] for entry in report}
+    told = {audit_id: effect for entry in report for audit_id, effect in entry["heard"].items()}
     ended = {
         each["decision"]
         for each in records
@@ -62,9 +62,26 @@ def judge_records(report: list[dict[str, Any]], records: list[dict[str, Any]]) -
     return Finding(text, good=bool(report) and decided == told and ended == let_through)
 
 
+def judge_approvals(records: list[dict[str, Any]]) -> Finding:
+    """Say whether the log shows one approval that was given, one that was refused and one that ran out."""
+    steps: dict[str, list[str]] = {}
+    for each in records:
+        if each.get("type") == "approval" and "step" in each:
+            steps.setdefault(each["approval"], []).append(each["status"])
+    wanted = [
+        ["opened", "voted", "approved", "consumed", "dispatched", "finished"],
+        ["opened", "voted", "denied"],
+        ["opened", "expired"],
+    ]
+    text = "the log has three approvals: one given and used once, one refused, one that nobody answered"
+    return Finding(text, good=list(steps.values())[:3] == wanted)
+
+
 def judge_system(before: Facts, after: Facts, *, secret_was_opened: bool | None) -> list[Finding]:
     """Say whether what was denied has not happened; `secret_was_opened` is None where nobody could watch."""
-    kept = [name for name in before if name.startswith(("prod", "table"))]
+    # A person has let production be restarted, so its processes are others now.
+    names = [name for name in before if not name.endswith(" processes")]
+    kept = [name for name in names if name.startswith(("prod", "table"))]
     moved = [name for name in kept if before[name] != after.get(name)]
     prod = f"prod api {after.get('prod api version')} with {after.get('prod api replicas')} replicas"
     tables = " and ".join(

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
-    from agentguard.core import ApprovalEngine, AuditLog, Event, EventBus, EventStore, Notifier
+    from agentguard.core import ApprovalEngine, ApprovalStore, AuditLog, Event, EventBus, EventStore, Notifier
     from agentguard.enforcement import TicketStore
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
@@ -357,6 +357,17 @@ def _open_approvals(config: Config, **parts: Any) -> ApprovalEngine:
     return EmbeddedEngine(store, rules=rules_of(config.approvals), **parts)
 
 
+def read_approvals(config: Config) -> ApprovalStore | None:
+    """Return the project's approvals, to be closed; None if nobody was ever asked.
+
+    Raises:
+        ApprovalError: they cannot be opened.
+    """
+    from agentguard.backends import SqliteApprovalStore
+
+    return SqliteApprovalStore(config.approvals_file) if config.approvals_file.exists() else None
+
+
 class Events:
     """A project's events: what is published on `bus` is written to `store`.
 
@@ -612,6 +623,7 @@ def open_gateway(
         budgets=spending.keeper,
         spender=spending.spender,
         blocking=config.audit.durability != "os",
+        hold_s=config.approvals.hold_s,
     )
     return gateway, spending
 

@@ -84,12 +84,13 @@ def test_run_once_shows_every_effect_and_proves_it(environ: dict[str, str]) -> N
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     for line in (
-        "17 decisions, all as expected: 7 allowed, 1 transformed, 1 approval asked, 8 denied",
+        "19 decisions, all as expected: 8 allowed, 1 transformed, 10 denied",
         "untouched: prod api 1.4.1 with 4 replicas, 40 rows in customers and 120 rows in orders",
         "mail went to team@shop.example, and nowhere else",
-        "the log has 17 decisions and the outcome of the 8 that were let through",
-        "audit log verified up to record 25: the chain holds, the signed head names it",
-        "in a copy, record 17 forged from deny to allow: the verifier names it",
+        "the log has 22 decisions and the outcome of the 9 that were let through",
+        "the log has three approvals: one given and used once, one refused, one that nobody answered",
+        "audit log verified up to record 44: the chain holds, the signed head names it",
+        "in a copy, record 19 forged from deny to allow: the verifier names it",
     ):
         assert f"  ✓ {line}\n" in done.stdout
     assert "staging api replicas 3 → 5" in done.stdout
@@ -119,7 +120,7 @@ def test_rule_that_says_something_else_fails_the_verdict(
     assert done.returncode == 1, done.stdout + done.stderr
     assert told in done.stdout
     assert "UNEXPECTED" in done.stdout
-    assert "NOT SO: 17 steps decided as expected; not these" in done.stdout
+    assert "NOT SO: 19 steps decided as expected; not these" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -37,6 +37,16 @@ TYPES = {
         "LoginCall",
         "LoginReply",
         "WhoReply",
+        "Approval",
+        "ApprovalList",
+        "ApprovalStatus",
+        "WaitCall",
+        "VoteCall",
+        "DeferCall",
+        "DelegateCall",
+        "GlassCall",
+        "ReviewCall",
+        "CancelCall",
     )
 } | {"PolicyDescription": PolicyDescription}
 

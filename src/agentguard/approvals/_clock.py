@@ -23,10 +23,10 @@ def _seconds_since_boot() -> float:
 
 
 class SteadyClock:
-    """A `Clock` that follows `wall`, except where it jumps against the seconds that really passed.
+    """A `Clock` that begins with `wall` and then counts the seconds that really pass.
 
-    A jump is told to `on_jump` in seconds, forward positive, and not followed: no deadline comes nearer or goes
-    away by it. Time never goes backwards. Safe to use from many threads.
+    When somebody sets the machine's time, no deadline comes nearer or goes away by it, until the process begins
+    anew; the jump is told to `on_jump` in seconds, forward positive. Safe to use from many threads.
     """
 
     def __init__(
@@ -40,28 +40,27 @@ class SteadyClock:
         self._elapsed = elapsed
         self.on_jump = on_jump
         self._lock = threading.Lock()
-        self._now = self._last_wall = self._wall.now()
-        self._last_elapsed = elapsed()
+        self._start, self._started = self._wall.now(), elapsed()
+        self._offset_s = 0.0
 
     def now(self) -> datetime:
         """Return the present time, aware and UTC."""
-        jump = 0.0
         with self._lock:
-            wall, elapsed = self._wall.now(), self._elapsed()
-            by_wall = (wall - self._last_wall).total_seconds()
-            passed = max(elapsed - self._last_elapsed, 0.0)
-            self._last_wall, self._last_elapsed = wall, elapsed
-            if abs(by_wall - passed) > TOLERANCE_S:
-                jump = by_wall - passed
-            else:
-                passed = max(by_wall, 0.0)
-            self._now += timedelta(seconds=passed)
-            now = self._now
-        if jump and self.on_jump is not None:
+            wall, now = self._wall.now(), self._at()
+            jump = (wall - now).total_seconds() - self._offset_s
+            if is_jump := abs(jump) > TOLERANCE_S:
+                self._offset_s += jump
+        if is_jump and self.on_jump is not None:
             self.on_jump(jump)
         return now
 
     def not_before(self, moment: datetime) -> None:
         """Go on from `moment` if it is later: what has been written down has happened."""
         with self._lock:
-            self._now = max(self._now, moment)
+            behind = moment - self._at()
+            if behind > timedelta():
+                self._start += behind
+                self._offset_s -= behind.total_seconds()
+
+    def _at(self) -> datetime:
+        return self._start + timedelta(seconds=self._elapsed() - self._started)

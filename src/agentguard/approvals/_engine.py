@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("agentguard.approvals")
 # How soon a change that another process made is seen by who waits here.
-POLL_S = 0.02
+POLL_S = 0.01
 # Each lost race means that somebody else's move was made, so this many in a row are no accident.
 _RACES = 100
 _LOCKS = 64
@@ -102,7 +102,7 @@ class EmbeddedEngine:
             before = self._store.get(approval_id)
             if before is None:
                 raise self._refused(approval_id, None, move, _unknown(approval_id))
-            now = self._clock.now()
+            now = self._time_of(before)
             timely = advance(before, now)
             try:
                 if isinstance(move, CastVote) and move.patch is not None:
@@ -179,7 +179,7 @@ class EmbeddedEngine:
             before = self._store.get(approval_id)
             if before is None:
                 return None
-            after = advance(before, self._clock.now())
+            after = advance(before, self._time_of(before))
             if after is before:
                 return self.settle(approval_id) if self._keeper is not None else before
             if self._swap(after, before) is not None:
@@ -221,6 +221,10 @@ class EmbeddedEngine:
         if self._keeper is not None:
             self._keeper.changed(changed)
         return changed
+
+    def _time_of(self, approval: Approval) -> datetime:
+        # Within one approval time never goes back, whichever process's clock wrote the step before.
+        return max(self._clock.now(), approval.steps[-1].at)
 
     def _check_patch(self, approval: Approval, patch: dict[str, object]) -> None:
         problem = self.check_edit(approval, patch) if self.check_edit is not None else None

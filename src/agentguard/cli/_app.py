@@ -28,6 +28,7 @@ COMMANDS = {
     "run": ("run", "Run an agent and see what its processes really do."),
     "sensor": ("sensor", "Watch agents for those who may not: one process with rights in the kernel."),
     "check": ("check", "Decide one request, on record."),
+    "approvals": ("approvals", "See what waits for people; approve, deny, watch."),
     "policy": ("policy", "Validate, test and explain rules; apply templates."),
     "actions": ("actions", "Show, import and verify the declared actions."),
     "audit": ("audit", "Show, follow, export and verify the audit log."),

@@ -63,7 +63,7 @@ class SidecarApi:
         parts = urlsplit(self.url)
         https = parts.scheme == "https"
         kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "User-Agent": "agentguard-cli"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._token:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agentguard.core import AuditError, Decision, Effect, Outcome, RequestError, SpendError
-from agentguard.enforcement import log_decision, require_known
+from agentguard.enforcement import Hold, log_decision, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,8 @@ T = TypeVar("T")
 _log = logging.getLogger("agentguard.gateway")
 # As many as may wait for the disk together.
 _THREADS = 64
+# As many callers as are held together while people decide; others wait for their turn.
+_HELD = 128
 
 
 class Budgets(Protocol):
@@ -37,7 +39,10 @@ class Budgets(Protocol):
 
 
 class Desk:
-    """Everyone who is asked about a call. With `blocking` they wait for the disk, so they are asked in threads."""
+    """Everyone who is asked about a call. With `blocking` they wait for the disk, so they are asked in threads.
+
+    Who needs an approval is held up to `hold_s` seconds for it.
+    """
 
     def __init__(
         self,
@@ -46,15 +51,19 @@ class Desk:
         *,
         blocking: bool,
         on_decision: Callable[[Decision], None] | None,
+        hold_s: float = 0.0,
     ) -> None:
         self._decider = decider
+        self._hold = Hold(decider, timeout_s=hold_s) if hold_s else None
+        self._held = ThreadPoolExecutor(_HELD, "agentguard-held") if hold_s else None
         self.budgets = budgets
         self._pool = ThreadPoolExecutor(_THREADS, "agentguard-gateway") if blocking else None
         self.on_decision = on_decision
 
     async def decide(self, request: Request) -> Decision:
         """Return the decision, recorded; one that cannot be carried out is a deny."""
-        decision = require_known(await self.run(lambda: self._decider.decide(request)), request.context)
+        decided = await self.run(lambda: self._decider.decide(request))
+        decision = require_known(await self._wait(request, decided), request.context)
         log_decision(decision)
         if self.on_decision is not None:
             self.on_decision(decision)
@@ -88,8 +97,18 @@ class Desk:
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        for pool in (self._pool, self._held):
+            if pool is not None:
+                pool.shutdown()
+
+    async def _wait(self, request: Request, decision: Decision) -> Decision:
+        """Hold who asks while people decide, as far as that is wanted."""
+        hold = self._hold
+        if hold is None or decision.effect is not Effect.REQUIRE_APPROVAL:
+            return decision
+        return await asyncio.get_running_loop().run_in_executor(
+            self._held, lambda: hold.wait(request, decision)
+        )
 
     async def run(self, ask: Callable[[], T]) -> T:
         """Return what is answered."""

@@ -131,6 +131,20 @@ def session_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return found[0]
 
 
+def approval_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the approval that `x-agentguard-approval` names, or the empty text.
+
+    Raises:
+        RefusalError: 400, it is no id, or there are two.
+    """
+    found = [value.decode("latin-1") for name, value in headers if name == b"x-agentguard-approval"]
+    if not found:
+        return ""
+    if len(found) > 1 or _SESSION.fullmatch(found[0]) is None:
+        raise RefusalError(400, "approval_invalid", "`x-agentguard-approval` is the id of one approval")
+    return found[0]
+
+
 def query_of(query: bytes) -> str:
     """Return the query to pass on, with its question mark.
 

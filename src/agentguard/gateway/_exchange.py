@@ -37,11 +37,15 @@ _LONGEST_WAIT_S = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the principal of the token, in which session, and on whose account."""
+    """Who asks: the principal of the token, in which session, and on whose account.
+
+    `approval` is the id of an approval that was asked for earlier, for the same call.
+    """
 
     principal: Principal
     context: Context
     spender: Spender
+    approval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,14 @@ class Exchange:
         caller, call = self._caller, self._call
         resource = resource_of(upstream.name, call.model)
         decision = await self._parts.desk.decide(
-            Request(caller.principal, call.action, resource, call.params, caller.context)
+            Request(
+                caller.principal,
+                call.action,
+                resource,
+                call.params,
+                caller.context,
+                approval=caller.approval,
+            )
         )
         if decision.effect is not Effect.ALLOW and decision.effect is not Effect.TRANSFORM:
             raise refuse_decision(decision)

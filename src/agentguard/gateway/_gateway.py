@@ -15,7 +15,7 @@ import msgspec
 from agentguard.core import Context, IdentityError, Spender
 from agentguard.gateway._asking import Desk
 from agentguard.gateway._dial import Dialler
-from agentguard.gateway._door import Door, find_door, query_of, session_of, token_of
+from agentguard.gateway._door import Door, approval_of, find_door, query_of, session_of, token_of
 from agentguard.gateway._exchange import Caller, Exchange, Parts
 from agentguard.gateway._health import Health
 from agentguard.gateway._proposed import Tools
@@ -64,11 +64,12 @@ class Gateway:
         spender: Callable[..., Spender] | None = None,
         blocking: bool = False,
         on_decision: Callable[[Decision], None] | None = None,
+        hold_s: float = 0.0,
     ) -> None:
         self._settings = settings
         self._verify = verify_token
         self._spender = spender or _spender
-        self._desk = Desk(decider, budgets, blocking=blocking, on_decision=on_decision)
+        self._desk = Desk(decider, budgets, blocking=blocking, on_decision=on_decision, hold_s=hold_s)
         self._tools = Tools(settings.tools)
         self._seen = Seen(self._desk, self._tools)
         self._dialler = Dialler(upstreams)
@@ -158,7 +159,7 @@ class Gateway:
             raise RefusalError(401, error.code, error.message) from None
         session = session_of(asked.headers)
         spender = self._spender(verified.principal.id, session=session, key=verified.jti)
-        return Caller(verified.principal, Context(session=session), spender)
+        return Caller(verified.principal, Context(session=session), spender, approval_of(asked.headers))
 
 
 async def refuse(path: str, error: RefusalError, send: Send) -> None:

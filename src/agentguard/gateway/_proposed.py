@@ -64,6 +64,9 @@ async def _judge_one(desk: Desk, tools: Tools, who: Principal, context: Context,
             return _refusal(call.name, problem, decision)
         return PASS if decision.params == call.arguments else Verdict(arguments=decision.params)
     needs_person = decision.effect is Effect.REQUIRE_APPROVAL
+    if needs_person and tools.is_guarded(call.name):
+        # The function asks people itself, and waits for them where the agent can wait.
+        return PASS
     return _refusal(
         call.name,
         f"a person has to approve: {decision.reason}" if needs_person else decision.reason,
@@ -88,5 +91,6 @@ def _refusal(name: str, reason: str, decision: Decision | None = None) -> Verdic
     if decision is not None:
         about = [f"rule `{decision.rule}`"] if decision.rule else []
         about += [f"decision {decision.audit_id}"] if decision.audit_id else []
+        about += [f"approval {decision.approval}"] if decision.approval else []
     words = f"{reason} ({', '.join(about)})" if about else reason
     return Verdict(refusal=f"[The call of `{name[:200]}` was denied: {words}]")

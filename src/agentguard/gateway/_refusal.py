@@ -31,7 +31,8 @@ class RefusalError(Exception):
     """An answer of the gateway's own; `code` tells the reasons apart.
 
     `retry` tells the SDK whether to try again, `retry_after_s` when. `rule` and `decision_id` say where to look
-    it up; `tool` is the proposed tool call that was denied.
+    it up; `approval` is the id of what the call waits for: sent back as `x-agentguard-approval` with the same call, it is
+    used up.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class RefusalError(Exception):
         rule: str | None = None,
         retry: bool = False,
         retry_after_s: int | None = None,
+        approval: str = "",
     ) -> None:
         super().__init__(reason)
         self.status = status
@@ -53,12 +55,14 @@ class RefusalError(Exception):
         self.rule = rule
         self.retry = retry
         self.retry_after_s = retry_after_s
+        self.approval = approval
 
     @property
     def message(self) -> str:
         """The reason, and where to look it up."""
         about = [f"rule `{self.rule}`"] if self.rule else []
         about += [f"decision {self.decision_id}"] if self.decision_id else []
+        about += [f"approval {self.approval}"] if self.approval else []
         return f"{self.reason} ({', '.join(about)})" if about else self.reason
 
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -69,6 +73,8 @@ class RefusalError(Exception):
         ]
         if self.decision_id:
             headers.append((b"x-agentguard-decision", self.decision_id.encode()))
+        if self.approval:
+            headers.append((b"x-agentguard-approval", self.approval.encode()))
         if self.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % self.retry_after_s))
         if self.status in (408, 413):
@@ -99,6 +105,7 @@ class RefusalError(Exception):
             "reason": self.reason,
             "decision_id": self.decision_id,
             "rule": self.rule,
+            **({"approval": self.approval} if self.approval else {}),
         }
         return {"type": "error", "error": error} if is_anthropic else {"error": error}
 
@@ -112,6 +119,7 @@ def refuse_decision(decision: Decision) -> RefusalError:
         decision.reason,
         decision_id=decision.audit_id,
         rule=decision.rule,
+        approval=decision.approval if needs_person else "",
     )
 
 

@@ -371,7 +371,7 @@ def edit_problem(
     if action is None:
         return f"{approval.action} is not declared any more"
     if action.secret_paths and not _same(masked_params(patch, action, commit), patch):
-        return "a secret cannot be changed here"
+        return "a secret or a parameter that is not declared cannot be set here"
     if action.secret_paths:
         # Secrets stand as commitments here, which no schema takes.
         return None
