@@ -1,8 +1,11 @@
 """Adapters of the ports: one module for each engine, named by assembly alone.
 
-Enters: what a port takes. Leaves: what it promises, on a real engine: memory, SQLite. Called by: assembly. An
-adapter passes the contract suite of its port or does not ship, and its engine is imported when it is used.
+Enters: what a port takes. Leaves: what it promises, on a real engine: memory, SQLite, PostgreSQL, Redis, Temporal.
+Called by: assembly. An adapter passes the contract suite of its port or does not ship. What needs an extra is imported
+when it is asked for; without the extra that raises `ApprovalError` (`extra_missing`).
 """
+
+from typing import TYPE_CHECKING
 
 from agentguard.backends._memory_approvals import MemoryApprovalStore
 from agentguard.backends._memory_events import MemoryEventStore
@@ -11,13 +14,44 @@ from agentguard.backends._sqlite_approvals import SqliteApprovalStore
 from agentguard.backends._sqlite_events import SqliteEventStore
 from agentguard.backends._sqlite_ledger import SqliteLedger
 from agentguard.backends._sqlite_outbox import SqliteOutbox
+from agentguard.core import ApprovalError
+
+if TYPE_CHECKING:
+    from agentguard.backends._postgres_approvals import PostgresApprovalStore
+    from agentguard.backends._redis_approvals import RedisApprovalStore
 
 __all__ = [
     "MemoryApprovalStore",
     "MemoryEventStore",
     "MemoryLedger",
+    "PostgresApprovalStore",
+    "RedisApprovalStore",
     "SqliteApprovalStore",
     "SqliteEventStore",
     "SqliteLedger",
     "SqliteOutbox",
 ]
+
+# name -> (module, extra, what the extra brings)
+_EXTRAS = {
+    "PostgresApprovalStore": ("_postgres_approvals", "postgres", ("psycopg", "psycopg_pool")),
+    "RedisApprovalStore": ("_redis_approvals", "redis", ("redis",)),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _EXTRAS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    place, extra, brings = _EXTRAS[name]
+    try:
+        return getattr(importlib.import_module(f"agentguard.backends.{place}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in brings:
+            raise
+        raise ApprovalError(
+            f"approvals there need `{error.name}`, which is missing",
+            code="extra_missing",
+            hint=f"pip install 'agentguard[{extra}]'",
+        ) from None

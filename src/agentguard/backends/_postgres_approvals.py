@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
 from psycopg import sql
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from agentguard.core import Approval, ApprovalError, StoredApproval
 
@@ -38,7 +40,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS agentguard_approvals_pending
     ON agentguard_approvals (project, binding) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS agentguard_approvals_work ON agentguard_approvals (project, seq) WHERE has_work;
 CREATE TABLE IF NOT EXISTS agentguard_places (project text PRIMARY KEY, seq bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS agentguard_versions (room text PRIMARY KEY, version integer NOT NULL);
 """
+_KEEP_VERSION = "INSERT INTO agentguard_versions VALUES ('approvals', %s) ON CONFLICT DO NOTHING"
 # Whoever holds the project's row is the only writer, so places are given out in the order in which they are seen.
 _NEXT = (
     "INSERT INTO agentguard_places (project, seq) VALUES (%s, 1)"
@@ -55,7 +59,12 @@ _UPDATE = (
 _SETTINGS = (
     ("fsync", ("on",)),
     ("full_page_writes", ("on",)),
-    ("synchronous_commit", ("on", "remote_write", "remote_apply", "local")),
+    ("synchronous_commit", ("on", "remote_apply", "remote_write", "local")),
+)
+# What the address may have said otherwise; `read committed` lets who comes second see what the first has done.
+_SESSION = (
+    "SET statement_timeout = 5000; SET lock_timeout = 5000;"
+    " SET default_transaction_isolation = 'read committed'; SET client_encoding = 'UTF8'"
 )
 # One process makes the tables at a time.
 _SCHEMA_LOCK = 0x41475F61
@@ -74,36 +83,28 @@ class PostgresApprovalStore:
 
     def __init__(self, url: str, *, project: str, connections: int = 8) -> None:
         self._project = project
+        check_address(url)
         self._pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
             url,
             min_size=1,
             max_size=connections,
             timeout=_TIMEOUT_S,
             open=False,
-            kwargs={
-                "connect_timeout": 5,
-                "options": "-c statement_timeout=5000 -c lock_timeout=5000",
-                "autocommit": False,
-            },
+            kwargs={"connect_timeout": 5},
+            configure=_set_up,
             check=ConnectionPool.check_connection,
             name="agentguard-approvals",
         )
-        try:
-            self._pool.open(wait=True, timeout=_TIMEOUT_S)
-            with self._told("open"), self._pool.connection() as connection:
-                self._check_durability(connection)
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-                connection.execute(_SCHEMA)
-        except PoolTimeout:
-            self._pool.close()
-            raise _unavailable("cannot be reached") from None
-        except BaseException:
-            self._pool.close()
-            raise
+        with _told("open"):
+            # The first one outside the pool, which would not say why there is none.
+            with psycopg.connect(url, connect_timeout=5) as connection:
+                _set_up(connection)
+                _make_tables(connection)
+            self._pool.open()
 
     def add(self, approval: Approval) -> Approval:
         """Keep a new approval; see `ApprovalStore.add`."""
-        with self._told("write to"), self._pool.connection() as connection:
+        with _told("write to"), self._pool.connection() as connection:
             seq = self._next(connection)
             pending = connection.execute(
                 "SELECT approval FROM agentguard_approvals WHERE project = %s AND binding = %s AND state = 'pending'",
@@ -117,7 +118,7 @@ class PostgresApprovalStore:
 
     def swap(self, approval: Approval, *, revision: int) -> bool:
         """Put it in the place of what has `revision`; see `ApprovalStore.swap`."""
-        with self._told("write to"), self._pool.connection() as connection:
+        with _told("write to"), self._pool.connection() as connection:
             seq = self._next(connection)
             known = connection.execute(
                 "SELECT revision FROM agentguard_approvals WHERE project = %s AND id = %s",
@@ -131,7 +132,7 @@ class PostgresApprovalStore:
 
     def get(self, approval_id: str) -> Approval | None:
         """Return the approval with this id, or None."""
-        with self._told("read"), self._pool.connection() as connection:
+        with _told("read"), self._pool.connection() as connection:
             row = connection.execute(
                 "SELECT approval FROM agentguard_approvals WHERE project = %s AND id = %s",
                 (self._project, _text(approval_id)),
@@ -146,7 +147,7 @@ class PostgresApprovalStore:
         query = sql.SQL(
             "SELECT seq, approval FROM agentguard_approvals WHERE project = %s AND seq > %s{} ORDER BY seq {} LIMIT %s"
         ).format(where, sql.SQL("DESC" if newest else "ASC"))
-        with self._told("read"), self._pool.connection() as connection:
+        with _told("read"), self._pool.connection() as connection:
             rows = connection.execute(query, (self._project, after, *values, limit)).fetchall()
         found = [StoredApproval(seq, _decoder.decode(data)) for seq, data in rows]
         return found[::-1] if newest else found
@@ -160,26 +161,74 @@ class PostgresApprovalStore:
         assert row is not None
         return int(row[0])
 
-    def _check_durability(self, connection: psycopg.Connection[Any]) -> None:
+
+def check_address(url: str) -> None:
+    """Pass for what is an address of a PostgreSQL database.
+
+    Raises:
+        ApprovalError: it is none; the text does not hold it (`approvals_unavailable`).
+    """
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ApprovalError(
+            "the address of PostgreSQL cannot be read",
+            code="approvals_unavailable",
+            hint="write it as `postgresql://USER:PASSWORD@HOST/DATABASE`, special characters as %XX",
+        ) from None
+
+
+def _set_up(connection: psycopg.Connection[Any]) -> None:
+    """Make a new connection ready: a server that came back otherwise than it was is noticed here."""
+    with connection.transaction():
+        connection.execute(_SESSION)
         for name, good in _SETTINGS:
             row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
-            if row is None or row[0] not in good:
+            assert row is not None
+            if row[0] not in good:
                 raise ApprovalError(
-                    f"PostgreSQL runs with `{name} = {row[0] if row else '?'}`, so a crash can undo what was used up",
+                    f"PostgreSQL runs with `{name} = {row[0]}`, so a crash can undo what was used up",
                     code="approvals_unavailable",
                     hint=f"set `{name} = {good[0]}`",
                 )
 
-    @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Raise what goes wrong as our own error; its text does not hold the address, which has a password."""
-        try:
-            yield
-        except PoolTimeout:
-            raise _unavailable("cannot be reached") from None
-        except psycopg.Error as error:
-            said = error.diag.message_primary or type(error).__name__
-            raise _unavailable(f"cannot {what} the approvals: {said}") from None
+
+def _make_tables(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+    row = connection.execute("SELECT to_regclass('agentguard_versions')").fetchone()
+    if row is None or row[0] is None:
+        connection.execute(_SCHEMA)
+        connection.execute(_KEEP_VERSION, (_VERSION,))
+        return
+    row = connection.execute("SELECT version FROM agentguard_versions WHERE room = 'approvals'").fetchone()
+    if row is not None and row[0] > _VERSION:
+        raise ApprovalError(
+            "the approvals in PostgreSQL were written by a newer version", hint="use that version"
+        )
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Raise what goes wrong as our own error; its text does not hold the address, which has a password."""
+    try:
+        yield
+    except PoolClosed:
+        raise ApprovalError("the approvals in PostgreSQL are closed", code="approvals_closed") from None
+    except PoolTimeout:
+        raise _unavailable("it cannot be reached") from None
+    except psycopg.Error as error:
+        said = error.diag.message_primary
+        raise _unavailable(f"cannot {what} the approvals: {said or _why(error)}") from None
+
+
+def _why(error: psycopg.Error) -> str:
+    """Return why there is no connection, in words of our own: the library's name parts of the address."""
+    text = str(error)
+    if "password authentication failed" in text:
+        return "user or password is not accepted"
+    if re.search(r'database "[^"]*" does not exist', text):
+        return "there is no such database"
+    return "the connection failed"
 
 
 def _unavailable(why: str) -> ApprovalError:
