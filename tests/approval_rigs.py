@@ -23,6 +23,9 @@ from agentguard.backends import (
     PostgresApprovalStore,
     RedisApprovalStore,
     SqliteApprovalStore,
+    TemporalEngine,
+    TemporalServer,
+    TemporalWorker,
 )
 from agentguard.core import ApprovalError, AuditError, CastVote, Consume, Dispatch, Finish
 from approval_scene import ANNA, BEN, BOTH, HERE, PEOPLE, draft
@@ -53,6 +56,11 @@ class KillSwitch:
         for pid in (self._victim, *children(self._victim)) if self._victim else (os.getpid(),):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has killed."""
+        return 0 < self._at <= self.steps
 
     def around(self, call: Callable[[], Any]) -> Any:
         """Make a call with a step before it and one after it."""
@@ -95,6 +103,55 @@ class EmbeddedRig:
         )
 
 
+class TemporalRig:
+    """The engine on Temporal, with a worker of its own in this process. Its workflows go by the server's clock."""
+
+    is_durable = True
+    service = "temporal_server"
+
+    def open(
+        self, folder: Path, *, audit: AuditLog, switch: KillSwitch | None = None, clock: Clock | None = None
+    ) -> ApprovalEngine:
+        assert clock is None
+        path = folder / "approvals.sqlite"
+        kept: Any = SqliteApprovalStore(path)
+        worked_on: Any = SqliteApprovalStore(path)
+        if switch is not None:
+            kept, worked_on = KillingStore(kept, switch), KillingStore(worked_on, switch)
+            audit = KillingLog(audit, switch)
+        name = str(folder)
+        server = TemporalServer(os.environ["AGENTGUARD_TEST_TEMPORAL"], "agentguard", name)
+        rules = Rules(outcome_within_s=1.0)
+        worker = TemporalWorker(worked_on, server=server, project=name, audit=audit, rules=rules)
+        return _Worked(
+            TemporalEngine(
+                kept, server=server, project=name, audit=audit, rules=rules, find_person=PEOPLE.get
+            ),
+            worker,
+            worked_on,
+        )
+
+
+class _Worked:
+    """An engine whose worker ends with it."""
+
+    def __init__(self, engine: ApprovalEngine, worker: TemporalWorker, store: ApprovalStore) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._store = store
+        self._working = threading.Thread(target=worker.run)
+        self._working.start()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def close(self) -> None:
+        self._worker.stop()
+        self._working.join()
+        self._engine.close()
+        self._store.close()
+
+
 STORES: dict[str, tuple[Callable[[Path], ApprovalStore], str]] = {
     "sqlite": (lambda folder: SqliteApprovalStore(folder / "approvals.sqlite"), ""),
     "postgres": (
@@ -109,11 +166,12 @@ STORES: dict[str, tuple[Callable[[Path], ApprovalStore], str]] = {
 RIGS: dict[str, Rig] = {
     "memory": EmbeddedRig(lambda _: MemoryApprovalStore(), is_durable=False),
     **{name: EmbeddedRig(make, service=service) for name, (make, service) in STORES.items()},
+    "temporal": TemporalRig(),
 }
 
 
-# The exit code of who was told that it cannot go on.
-STOPPED = 3
+# Exit codes of who was told that it cannot go on, and of who went on though its server was killed.
+STOPPED, WENT_ON = 3, 4
 DURABLE = [name for name, rig in RIGS.items() if rig.is_durable]
 
 
@@ -208,7 +266,7 @@ class Stage:
         )
 
     def play(self, rig: str, folder: Path, at: int, victim: int = 0) -> int:
-        """Return the exit code of a run that is killed at a step, or its server: -9 killed, 3 it could not go on."""
+        """Return the exit code of a run that is killed at a step, or its server; -9 is killed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([rig, str(folder), at, victim]) + "\n")
@@ -240,7 +298,7 @@ def _serve() -> None:
             code = 1
             try:
                 play(RIGS[rig], folder, switch)
-                code = 0
+                code = WENT_ON if switch.is_spent else 0
             except (ApprovalError, AuditError):
                 code = STOPPED
             finally:

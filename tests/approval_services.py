@@ -124,15 +124,12 @@ class Server:
             over.set()
             keeper.join()
 
-    def is_back(self, *, after: int) -> bool:
-        """Tell whether it was killed since it had been started `after` times, once it answers again."""
-        assert self._process is not None
-        is_killed = self._process.poll() is not None or self.starts > after
+    def wait_back(self, *, after: int) -> None:
+        """Return once it answers, started more than `after` times."""
         deadline = time.monotonic() + START_S
-        while is_killed and not (self.starts > after and self.is_ready()):
+        while not (self.starts > after and self.is_ready()):
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.01)
-        return is_killed
 
     def __enter__(self) -> Self:
         try:
@@ -253,6 +250,54 @@ class PostgresServer(Server):
                 return
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+class TemporalServer(Server):
+    """Temporal's development server, which keeps its state in a file."""
+
+    def __init__(self) -> None:
+        self._binary = found("temporal")
+        super().__init__()
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [
+            self._binary, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self.port),
+            "--http-port", str(free_port()), "--metrics-port", str(free_port()),
+            "--db-filename", str(self.folder / "temporal.sqlite"), "--namespace", "agentguard",
+            "--log-level", "error",
+        ]  # fmt: skip
+
+    def is_ready(self) -> bool:
+        import asyncio
+
+        from temporalio.client import Client
+
+        async def ask() -> bool:
+            from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+            from temporalio.service import RPCError
+
+            try:
+                client = await Client.connect(self.url, namespace="agentguard")
+                await client.workflow_service.describe_namespace(
+                    DescribeNamespaceRequest(namespace="agentguard")
+                )
+            except (RPCError, RuntimeError):
+                return False
+            return True
+
+        return asyncio.run(ask())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def found(name: str) -> str:

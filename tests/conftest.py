@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from approval_services import PostgresServer, RedisServer
+    from approval_services import PostgresServer, RedisServer, TemporalServer
 
 # CI must say the same of the same commit; on a person's machine each run looks somewhere else.
 settings.register_profile("ci", derandomize=True)
@@ -50,3 +50,11 @@ def postgres_server() -> Iterator[PostgresServer]:
     from approval_services import PostgresServer, serving
 
     yield from serving(PostgresServer, "AGENTGUARD_TEST_POSTGRES")
+
+
+@pytest.fixture(scope="session")
+def temporal_server() -> Iterator[TemporalServer]:
+    """Return a running Temporal, as above."""
+    from approval_services import TemporalServer, serving
+
+    yield from serving(TemporalServer, "AGENTGUARD_TEST_TEMPORAL")

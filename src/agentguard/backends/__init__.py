@@ -19,6 +19,9 @@ from agentguard.core import ApprovalError
 if TYPE_CHECKING:
     from agentguard.backends._postgres_approvals import PostgresApprovalStore
     from agentguard.backends._redis_approvals import RedisApprovalStore
+    from agentguard.backends._temporal_approvals import TemporalEngine
+    from agentguard.backends._temporal_server import TemporalServer
+    from agentguard.backends._temporal_worker import TemporalWorker
 
 __all__ = [
     "MemoryApprovalStore",
@@ -30,12 +33,18 @@ __all__ = [
     "SqliteEventStore",
     "SqliteLedger",
     "SqliteOutbox",
+    "TemporalEngine",
+    "TemporalServer",
+    "TemporalWorker",
 ]
 
 # name -> (module, extra, what the extra brings)
 _EXTRAS = {
     "PostgresApprovalStore": ("_postgres_approvals", "postgres", ("psycopg", "psycopg_pool")),
     "RedisApprovalStore": ("_redis_approvals", "redis", ("redis",)),
+    "TemporalEngine": ("_temporal_approvals", "temporal", ("temporalio",)),
+    "TemporalServer": ("_temporal_server", "temporal", ("temporalio",)),
+    "TemporalWorker": ("_temporal_worker", "temporal", ("temporalio",)),
 }
 
 
