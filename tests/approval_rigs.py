@@ -119,14 +119,13 @@ class TemporalRig:
         if switch is not None:
             kept, worked_on = KillingStore(kept, switch), KillingStore(worked_on, switch)
             audit = KillingLog(audit, switch)
-        name = str(folder)
-        server = TemporalServer(os.environ["AGENTGUARD_TEST_TEMPORAL"], "agentguard", name)
+        server = TemporalServer(
+            os.environ["AGENTGUARD_TEST_TEMPORAL"], "agentguard", "approvals", project=str(folder)
+        )
         rules = Rules(outcome_within_s=1.0)
-        worker = TemporalWorker(worked_on, server=server, project=name, audit=audit, rules=rules)
+        worker = TemporalWorker(worked_on, server=server, audit=audit, rules=rules)
         return _Worked(
-            TemporalEngine(
-                kept, server=server, project=name, audit=audit, rules=rules, find_person=PEOPLE.get
-            ),
+            TemporalEngine(kept, server=server, audit=audit, rules=rules, find_person=PEOPLE.get),
             worker,
             worked_on,
         )
@@ -139,8 +138,13 @@ class _Worked:
         self._engine = engine
         self._worker = worker
         self._store = store
-        self._working = threading.Thread(target=worker.run)
+        self._working = threading.Thread(target=self._work)
         self._working.start()
+
+    def _work(self) -> None:
+        # A server that is killed before its worker begins has none.
+        with contextlib.suppress(ApprovalError):
+            self._worker.run()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ import msgspec
 
 from agentguard.approvals import Router
 from agentguard.audit import Commitments, SegmentLog, verify
-from agentguard.config import FILE_NAME, Config, load_config
+from agentguard.config import FILE_NAME, Config, TemporalSettings, load_config, read_secret
 from agentguard.core import (
     Clock,
     ConfigError,
@@ -67,12 +68,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentguard.audit import Verification
-    from agentguard.backends import SqliteLedger
+    from agentguard.backends import (
+        PostgresApprovalStore,
+        RedisApprovalStore,
+        SqliteLedger,
+        TemporalServer,
+    )
     from agentguard.core import ApprovalEngine, ApprovalStore, AuditLog, Event, EventBus, EventStore, Notifier
     from agentguard.enforcement import TicketStore
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
-    from agentguard.identity import Account
+    from agentguard.identity import Account, KeyRing
     from agentguard.notify import Outbox, OutboxNotifier, SlackClicks, VoteLinks
     from agentguard.spend import Budgets, PriceTable
 
@@ -271,13 +277,7 @@ class Engine:
         self._spending = _spending_on_actions(config, environ, clock, bus)
         self.state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
         self.audit_keys = audit_keys(self.state)
-        self.audit = SegmentLog(
-            config.audit_folder,
-            durability=config.audit.durability,
-            signer=self.audit_keys.signer(),
-            max_segment_bytes=config.audit.max_segment_bytes,
-            reserve_bytes=config.audit.reserve_bytes,
-        )
+        self.audit = _open_log(config, self.audit_keys)
         self.ticket_keys = TicketKeys(self.state)
         self._keeper = Keeper(self.state.path) if keeps_sessions else None
         commit = Commitments(commitment_key(self.state)).commit
@@ -285,12 +285,11 @@ class Engine:
         def open_approvals() -> ApprovalEngine:
             return _open_approvals(
                 config,
+                os.environ if environ is None else environ,
+                telling={"bus": bus, "notifier": notifier, "keeps_time": keeps_sessions},
                 audit=self.audit,
-                bus=bus,
-                notifier=notifier,
                 find_person=People(self.state).person,
                 check_edit=lambda approval, patch: edit_problem(self.pdp.world, approval, patch, commit),
-                keeps_time=keeps_sessions,
             )
 
         self._desk = ApprovalDesk(open_approvals, Router(config.approvals), commit=commit, notifier=notifier)
@@ -348,24 +347,172 @@ class Engine:
             self._spending.close()
 
 
-def _open_approvals(config: Config, **parts: Any) -> ApprovalEngine:
+def _open_log(config: Config, keys: KeyRing) -> SegmentLog:
+    return SegmentLog(
+        config.audit_folder,
+        durability=config.audit.durability,
+        signer=keys.signer(),
+        max_segment_bytes=config.audit.max_segment_bytes,
+        reserve_bytes=config.audit.reserve_bytes,
+    )
+
+
+def _open_approvals(
+    config: Config, environ: Mapping[str, str], *, telling: Mapping[str, Any], **parts: Any
+) -> ApprovalEngine:
     # A cold `check` needs none of this.
     from agentguard.approvals import EmbeddedEngine, rules_of
-    from agentguard.backends import SqliteApprovalStore
 
-    store = SqliteApprovalStore(config.approvals_file)
-    return EmbeddedEngine(store, rules=rules_of(config.approvals), **parts)
+    with ExitStack() as opened:
+        parts |= {"store": open_approval_store(config, environ), "rules": rules_of(config.approvals)}
+        opened.callback(parts["store"].close)
+        engine: ApprovalEngine
+        if config.approvals.engine == "temporal":
+            from agentguard.backends import TemporalEngine
+
+            # Its workers keep time and tell.
+            engine = TemporalEngine(server=_temporal(config), **parts)
+        else:
+            engine = EmbeddedEngine(**telling, **parts)
+        opened.pop_all()
+        return engine
 
 
-def read_approvals(config: Config) -> ApprovalStore | None:
+def open_approval_store(config: Config, environ: Mapping[str, str]) -> ApprovalStore:
+    """Return where the project's approvals are kept, to be closed.
+
+    Raises:
+        ApprovalError: it cannot be opened, or keeps less than it must.
+        ConfigError: its address is not where it should be (`approvals_secret`).
+    """
+    kind, project = config.approvals.store, config.project.id
+    if kind == "sqlite":
+        from agentguard.backends import SqliteApprovalStore
+
+        return SqliteApprovalStore(config.approvals_file)
+    return _approval_store_class(kind)(_approvals_url(config, environ), project=project)
+
+
+def read_approvals(config: Config, environ: Mapping[str, str] | None = None) -> ApprovalStore | None:
     """Return the project's approvals, to be closed; None if nobody was ever asked.
 
     Raises:
         ApprovalError: they cannot be opened.
+        ConfigError: their address is not where it should be (`approvals_secret`).
     """
-    from agentguard.backends import SqliteApprovalStore
+    if config.approvals.store == "sqlite" and not config.approvals_file.exists():
+        return None
+    return open_approval_store(config, os.environ if environ is None else environ)
 
-    return SqliteApprovalStore(config.approvals_file) if config.approvals_file.exists() else None
+
+def probe_approvals(config: Config, environ: Mapping[str, str]) -> None:
+    """Pass where the approvals of the settings could be kept; nothing is made there.
+
+    Raises:
+        AgentGuardError: they could not.
+    """
+    if config.approvals.store != "sqlite":
+        _approval_store_class(config.approvals.store).probe(_approvals_url(config, environ))
+
+
+def are_approvals_worked_on(config: Config) -> bool:
+    """Tell whether a worker on Temporal asks for the project's approvals.
+
+    Raises:
+        ApprovalError: Temporal cannot be reached, or does not know the namespace.
+    """
+    from agentguard.backends import is_worked_on
+
+    return is_worked_on(_temporal(config))
+
+
+def _approval_store_class(kind: str) -> type[PostgresApprovalStore | RedisApprovalStore]:
+    # Each needs an extra, asked for by the one that is used.
+    if kind == "postgres":
+        from agentguard.backends import PostgresApprovalStore
+
+        return PostgresApprovalStore
+    from agentguard.backends import RedisApprovalStore
+
+    return RedisApprovalStore
+
+
+def _approvals_url(config: Config, environ: Mapping[str, str]) -> str:
+    reference = config.approvals.url
+    assert reference is not None  # the settings were checked
+    hint = "put the address there, or correct `approvals.url`"
+    return read_secret(
+        reference, config.folder, environ, of="the store of approvals", code="approvals_secret", hint=hint
+    )
+
+
+def _temporal(config: Config) -> TemporalServer:
+    from agentguard.backends import TemporalServer
+
+    settings = config.approvals.temporal or TemporalSettings()
+    return TemporalServer(
+        settings.address, settings.namespace, settings.task_queue, project=config.project.id
+    )
+
+
+class ApprovalWork:
+    """Works on a project's approvals on Temporal: what a worker needs, opened.
+
+    Notices go to the outbox, from where the sidecar delivers them.
+
+    Raises:
+        ConfigError: the project's approvals are not on Temporal (`worker_needless`), or a secret is missing.
+        AgentGuardError: something of it cannot be opened.
+    """
+
+    def __init__(self, project: Project, environ: Mapping[str, str] | None = None) -> None:
+        from agentguard.approvals import rules_of
+        from agentguard.backends import TemporalWorker
+
+        config, environ = project.config, os.environ if environ is None else environ
+        if config.approvals.engine != "temporal":
+            raise ConfigError(
+                "the approvals of this project run in the sidecar",
+                code="worker_needless",
+                hint="set `approvals.engine: temporal`, or start `agentguard up`",
+            )
+        self.server = _temporal(config)
+        with ExitStack() as opened:
+            store = open_approval_store(config, environ)
+            opened.callback(store.close)
+            state = StateFolder.open(config.project.id, environ)
+            audit = _open_log(config, audit_keys(state))
+            opened.callback(audit.close)
+            events = Events(config)
+            opened.callback(events.close)
+            notifying = open_notifying(project, environ, delivers=False)
+            if notifying is not None:
+                opened.callback(notifying.close)
+            self._worker = TemporalWorker(
+                store,
+                server=self.server,
+                audit=audit,
+                rules=rules_of(config.approvals),
+                bus=events.bus,
+                notifier=None if notifying is None else notifying.notifier,
+            )
+            self._opened = opened.pop_all()
+
+    def run(self, *, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Work until `stop` is called.
+
+        Raises:
+            ApprovalError: Temporal cannot be reached, or does not know the namespace.
+        """
+        self._worker.run(on_ready=on_ready)
+
+    def stop(self) -> None:
+        """Let `run` come to its end. Safe to call from a signal handler."""
+        self._worker.stop()
+
+    def close(self) -> None:
+        """Release what it holds. Idempotent."""
+        self._opened.close()
 
 
 class Events:
@@ -466,8 +613,8 @@ def open_notifying(
         Templates,
         VoteLinks,
         build_channels,
+        channel_secret,
         kinds_of,
-        read_secret,
     )
 
     config, environ = project.config, os.environ if environ is None else environ
@@ -484,7 +631,7 @@ def open_notifying(
     if slack:
         name, first = slack[0]
         assert first.signing_secret is not None
-        secret = read_secret(first.signing_secret, folder, environ, of=name)
+        secret = channel_secret(first.signing_secret, folder, environ, of=name)
         clicks = SlackClicks(secret, {user: who for _, each in slack for user, who in each.people.items()})
     state = StateFolder.open(config.project.id, environ)
     outbox = SqliteOutbox(config.notify_folder / "outbox.sqlite")
@@ -555,7 +702,9 @@ class Spending:
         clock: Clock | None = None,
     ) -> None:
         # A cold `check` needs none of this.
-        from agentguard.backends import SqliteLedger
+        from agentguard.backends import (
+            SqliteLedger,
+        )
         from agentguard.spend import BudgetKeeper, SpendLimits
 
         settings = config.spend
@@ -675,7 +824,9 @@ def read_ledger(config: Config) -> SqliteLedger | None:
     Raises:
         SpendError: the ledger cannot be opened.
     """
-    from agentguard.backends import SqliteLedger
+    from agentguard.backends import (
+        SqliteLedger,
+    )
 
     return SqliteLedger(config.ledger_file) if config.ledger_file.exists() else None
 

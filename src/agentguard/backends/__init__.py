@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentguard.backends._redis_approvals import RedisApprovalStore
     from agentguard.backends._temporal_approvals import TemporalEngine
     from agentguard.backends._temporal_server import TemporalServer
-    from agentguard.backends._temporal_worker import TemporalWorker
+    from agentguard.backends._temporal_worker import TemporalWorker, is_worked_on
 
 __all__ = [
     "MemoryApprovalStore",
@@ -36,6 +36,7 @@ __all__ = [
     "TemporalEngine",
     "TemporalServer",
     "TemporalWorker",
+    "is_worked_on",
 ]
 
 # name -> (module, extra, what the extra brings)
@@ -44,6 +45,7 @@ _EXTRAS = {
     "RedisApprovalStore": ("_redis_approvals", "redis", ("redis",)),
     "TemporalEngine": ("_temporal_approvals", "temporal", ("temporalio",)),
     "TemporalServer": ("_temporal_server", "temporal", ("temporalio",)),
+    "is_worked_on": ("_temporal_worker", "temporal", ("temporalio",)),
     "TemporalWorker": ("_temporal_worker", "temporal", ("temporalio",)),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,8 @@ class PostgresApprovalStore:
     def __init__(self, url: str, *, project: str, connections: int = 8) -> None:
         self._project = project
         check_address(url)
+        # It says what fails with parts of the address; here it is raised, without.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         self._pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
             url,
             min_size=1,
@@ -101,6 +104,17 @@ class PostgresApprovalStore:
                 _set_up(connection)
                 _make_tables(connection)
             self._pool.open()
+
+    @staticmethod
+    def probe(url: str) -> None:
+        """Pass where a store could be opened; nothing is made there.
+
+        Raises:
+            ApprovalError: it could not.
+        """
+        check_address(url)
+        with _told("open"), psycopg.connect(url, connect_timeout=5) as connection:
+            _set_up(connection)
 
     def add(self, approval: Approval) -> Approval:
         """Keep a new approval; see `ApprovalStore.add`."""

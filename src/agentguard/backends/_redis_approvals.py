@@ -106,6 +106,15 @@ class RedisApprovalStore:
             self._redis.close()
             raise
 
+    @classmethod
+    def probe(cls, url: str) -> None:
+        """Pass where a store could be opened; nothing is made there.
+
+        Raises:
+            ApprovalError: it could not.
+        """
+        cls(url, project="").close()
+
     def add(self, approval: Approval) -> Approval:
         """Keep a new approval; see `ApprovalStore.add`."""
         known = self._write(_ADD, _arguments(approval))

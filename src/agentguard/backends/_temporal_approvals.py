@@ -14,7 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from agentguard.approvals import Follower, Rules, begin, check_patch, find_nobody, make_move, record_refusal
-from agentguard.backends._temporal_server import start_workflow, unavailable, workflow_id
+from agentguard.backends._temporal_server import start_workflow, unavailable
 from agentguard.backends._temporal_workflow import CONVERTER, Answer, ApprovalWorkflow, Begun, Call
 from agentguard.core import (
     Approval,
@@ -57,7 +57,6 @@ class TemporalEngine:
         store: ApprovalStore,
         *,
         server: TemporalServer,
-        project: str,
         audit: AuditLog,
         rules: Rules | None = None,
         find_person: FindPerson | None = None,
@@ -66,7 +65,6 @@ class TemporalEngine:
     ) -> None:
         self._store = store
         self._server = server
-        self._project = project
         self._audit = audit
         self._rules = rules or Rules()
         self._find_person = find_person or find_nobody
@@ -130,7 +128,7 @@ class TemporalEngine:
         while True:
             try:
                 client = await self._connected()
-                await start_workflow(client, self._server, self._project, Begun(kept, self._rules))
+                await start_workflow(client, self._server, Begun(kept, self._rules))
             except WorkflowAlreadyStartedError:
                 return
             except RPCError as error:
@@ -160,7 +158,7 @@ class TemporalEngine:
 
     async def _update(self, approval_id: str, call: Call, update: str, until: float) -> Answer:
         client = await self._connected()
-        handle = client.get_workflow_handle(workflow_id(self._project, approval_id))
+        handle = client.get_workflow_handle(self._server.workflow_id(approval_id))
         left = timedelta(seconds=max(until - time.monotonic(), 0.1))
         try:
             return await handle.execute_update(ApprovalWorkflow.apply, call, id=update, rpc_timeout=left)

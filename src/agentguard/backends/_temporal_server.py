@@ -15,21 +15,24 @@ if TYPE_CHECKING:
 
 
 class TemporalServer(msgspec.Struct, frozen=True):
-    """A server by `host:port`, the namespace there and the queue between callers and workers."""
+    """A server by `host:port`, the namespace there, the queue between callers and workers, and whose approvals."""
 
     address: str
     namespace: str
     task_queue: str
+    project: str
+
+    @property
+    def queue(self) -> str:
+        """The project's own queue: another project's workers have another log and store."""
+        return f"{self.task_queue}/{self.project}"
+
+    def workflow_id(self, approval_id: str) -> str:
+        """Return the id of an approval's workflow, one in a namespace."""
+        return f"agentguard/{self.project}/{approval_id}"
 
 
-def workflow_id(project: str, approval_id: str) -> str:
-    """Return the id of an approval's workflow, one in a namespace."""
-    return f"agentguard/{project}/{approval_id}"
-
-
-async def start_workflow(
-    client: Client, server: TemporalServer, project: str, begun: Begun
-) -> WorkflowHandle[Any, Any]:
+async def start_workflow(client: Client, server: TemporalServer, begun: Begun) -> WorkflowHandle[Any, Any]:
     """Begin an approval's workflow.
 
     Raises:
@@ -39,8 +42,8 @@ async def start_workflow(
     return await client.start_workflow(
         WORKFLOW,
         begun,
-        id=workflow_id(project, begun.approval.id),
-        task_queue=server.task_queue,
+        id=server.workflow_id(begun.approval.id),
+        task_queue=server.queue,
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
     )
 

@@ -11,6 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from temporalio import activity
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -54,7 +57,6 @@ class TemporalWorker:
         store: ApprovalStore,
         *,
         server: TemporalServer,
-        project: str,
         audit: AuditLog,
         rules: Rules,
         bus: EventBus | None = None,
@@ -62,7 +64,6 @@ class TemporalWorker:
     ) -> None:
         self._store = store
         self._server = server
-        self._project = project
         self._rules = rules
         self._stopping = threading.Event()
         self._doing = _Activities(store, audit, bus, notifier)
@@ -84,7 +85,7 @@ class TemporalWorker:
         with ThreadPoolExecutor(_THREADS, "agentguard-activity") as executor:
             worker = Worker(
                 client,
-                task_queue=self._server.task_queue,
+                task_queue=self._server.queue,
                 workflows=[ApprovalWorkflow],
                 activities=self._doing.all(),
                 activity_executor=executor,
@@ -119,7 +120,7 @@ class TemporalWorker:
                 if each.approval.revision == 0:
                     try:
                         begun = Begun(each.approval, self._rules)
-                        await start_workflow(client, self._server, self._project, begun)
+                        await start_workflow(client, self._server, begun)
                     except WorkflowAlreadyStartedError:
                         continue
 
@@ -130,8 +131,6 @@ async def connect(server: TemporalServer) -> Client:
     Raises:
         ApprovalError: it does not (`approvals_unavailable`).
     """
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-
     try:
         client = await Client.connect(server.address, namespace=server.namespace, data_converter=CONVERTER)
         await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=server.namespace))
@@ -146,6 +145,29 @@ async def connect(server: TemporalServer) -> Client:
     except RuntimeError:
         raise unavailable(server) from None
     return client
+
+
+def is_worked_on(server: TemporalServer) -> bool:
+    """Tell whether a worker has asked for work lately.
+
+    Raises:
+        ApprovalError: Temporal cannot be reached, or does not know the namespace (`approvals_unavailable`).
+    """
+    return asyncio.run(_is_worked_on(server))
+
+
+async def _is_worked_on(server: TemporalServer) -> bool:
+    client = await connect(server)
+    about = DescribeTaskQueueRequest(
+        namespace=server.namespace,
+        task_queue=TaskQueue(name=server.queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    try:
+        found = await client.workflow_service.describe_task_queue(about)
+    except RPCError:
+        raise unavailable(server) from None
+    return bool(found.pollers)
 
 
 class _Activities:

@@ -483,20 +483,24 @@ def _describe(section: str, field: msgspec.structs.FieldInfo) -> Setting:
     schema = msgspec.json.schema(field.type, ref_template="{name}")
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     required = default is msgspec.NODEFAULT
-    mapping = get_origin(_bare(field.type)) is dict
+    text = _type_text(schema)
     return Setting(
         section=section,
         key=field.name,
-        type=_type_text(schema),
+        type=text,
         default=None if required else default,
         required=required,
         description=schema["description"],
-        variable=None if mapping else _variable(section, field.name),
+        variable=None if text == "mapping" else _variable(section, field.name),
     )
 
 
 def _type_text(schema: Mapping[str, Any]) -> str:
     """Return what may be written, in words: `integer, 1 to 65535`, `one of os, group, record`."""
+    if "anyOf" in schema:
+        return " or ".join(_type_text(each) for each in schema["anyOf"] if each.get("type") != "null")
+    if "$ref" in schema:
+        return "mapping"
     if "enum" in schema:
         return f"one of {', '.join(sorted(schema['enum']))}"
     kind = {"array": "list of texts", "object": "mapping", "string": "text"}.get(
