@@ -329,3 +329,48 @@ def serving(make: Callable[[], S], name: str) -> Iterator[S]:
         os.environ[name] = server.url
         yield server
         del os.environ[name]
+
+
+class TimeSkippingServer(Server):
+    """Temporal's test server, whose time passes when it is told to."""
+
+    def __init__(self) -> None:
+        self._binary = found("temporal-test-server")
+        super().__init__()
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [self._binary, str(self.port)]
+
+    def is_ready(self) -> bool:
+        import asyncio
+
+        from temporalio.client import Client
+
+        async def ask() -> bool:
+            try:
+                await Client.connect(self.url)
+            except RuntimeError:
+                return False
+            return True
+
+        return asyncio.run(ask())
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass."""
+        import asyncio
+
+        from temporalio.api.testservice.v1 import SleepRequest
+        from temporalio.client import Client
+
+        async def sleep() -> None:
+            request = SleepRequest()
+            request.duration.FromSeconds(int(seconds))
+            client = await Client.connect(self.url)
+            await client.test_service.unlock_time_skipping_with_sleep(request)
+
+        asyncio.run(sleep())
