@@ -59,10 +59,11 @@ def __getattr__(name: str) -> object:
     try:
         return getattr(importlib.import_module(f"agentguard.backends.{place}"), name)
     except ModuleNotFoundError as error:
-        if error.name not in brings:
+        library = (error.name or "").partition(".")[0]
+        if library not in brings:
             raise
         raise ApprovalError(
-            f"approvals there need `{error.name}`, which is missing",
+            f"approvals there need `{library}`, which is missing",
             code="extra_missing",
             hint=f"pip install 'agentguard[{extra}]'",
         ) from None
