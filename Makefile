@@ -27,6 +27,7 @@ run: setup ## the demo: sidecar, page and a real agent (ONCE=1 ends with the ver
 
 apt:
 	@sh .ci/apt.sh
+	@sh .ci/guest.sh
 
 test: setup apt .venv-llm-old/.ready ## the whole test suite
 	$(BIN)/python -m pytest
@@ -53,7 +54,7 @@ contracts: setup
 
 check: lint types contracts test ## format, lint, types, import contracts, tests
 
-bench: .venv-bench/.ready ## speed and memory, beside the named peers
+bench: .venv-bench/.ready .venv-litellm/.ready ## speed and memory, beside the named peers
 	.venv-bench/bin/python -m benchmarks
 
 # An environment of its own: a peer asks for older libraries than ours.
@@ -61,6 +62,12 @@ bench: .venv-bench/.ready ## speed and memory, beside the named peers
 	@$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The peer of `python -m benchmarks gateway`: LiteLLM's proxy, whose libraries are not ours.
+.venv-litellm/.ready: requirements/litellm.txt
+	@$(PYTHON) -m venv .venv-litellm
+	.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/litellm.txt
 	@touch $@
 
 bpf: setup ## compile the BPF programs again (clang, llvm, libbpf-dev)
@@ -75,6 +82,7 @@ lock: setup ## lock the requirements again, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --extra kernel --extra postgres --extra redis --extra temporal --extra slack pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --extra bench pyproject.toml requirements/bench.in -o requirements/bench.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml requirements/llm-old.in -c requirements/base.txt -o requirements/llm-old.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" requirements/litellm.in -o requirements/litellm.txt
 
 clean: ## remove what was built
-	rm -rf $(VENV) .venv-bench .venv-llm-old .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) .venv-bench .venv-llm-old .venv-litellm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD]`; without a name, all of them."""
+"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD] [--data FOLDER]`; without a name, all of them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ NAMES = (
     "intent_check",
     "llm_clients",
     "truth",
+    "jail",
 )
-# By name only: it needs root, loads BPF programs, and takes ten minutes.
-ON_REQUEST = ("kernel",)
+# By name only: two need root and load BPF programs, `kernel` for ten minutes; the other needs runs of agents.
+ON_REQUEST = ("kernel", "egress", "intent_traces")
 
 
 class _Both(io.StringIO):
@@ -66,7 +67,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of: {', '.join((*NAMES, *ON_REQUEST))} (default: all but `kernel`)",
+        help=f"of: {', '.join((*NAMES, *ON_REQUEST))} (default: all but {' and '.join(ON_REQUEST)})",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE too")
     parser.add_argument(
@@ -76,12 +77,16 @@ def main() -> None:
         default=[],
         help="of `intent`, only this world; may be repeated",
     )
+    parser.add_argument(
+        "--data", metavar="FOLDER", type=Path, help="of `intent_traces`, where the runs of agents are"
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in (*NAMES, *ON_REQUEST)]
     if unknown:
         parser.error(f"unknown benchmark `{unknown[0]}`; there are {', '.join((*NAMES, *ON_REQUEST))}")
     about = machine()
     print("; ".join(f"{name} {value}" for name, value in about.items()))
+    taken = {"intent": (options.world,), "intent_traces": (options.data,)}
     results = {}
     for name in options.names or NAMES:
         start = time.perf_counter()
@@ -90,7 +95,7 @@ def main() -> None:
         output = _Both()
         with contextlib.redirect_stdout(output):
             module = importlib.import_module(f"benchmarks.{name}")
-            module.main(options.world) if name == "intent" else module.main()
+            module.main(*taken.get(name, ()))
         print(f"  ({time.perf_counter() - start:.0f} s)", flush=True)
         # Those that print tables of their own have nothing but their text.
         results[name] = {"tables": list(report.tables), "text": output.getvalue().splitlines()}

@@ -3,7 +3,7 @@
 The provider is a process of its own that answers at once: an answer of 1 KB to a prompt of 2 KB, or a stream of 200
 events. Between it and this process, which calls, is `agentguard up` itself on a fresh project: each call is decided,
 held to a budget in USD on the ledger, booked by the reported usage, observed, and recorded in the audit log with its
-outcome. With `.venv-litellm` (`make` it from requirements/litellm.in) LiteLLM's proxy takes its place in the same
+outcome. With `.venv-litellm` (`make .venv-litellm/.ready`) LiteLLM's proxy takes its place in the same
 run, with one virtual key and no database, so it decides and books nothing.
 
 `cpu` is the processor time of the process in the middle for each call; it is what tells on a machine with neighbours.

@@ -208,6 +208,7 @@ def sustained(bench: Bench) -> None:
             before = counters.records + counters.io_records
             offered = bench.rate(kind, seconds, rate, floods=1 if rate else os.cpu_count() or 1)
             time.sleep(0.5)
+            observer.reader.sums()
             cpu = reader_cpu(observer) - start
             taken = counters.records + counters.io_records - before
         rows.append(

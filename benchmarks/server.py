@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 from agentguard.audit import LogState, Rejections
 from agentguard.config import ServerSettings
 from agentguard.core import Decision, Effect, IdentityError, Principal, Request
-from agentguard.identity import LoginCodes, VerifiedToken
+from agentguard.identity import LoginCodes, People, StateFolder, VerifiedToken
 from agentguard.policy import PolicyDescription
-from agentguard.server import Services, listen, serve
+from agentguard.server import PeopleDoor, Services, listen, serve
 
 if TYPE_CHECKING:
     import socket
@@ -118,6 +118,8 @@ def _serve(listener: socket.socket) -> None:
         describe_actions=list,
         ready=list,
         version="0",
+        # Nobody logs in here, so it is not looked for.
+        people=PeopleDoor(People(StateFolder(Path(os.devnull), "benchmark"))),
         settings=ServerSettings(),
     )
     serve(services, sockets=[listener])

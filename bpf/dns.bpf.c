@@ -65,7 +65,7 @@ static __always_inline int look(struct __sk_buff *skb, bool outgoing)
 	for (__u32 part = 0; part < DNS_PARTS && part < parts; part++) {
 		struct ag_record *record = bpf_ringbuf_reserve(&ring_sec, sizeof(*record), 0);
 		if (!record) {
-			count_drop(AG_DROP_VITAL);
+			count(AG_DROP_VITAL);
 			return 1;
 		}
 		/* No process: this may run on behalf of whichever happens to be on the processor. */

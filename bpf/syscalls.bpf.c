@@ -71,17 +71,23 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	struct guarded_by by;
 	struct seen seen;
 	__u64 args[8];
+	__u8 kind = nr >= 0 && nr < AG_CALLS ? calls[nr].kind : 0;
 
-	if (!find_guard(&by))
+	/* Each process of the machine pays for this at each call, so what is cheap comes first. */
+	if (kind == AG_QUIET)
 		return 0;
 	struct task_struct *task = bpf_get_current_task_btf();
-	if (is_foreign(task, nr))
+	bool foreign = is_foreign(task, nr);
+	if (!kind && !foreign)
+		return 0;
+	if (!find_guard_of(task, &by))
+		return 0;
+	if (foreign)
 		return note_foreign(by.id, nr);
-	if (nr < 0 || nr >= AG_CALLS || !calls[nr].kind)
+	if (nr < 0 || nr >= AG_CALLS)
 		return 0;
 	const volatile struct call *call = &calls[nr];
 	__u32 each = by.flags & AG_EACH_IO;
-	__u8 kind = call->kind;
 	copy_args(regs, args);
 	seen.cgroup = by.id;
 	seen.nr = nr;
@@ -100,8 +106,8 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		return count_transfer(&seen, each);
 	if (kind >= AG_SOCKET && kind <= AG_SENDMMSG)
 		return on_net(&seen, args, each);
-	if (kind == AG_EXEC_FAILED && ret >= 0)
-		return 0;
+	if (kind == AG_EXEC_FAILED && (ret >= 0 || is_absent(ret)))
+		return 0; /* a shell tries each folder of PATH */
 	if (kind == AG_SIGNAL && (__u32)seen.a1 == 0)
 		return 0; /* asks whether the process is there */
 	if (seen.path == 0 && call->fd)

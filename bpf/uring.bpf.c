@@ -51,6 +51,7 @@ int BPF_PROG(on_uring, struct io_kiocb *request)
 		note_text(record, bpf_probe_read_kernel_str(record->data, AG_DATA, name), AG_CLAIMED | AG_BASED);
 		record->base_ino = base.ino;
 		record->base_dev = base.dev;
+		record->head.a1 = BPF_CORE_READ((struct io_open *)request, how.flags);
 	} else if (opcode == OP_CONNECT) {
 		struct io_connect *connect = (void *)request;
 		int size = BPF_CORE_READ(connect, addr_len);

@@ -152,7 +152,7 @@ def api() -> str:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             name = f"{method.upper()} {path}"
-            anchor = re.sub(r"[^a-z0-9 -]", "", name.lower()).replace(" ", "-")
+            anchor = re.sub(r"[^a-z0-9_ -]", "", name.lower()).replace(" ", "-")
             rows.append((f"[`{name}`](#{anchor})", bearer(operation), operation["summary"]))
             details += describe_endpoint(name, path, method, operation)
     parts += [table(("endpoint", "who may", "what it does"), rows), *details, "## Types\n"]
@@ -163,7 +163,7 @@ def api() -> str:
 
 def bearer(operation: dict[str, Any]) -> str:
     """Return whose token an endpoint takes."""
-    schemes = [name for each in operation.get("security", ()) for name in each]
+    schemes = [name for each in operation.get("security", ()) for name in each if name != "agent_key"]
     names = {
         "agent": "an agent's token", "person": "a person's token", "login": "a person's login", "admin": "the admin token",
     }  # fmt: skip
@@ -174,7 +174,7 @@ def describe_endpoint(name: str, path: str, method: str, operation: dict[str, An
     """Yield the Markdown of one endpoint: what it takes and gives, with an example."""
     yield f"### {name}\n"
     yield f"{operation['summary']}. For {bearer(operation)}.\n"
-    parameters = operation.get("parameters", ())
+    parameters = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
     if parameters:
         yield table(
             ("query parameter", "meaning"),
@@ -186,7 +186,10 @@ def describe_endpoint(name: str, path: str, method: str, operation: dict[str, An
     body = operation.get("requestBody")
     if body:
         ((kind, content),) = body["content"].items()
-        curl += [f"-H 'Content-Type: {kind}'", f"-d '{json.dumps(content['example'])}'"]
+        if kind == "multipart/form-data":
+            curl += [f"-F {field}={value}" for field, value in content["example"].items()] + ["-F file=@FILE"]
+        else:
+            curl += [f"-H 'Content-Type: {kind}'", f"-d '{json.dumps(content['example'])}'"]
     query = "?effect=deny&limit=10" if method == "get" and parameters else ""
     curl.append(f"'http://127.0.0.1:8787{path}{query}'")
     joint = " \\\n  "

@@ -145,9 +145,9 @@ class Sidecar:
 
 
 @contextlib.contextmanager
-def sidecar(folder: Path, *arguments: str) -> Iterator[Sidecar]:
+def sidecar(folder: Path, *arguments: str, **options: Any) -> Iterator[Sidecar]:
     """Run `agentguard up` until the block ends."""
-    process = spawn(folder, "up", *(arguments or ("--port", "0")))
+    process = spawn(folder, "up", *(arguments or ("--port", "0")), **options)
     running = Sidecar(process)
     readers = [
         threading.Thread(target=lambda: running.lines.extend(process.stdout or [])),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sidecar
 from agentguard.backends import MemoryLedger
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from agentguard.core import AttemptState, SpendEntry
 
+T = TypeVar("T")
+
 TOKEN = sidecar.AGENT
 
 
@@ -34,7 +38,7 @@ class GatewayWorld:
 
     folder: Path
     upstreams: Sequence[Upstream]
-    decider: ScriptedDecider = field(default_factory=ScriptedDecider)
+    scripted: ScriptedDecider = field(default_factory=ScriptedDecider)
     budgets: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     upstream_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -42,6 +46,7 @@ class GatewayWorld:
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger()
+        self._clients: list[Any] = []
         self.keeper = desk(self.folder, self.budgets, ledger=self.ledger).keeper
         self.world = sidecar.World(gateway=self.gateway())
 
@@ -53,7 +58,7 @@ class GatewayWorld:
         return Gateway(
             settings,
             load_upstreams(settings, self.folder, {"PROVIDER_KEY": KEY}),
-            decider=self.decider,
+            decider=self.scripted,
             verify_token=sidecar.verify_token,
             budgets=self.keeper,
             spender=lambda agent, **more: Spender(project="p", agent=agent, **more),
@@ -71,6 +76,19 @@ class GatewayWorld:
         return UpstreamSettings(key="env:PROVIDER_KEY", local=True, **given)
 
     @property
+    def decider(self) -> ScriptedDecider:
+        """The decider, once all that was answered is booked and recorded: that comes after the answer."""
+        self.settle()
+        return self.scripted
+
+    def settle(self) -> None:
+        """Wait until no call is under way; a stream that the test itself holds open is not waited for."""
+        server = self.world.server
+        deadline = time.monotonic() + 0.5
+        while server is not None and server.server_state.tasks and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.world.port}"
 
@@ -84,18 +102,19 @@ class GatewayWorld:
             "api_key": values["OPENAI_API_KEY"],
             "max_retries": 0,
         }
-        return OpenAI(**(given | more))
+        return self._kept(OpenAI(**(given | more)))
 
     def azure(self) -> AzureOpenAI:
         from openai.lib.azure import AzureOpenAI
 
         values = agent_variables(self.url, TOKEN)
-        return AzureOpenAI(
+        client = AzureOpenAI(
             azure_endpoint=values["AZURE_OPENAI_ENDPOINT"],
             api_key=values["AZURE_OPENAI_API_KEY"],
             api_version="2026-01-01",
             max_retries=0,
         )
+        return self._kept(client)
 
     def anthropic(self, **more: Any) -> anthropic.Anthropic:
         from anthropic import Anthropic
@@ -106,10 +125,20 @@ class GatewayWorld:
             "api_key": values["ANTHROPIC_API_KEY"],
             "max_retries": 0,
         }
-        return Anthropic(**(given | more))
+        return self._kept(Anthropic(**(given | more)))
+
+    def _kept(self, client: T) -> T:
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """Close the clients: an error that a test keeps would keep their sockets open."""
+        for each in self._clients:
+            each.close()
 
     def entries(self) -> list[SpendEntry]:
         """Return the attempts in the ledger, oldest first."""
+        self.settle()
         return self.ledger.entries(SpendFilter())
 
     def states(self) -> list[AttemptState]:
@@ -124,5 +153,5 @@ class GatewayWorld:
 def running(folder: Path, *upstreams: Upstream, **given: Any) -> Iterator[GatewayWorld]:
     """Run a gateway in front of upstreams that are running already."""
     world = GatewayWorld(folder, upstreams, **given)
-    with sidecar.running(world.world):
+    with sidecar.running(world.world), contextlib.closing(world):
         yield world

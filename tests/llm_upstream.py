@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+import llm_upstream_store
 import llm_upstream_wire as wire
 from llm_upstream_wire import Reply, ToolUse, Usage
 
@@ -81,6 +82,7 @@ class Upstream:
     default: Reply = field(default_factory=Reply)
     port: int = 0
     calls: list[Call] = field(default_factory=list)
+    stored: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._script: deque[Reply] = deque()
@@ -134,6 +136,9 @@ class Upstream:
         if not call.key:
             kind = "authentication_error" if is_anthropic else "invalid_api_key"
             return _json(wire.error(401, kind, is_anthropic=is_anthropic), 401)
+        kept = llm_upstream_store.answer(call, self.stored) if not self._script else None
+        if kept is not None:
+            return kept
         if request.method == "GET":
             return _models(request.path, is_anthropic=is_anthropic)
         reply = self._script.popleft() if self._script else self.default

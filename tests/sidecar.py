@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
     from agentguard.notify import SlackClicks, VoteLinks
+    from agentguard.sensor import LinkState
+    from agentguard.server import Server
 
 ADMIN = "agadm_correct-horse"
 AGENT = "agent-token"
@@ -257,10 +259,12 @@ class World:
     port: int = 0
     events: EventStore = field(default_factory=MemoryEventStore)
     gateway: Gateway | None = None
-    approvals: ApprovalEngine | None = None
     links: VoteLinks | None = None
     clicks: SlackClicks | None = None
     people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
+    approvals: ApprovalEngine | None = None
+    server: Server | None = None
+    sensor: Callable[[], LinkState] | None = None
 
     def __post_init__(self) -> None:
         self.decider = TableDecider(self.log)
@@ -293,6 +297,7 @@ class World:
             gateway=self.gateway,
             people=self.people,
             approvals=self.approvals,
+            sensor=self.sensor,
             links=self.links,
             clicks=self.clicks,
         )
@@ -344,6 +349,7 @@ def running(world: World) -> Iterator[World]:
     world.port = listener.getsockname()[1]
     started = threading.Event()
     server = build_server(world.services(), listener, lambda _: started.set())
+    world.server = server
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

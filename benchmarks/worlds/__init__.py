@@ -1,9 +1,9 @@
 """Worlds with tools, tasks and attackers, and an agent that obeys every order that it reads.
 
-Nine small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
-wiki, a club's app, a team's chat, a travel portal, a code host. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
+Twelve small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
+wiki, a club's app, a house, a support desk, a team's chat, a travel portal, a code host, a file store. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
 whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's good sense.
-Six worlds are `dev`: who builds a defence may look at its failures there. The other three are `held-out`: only
+Eight worlds are `dev`: who builds a defence may look at its failures there. The other four are `held-out`: only
 figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
 """
 
@@ -20,6 +20,12 @@ from benchmarks.worlds import (  # noqa: F401  # they add tasks and goals to the
     club_tasks,
     code_goals,
     code_tasks,
+    depot_goals,
+    depot_tasks,
+    desk_goals,
+    desk_tasks,
+    home_goals,
+    home_tasks,
     office_goals,
     office_tasks,
     shop_goals,
@@ -43,6 +49,9 @@ from benchmarks.worlds.chat import Chat
 from benchmarks.worlds.clinic import Clinic
 from benchmarks.worlds.club import Club
 from benchmarks.worlds.code import Code
+from benchmarks.worlds.depot import Depot
+from benchmarks.worlds.desk import Desk
+from benchmarks.worlds.home import Home
 from benchmarks.worlds.office import Office
 from benchmarks.worlds.shop import Shop
 from benchmarks.worlds.tracker import Tracker
@@ -57,9 +66,12 @@ WORLDS: dict[str, type[World]] = {
         Clinic,
         Tracker,
         Club,
+        Home,
+        Desk,
         Chat,
         Travel,
         Code,
+        Depot,
     )
 }
 """The worlds by name, those of the `dev` split first."""

@@ -8,12 +8,12 @@
 static __u32 file_records;
 static bool is_crowded;
 
-static __always_inline void count_drop(__u32 kind)
+static __always_inline void count(__u32 kind)
 {
-	__u64 *count = bpf_map_lookup_elem(&drops, &kind);
+	__u64 *found = bpf_map_lookup_elem(&drops, &kind);
 
-	if (count)
-		*count += 1;
+	if (found)
+		*found += 1;
 }
 
 static __always_inline __u64 start_of(struct task_struct *task)
@@ -65,7 +65,7 @@ static __always_inline struct ag_record *reserve_for(struct task_struct *task, _
 	if (!is_file || has_room_for_file())
 		record = bpf_ringbuf_reserve(&ring_sec, sizeof(*record), 0);
 	if (!record) {
-		count_drop(is_file ? AG_DROP_FILE : AG_DROP_VITAL);
+		count(is_file ? AG_DROP_FILE : AG_DROP_VITAL);
 		return NULL;
 	}
 	fill_head(&record->head, task, cgroup, kind);

@@ -16,17 +16,12 @@ struct {
 	__type(value, struct ag_sum);
 } sums SEC(".maps");
 
-/* An open that says nothing new: the same name of the same file, opened in the same way, in the same cgroup. */
-struct open_key {
-	__u64 cgroup, ino, name, folder;
-	__u32 dev, mode;
-};
-
+/* Opens that say nothing new: the same name of the same file, opened in the same way, in the same cgroup. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct open_key);
-	__type(value, __u64);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, AG_MARKS);
+	__type(key, __u32);
+	__type(value, struct marks);
 } opened_before SEC(".maps");
 
 /* One system call, its arguments picked. */
@@ -92,49 +87,107 @@ static __always_inline bool has_one_name(struct identity *who)
 	return who->nlink <= 1 || (who->mode & 0170000) == 0040000;
 }
 
+/* Puts the path into the record of the open itself, where it fits; it is sent before otherwise. Returns the length of
+ * what is in the scratch, or 0. */
+static __always_inline __u32 name_open(__u64 cgroup, struct identity *who, struct place *place, __u64 hash)
+{
+	if (!has_name(who) || is_marked(&named, hash))
+		return 0;
+	int length = climb(place->dentry, place->mount);
+	if (length <= 0 || length > AG_NAMES)
+		return 0;
+	/* A file with several names needs the room for the one that was used. */
+	if (length <= AG_DATA && has_one_name(who))
+		return length;
+	if (send_pieces(cgroup, who, length))
+		put_mark(&named, hash);
+	return 0;
+}
+
+static __always_inline void put_name(struct ag_record *record, __u32 length)
+{
+	struct scratch *scratch = own_scratch();
+
+	if (!scratch)
+		return;
+	bpf_probe_read_kernel(record->data, AG_DATA, &scratch->text[(AG_NAMES - length) & (AG_NAMES - 1)]);
+	record->len = length;
+	record->head.flags |= AG_NAMED;
+}
+
+static __always_inline int open_new(struct task_struct *task, struct seen *seen, bool each)
+{
+	struct identity who = {};
+	struct place place = {};
+
+	if (!find_file(task, seen->ret, &who, &place))
+		return -1;
+	/* What the file was opened with, whatever the process says that it asked for. Creating and truncating are not
+	 * kept there. */
+	seen->a0 = (seen->a0 & 01300) | who.flags;
+	__u64 name = hash_of_place(&place, who.ino);
+	__u64 how = name * ag_odd[6] + seen->cgroup * ag_odd[0] + (__u64)who.dev * ag_odd[1] +
+		    (seen->a0 & 01303) * ag_odd[7];
+	how = (how ^ how >> 32) * ag_odd[5];
+	if (!each && is_marked(&opened_before, how)) {
+		count(AG_REPEATED);
+		return 0;
+	}
+	__u32 length = name_open(seen->cgroup, &who, &place, name);
+	struct ag_record *record = begin_for(task, seen);
+	if (!record)
+		return 0;
+	put_file(record, &who);
+	if (length) {
+		put_name(record, length);
+		put_mark(&named, name);
+	}
+	if (!each)
+		put_mark(&opened_before, how);
+	if (!has_one_name(&who)) {
+		struct identity base = {};
+		put_path(record, seen, &base);
+	}
+	bpf_ringbuf_submit(record, 0);
+	return 0;
+}
+
+/* An open that failed, or of a descriptor that another thread has closed already. */
+AG_GLOBAL int open_in_vain(struct seen *seen)
+{
+	struct identity base = {};
+
+	if (!seen)
+		return 0;
+	if (seen->path && !is_absolute(seen->path))
+		name_folder(seen->cgroup, seen->dir, &base);
+	struct ag_record *record = begin(seen);
+	if (!record)
+		return 0;
+	put_path(record, seen, &base);
+	bpf_ringbuf_submit(record, 0);
+	return 0;
+}
+
+/* There was nothing to open: each program looks for files in a dozen places. */
+static __always_inline bool is_absent(__s64 ret)
+{
+	return ret == -2 || ret == -20; /* ENOENT, ENOTDIR */
+}
+
 static __always_inline int on_open(struct task_struct *task, struct seen *seen, __u64 how, bool each)
 {
-	struct identity who = {}, base = {};
-	struct open_key key = {};
-	__u64 one = 1;
-	bool opened = false;
-
+	if (is_absent(seen->ret) && !each) {
+		count(AG_ABSENT);
+		return 0;
+	}
 	if (seen->nr == OPENAT2_NR)
 		bpf_probe_read_user(&seen->a0, sizeof(seen->a0), (void *)how);
 	else if (seen->nr == CREAT_NR)
 		seen->a0 = 01101; /* O_CREAT | O_WRONLY | O_TRUNC */
-	if (seen->ret >= 0)
-		opened = find_file(task, seen->ret, &who);
-	if (opened) {
-		/* What the file was opened with, whatever the process says that it asked for. Creating and truncating
-		 * are not kept there. */
-		seen->a0 = (seen->a0 & 01300) | who.flags;
-		key.cgroup = seen->cgroup;
-		key.ino = who.ino;
-		key.name = who.name;
-		key.folder = who.folder;
-		key.dev = who.dev;
-		key.mode = seen->a0 & 01303;
-		__u64 *count = each ? NULL : bpf_map_lookup_elem(&opened_before, &key);
-		if (count) {
-			__sync_fetch_and_add(count, 1);
-			return 0;
-		}
-		name_file(task, seen->cgroup, seen->ret, &who);
-	} else if (seen->path && !is_absolute(seen->path))
-		name_folder(seen->cgroup, seen->dir, &base);
-	struct ag_record *record = begin_for(task, seen);
-	if (!record)
+	if (seen->ret >= 0 && open_new(task, seen, each) == 0)
 		return 0;
-	if (opened) {
-		put_file(record, &who);
-		if (!each)
-			bpf_map_update_elem(&opened_before, &key, &one, BPF_ANY);
-	}
-	if (!opened || !has_one_name(&who))
-		put_path(record, seen, &base);
-	bpf_ringbuf_submit(record, 0);
-	return 0;
+	return open_in_vain(seen);
 }
 
 /* A change of the file behind a descriptor. */
@@ -179,7 +232,7 @@ static __always_inline int send_io(struct task_struct *task, struct seen *seen, 
 	struct ag_head *head = bpf_ringbuf_reserve(&ring_io, sizeof(*head), 0);
 
 	if (!head) {
-		count_drop(AG_DROP_IO);
+		count(AG_DROP_IO);
 		return 0;
 	}
 	fill_head(head, task, seen->cgroup, seen->kind);
@@ -191,16 +244,19 @@ static __always_inline int send_io(struct task_struct *task, struct seen *seen, 
 	return 0;
 }
 
-AG_GLOBAL int new_sum(struct ag_sum_key *key, int fd)
+/* Begins a sum with its first call; 0 if it could. */
+static __always_inline long new_sum(struct ag_sum_key *key, __u16 mode, __u64 bytes, bool is_write)
 {
-	struct identity who = {};
 	struct ag_sum sum = {};
 
-	if (!key)
-		return 0;
-	name_file(bpf_get_current_task_btf(), key->cgroup, fd, &who);
-	sum.first_ns = bpf_ktime_get_boot_ns();
-	sum.mode = who.mode;
+	sum.mode = mode;
+	if (is_write) {
+		sum.writes = 1;
+		sum.written_bytes = bytes;
+	} else {
+		sum.reads = 1;
+		sum.read_bytes = bytes;
+	}
 	return bpf_map_update_elem(&sums, key, &sum, BPF_NOEXIST);
 }
 
@@ -227,6 +283,9 @@ static __always_inline int count_io(struct task_struct *task, struct seen *seen,
 	}
 	if (each)
 		return send_io(task, seen, &who);
+	/* What goes through a pipe stays in the run, or is counted where it leaves. */
+	if ((who.mode & 0170000) == 0010000)
+		return 0;
 	key.ino = who.ino;
 	key.dev = who.dev;
 	key.start_ns = start_of(task);
@@ -234,7 +293,11 @@ static __always_inline int count_io(struct task_struct *task, struct seen *seen,
 	key.pid = task->tgid;
 	struct ag_sum *sum = bpf_map_lookup_elem(&sums, &key);
 	if (!sum) {
-		new_sum(&key, seen->fd);
+		/* It may have been open before anybody looked. */
+		name_file(task, seen->cgroup, seen->fd, &who);
+		if (new_sum(&key, who.mode, bytes_of(seen), is_write) == 0)
+			return 0;
+		/* Another thread was quicker, or there is no room. */
 		sum = bpf_map_lookup_elem(&sums, &key);
 	}
 	/* With no room for another sum the call is told by itself. */

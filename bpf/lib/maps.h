@@ -8,16 +8,19 @@ struct {
 	__uint(max_entries, 64 * 1024 * 1024);
 } ring_sec SEC(".maps");
 
+/* A program that has begun sees one of the two whole: the loader writes the other one, lets it count, and waits until
+ * nobody is left who looks at the first. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct ag_config);
+	__type(value, struct ag_configs);
 } config SEC(".maps");
 
+/* Those of the first configuration, and then those of the second. */
 struct {
 	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
-	__uint(max_entries, AG_FAST);
+	__uint(max_entries, 2 * AG_FAST);
 	__uint(key_size, 4);
 	__uint(value_size, 4);
 } cgroups SEC(".maps");

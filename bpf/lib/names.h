@@ -7,14 +7,17 @@
 #define AG_DEPTH 48
 #define AG_NAMES 4096 /* bytes of a path */
 
+/* Where a file stands in the kernel's tree, as numbers: the verifier lets nobody calculate with pointers, so they go
+ * through a map. */
+struct place {
+	__u64 dentry, parent, hash_len, mount;
+};
+
 struct scratch {
+	struct place place;
 	__u32 length;
 	__u32 spare;
 	char text[AG_NAMES + AG_DATA];
-};
-
-struct name_key {
-	__u64 dentry, parent, hash_len, ino, mount;
 };
 
 struct {
@@ -24,25 +27,57 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
+/* What was told before, as hashes in a table with two places for each: what is pushed out is told again. An array, as
+ * the verifier looks into it without a helper, and nothing has to be made room for. */
+#define AG_MARKS_BITS 17
+#define AG_MARKS (1 << AG_MARKS_BITS)
+struct marks {
+	__u64 way[2];
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct name_key);
-	__type(value, __u8);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, AG_MARKS);
+	__type(key, __u32);
+	__type(value, struct marks);
 } named SEC(".maps");
+
+/* Odd, and drawn anew at each load: nobody can choose files whose hashes collide. */
+const volatile __u64 ag_odd[8] SEC(".rodata.odd") = { 1, 1, 1, 1, 1, 1, 1, 1 };
+
+static __always_inline bool is_marked(void *map, __u64 hash)
+{
+	__u32 index = hash >> (64 - AG_MARKS_BITS);
+	struct marks *found = bpf_map_lookup_elem(map, &index);
+
+	return found && (found->way[0] == hash || found->way[1] == hash);
+}
+
+static __always_inline void put_mark(void *map, __u64 hash)
+{
+	__u32 index = hash >> (64 - AG_MARKS_BITS);
+	struct marks *found = bpf_map_lookup_elem(map, &index);
+
+	if (found && found->way[0] != hash) {
+		found->way[1] = found->way[0];
+		found->way[0] = hash;
+	}
+}
+
+static __always_inline struct scratch *own_scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratches, &zero);
+}
 
 struct identity {
 	__u64 ino;
 	__u32 dev;
 	__u32 nlink;
 	__u32 flags; /* of the open file */
-	__u64 name;  /* the hash of its name, and the folder that has it */
-	__u64 folder;
 	__u16 mode;
 };
-
-/* Whether this kernel has bpf_rdonly_cast; the loader says so before it loads. */
-const volatile __u32 ag_has_cast SEC(".rodata.cast") = 1;
 
 static __always_inline void put_file(struct ag_record *record, struct identity *who)
 {
@@ -99,16 +134,49 @@ static __always_inline struct file *cast_file(struct file **slot)
 	return entry->ki_filp;
 }
 
+static __always_inline __u64 hash_of_place(struct place *place, __u64 ino)
+{
+	__u64 hash = place->dentry * ag_odd[0] + place->parent * ag_odd[1] + place->hash_len * ag_odd[2] +
+		     place->mount * ag_odd[3] + ino * ag_odd[4];
+
+	return (hash ^ hash >> 32) * ag_odd[5];
+}
+
+/* Puts where the file stands into the scratch, as numbers. */
+static __always_inline struct scratch *note_place(struct dentry *dentry, struct vfsmount *mount)
+{
+	struct scratch *scratch = own_scratch();
+
+	if (!scratch)
+		return NULL;
+	volatile struct place *place = &scratch->place;
+	place->dentry = (__u64)dentry;
+	place->parent = (__u64)dentry->d_parent;
+	place->hash_len = dentry->d_name.hash_len;
+	place->mount = (__u64)mount;
+	return scratch;
+}
+
+/* Reads it back: what comes out of a map is a number. */
+static __always_inline void read_place(struct scratch *scratch, struct place *place)
+{
+	volatile struct place *noted = &scratch->place;
+
+	place->dentry = noted->dentry;
+	place->parent = noted->parent;
+	place->hash_len = noted->hash_len;
+	place->mount = noted->mount;
+}
+
 static __always_inline bool is_named(struct dentry *dentry, struct vfsmount *mount, struct identity *who)
 {
-	struct name_key key = {};
+	struct scratch *scratch = note_place(dentry, mount);
+	struct place place;
 
-	key.dentry = (__u64)dentry;
-	key.parent = (__u64)dentry->d_parent;
-	key.hash_len = dentry->d_name.hash_len;
-	key.ino = who->ino;
-	key.mount = (__u64)mount;
-	return bpf_map_lookup_elem(&named, &key) != NULL;
+	if (!scratch)
+		return false;
+	read_place(scratch, &place);
+	return is_marked(&named, hash_of_place(&place, who->ino));
 }
 
 static __always_inline bool has_name(struct identity *who)
@@ -119,14 +187,28 @@ static __always_inline bool has_name(struct identity *who)
 	return type != 0010000 && type != 0140000;
 }
 
-/* Writes the names from the file up to the root into the scratch, each with its null; returns their length. The
+/* Puts a slash and a name before what is there; false where it does not fit. */
+static __always_inline bool add_name(struct scratch *scratch, const unsigned char *name, __u64 hash_len)
+{
+	__u32 size = hash_len >> 32;
+	__u32 length = scratch->length + size + 1;
+
+	if (!size || size >= AG_DATA || length > AG_NAMES)
+		return false;
+	__u32 from = (AG_NAMES - length) & (AG_NAMES - 1);
+	scratch->text[from] = '/';
+	scratch->length = length;
+	barrier_var(size); /* or the compiler drops the bound as known */
+	return !bpf_probe_read_kernel(&scratch->text[from + 1], size & (AG_DATA - 1), name);
+}
+
+/* Writes the path into the scratch, name by name from its end, and returns its length; nothing for the root. The
  * state is in the map, since the verifier would otherwise follow each way through the loop anew. */
-AG_GLOBAL int climb(__u64 from, __u64 vfs)
+AG_GLOBAL int climb_slowly(__u64 from, __u64 vfs)
 {
 	struct dentry *dentry = (void *)from;
 	struct mount *mount = (void *)vfs - bpf_core_field_offset(struct mount, mnt);
-	__u32 zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
+	struct scratch *scratch = own_scratch();
 
 	if (!scratch)
 		return -1;
@@ -134,37 +216,69 @@ AG_GLOBAL int climb(__u64 from, __u64 vfs)
 	for (int depth = 0; depth < AG_DEPTH; depth++) {
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 		struct dentry *root = BPF_CORE_READ(mount, mnt.mnt_root);
-		__u32 length = scratch->length;
 
-		if (length >= AG_NAMES)
-			return -1;
 		if (dentry == root) {
 			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
 
 			if (above == mount)
-				return length;
+				return scratch->length;
 			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
 			mount = above;
 			continue;
 		}
 		if (parent == dentry)
-			return length;
-		long size = bpf_probe_read_kernel_str(&scratch->text[length & (AG_NAMES - 1)], AG_DATA,
-						      BPF_CORE_READ(dentry, d_name.name));
-		if (size <= 0)
+			return scratch->length;
+		if (!add_name(scratch, BPF_CORE_READ(dentry, d_name.name), BPF_CORE_READ(dentry, d_name.hash_len)))
 			return -1;
-		scratch->length = length + size;
 		dentry = parent;
 	}
 	return -1;
+}
+
+/* The same with one helper for each name in place of four. */
+AG_GLOBAL int climb_quickly(__u64 from, __u64 vfs)
+{
+	struct dentry *dentry = bpf_rdonly_cast((void *)from, bpf_core_type_id_kernel(struct dentry));
+	struct vfsmount *mount = bpf_rdonly_cast((void *)vfs, bpf_core_type_id_kernel(struct vfsmount));
+	struct scratch *scratch = own_scratch();
+
+	if (!scratch)
+		return -1;
+	scratch->length = 0;
+	for (int depth = 0; depth < AG_DEPTH; depth++) {
+		struct dentry *parent = dentry->d_parent;
+
+		if (dentry == mount->mnt_root) {
+			struct mount *here = bpf_rdonly_cast((void *)mount - bpf_core_field_offset(struct mount, mnt),
+							     bpf_core_type_id_kernel(struct mount));
+			struct mount *above = here->mnt_parent;
+
+			if (above == here)
+				return scratch->length;
+			dentry = here->mnt_mountpoint;
+			mount = bpf_rdonly_cast((void *)above + bpf_core_field_offset(struct mount, mnt),
+						bpf_core_type_id_kernel(struct vfsmount));
+			continue;
+		}
+		if (parent == dentry)
+			return scratch->length;
+		if (!add_name(scratch, dentry->d_name.name, dentry->d_name.hash_len))
+			return -1;
+		dentry = parent;
+	}
+	return -1;
+}
+
+static __always_inline int climb(__u64 from, __u64 vfs)
+{
+	return ag_has_cast ? climb_quickly(from, vfs) : climb_slowly(from, vfs);
 }
 
 /* Sends one piece of what `climb` has written. A function of its own, as the verifier would follow each turn of a
  * loop with it inside. */
 AG_GLOBAL int send_piece(__u64 cgroup, struct identity *who, __u32 part, __u32 length)
 {
-	__u32 zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
+	struct scratch *scratch = own_scratch();
 
 	if (!scratch || !who || part >= AG_NAMES / AG_DATA)
 		return 0;
@@ -179,8 +293,22 @@ AG_GLOBAL int send_piece(__u64 cgroup, struct identity *who, __u32 part, __u32 l
 	record->dev = who->dev;
 	record->mode = who->mode;
 	record->len = left < AG_DATA ? left : AG_DATA;
-	bpf_probe_read_kernel(record->data, AG_DATA, &scratch->text[(part * AG_DATA) & (AG_NAMES - 1)]);
+	bpf_probe_read_kernel(record->data, AG_DATA,
+			      &scratch->text[(AG_NAMES - length + part * AG_DATA) & (AG_NAMES - 1)]);
 	bpf_ringbuf_submit(record, 0);
+	return 1;
+}
+
+AG_GLOBAL int send_pieces(__u64 cgroup, struct identity *who, __u32 length)
+{
+	if (!who || length > AG_NAMES)
+		return 0;
+	for (__u32 part = 0; part < AG_NAMES / AG_DATA; part++) {
+		if (part && part * AG_DATA >= length)
+			break;
+		if (!send_piece(cgroup, who, part, length))
+			return 0;
+	}
 	return 1;
 }
 
@@ -189,28 +317,20 @@ AG_GLOBAL int send_path(__u64 cgroup, __u64 where)
 {
 	struct path *path = (void *)where;
 	struct dentry *dentry = BPF_CORE_READ(path, dentry);
-	struct name_key key = {};
+	struct place place = {};
 	struct identity who = {};
-	__u8 one = 1;
 
 	identify_slowly(BPF_CORE_READ(dentry, d_inode), &who);
-	key.dentry = (__u64)dentry;
-	key.parent = (__u64)BPF_CORE_READ(dentry, d_parent);
-	key.hash_len = BPF_CORE_READ(dentry, d_name.hash_len);
-	key.ino = who.ino;
-	key.mount = (__u64)BPF_CORE_READ(path, mnt);
-	if (bpf_map_lookup_elem(&named, &key))
+	place.dentry = (__u64)dentry;
+	place.parent = (__u64)BPF_CORE_READ(dentry, d_parent);
+	place.hash_len = BPF_CORE_READ(dentry, d_name.hash_len);
+	place.mount = (__u64)BPF_CORE_READ(path, mnt);
+	__u64 hash = hash_of_place(&place, who.ino);
+	if (is_marked(&named, hash))
 		return 0;
-	int length = climb((__u64)dentry, (__u64)BPF_CORE_READ(path, mnt));
-	if (length < 0 || length > AG_NAMES)
-		return 0;
-	for (__u32 part = 0; part < AG_NAMES / AG_DATA; part++) {
-		if (part && part * AG_DATA >= (__u32)length)
-			break;
-		if (!send_piece(cgroup, &who, part, length))
-			return 0;
-	}
-	bpf_map_update_elem(&named, &key, &one, BPF_ANY);
+	int length = climb(place.dentry, place.mount);
+	if (length >= 0 && send_pieces(cgroup, &who, length))
+		put_mark(&named, hash);
 	return 0;
 }
 
@@ -231,8 +351,8 @@ AG_GLOBAL int send_path_of_folder(__u64 cgroup)
 	return send_path(cgroup, (__u64)fs + bpf_core_field_offset(struct fs_struct, pwd));
 }
 
-/* Identifies an open file; false where nothing is open. */
-static __always_inline bool find_file(struct task_struct *task, int fd, struct identity *who)
+/* Identifies an open file and where it stands; false where nothing is open. */
+static __always_inline bool find_file(struct task_struct *task, int fd, struct identity *who, struct place *place)
 {
 	if (ag_has_cast) {
 		struct file **slot = slot_of(task, fd);
@@ -240,11 +360,12 @@ static __always_inline bool find_file(struct task_struct *task, int fd, struct i
 
 		if (!file)
 			return false;
-		struct dentry *dentry = file->f_path.dentry;
 		identify(file->f_inode, who);
 		who->flags = file->f_flags;
-		who->name = dentry->d_name.hash_len;
-		who->folder = (__u64)dentry->d_parent;
+		struct scratch *scratch = note_place(file->f_path.dentry, file->f_path.mnt);
+		if (!scratch)
+			return false;
+		read_place(scratch, place);
 		return true;
 	}
 	struct file *file = file_of(fd);
@@ -254,8 +375,10 @@ static __always_inline bool find_file(struct task_struct *task, int fd, struct i
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
 	identify_slowly(BPF_CORE_READ(file, f_inode), who);
 	who->flags = BPF_CORE_READ(file, f_flags);
-	who->name = BPF_CORE_READ(dentry, d_name.hash_len);
-	who->folder = (__u64)BPF_CORE_READ(dentry, d_parent);
+	place->dentry = (__u64)dentry;
+	place->parent = (__u64)BPF_CORE_READ(dentry, d_parent);
+	place->hash_len = BPF_CORE_READ(dentry, d_name.hash_len);
+	place->mount = (__u64)BPF_CORE_READ(file, f_path.mnt);
 	return true;
 }
 

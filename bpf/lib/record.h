@@ -2,7 +2,7 @@
 /* What goes through the rings: agreed with Python (kernel/_layout.py), which a test compares with this. */
 #pragma once
 
-#define AG_VERSION 1
+#define AG_VERSION 2
 
 enum ag_kind {
 	AG_OPEN = 1,
@@ -58,6 +58,7 @@ enum ag_flag {
 	AG_OUTGOING = 32,  /* DNS: a query */
 	AG_FD = 64,        /* dev and ino are those of the file itself */
 	AG_BLIND = 128,    /* the text could not be read */
+	AG_NAMED = 256,    /* the text is the path in the kernel's tree, as AG_PATH has it */
 };
 
 enum ag_guard_flag {
@@ -69,7 +70,9 @@ enum ag_drop {
 	AG_DROP_VITAL = 0, /* exec, network, attempts ... */
 	AG_DROP_FILE = 1,  /* opens and paths, which leave the last part of the ring to the others */
 	AG_DROP_IO = 2,
-	AG_DROPS = 4,
+	AG_ABSENT = 3,	   /* no drops: opens of what is not there, of which no record is made */
+	AG_REPEATED = 4,   /* and opens that say nothing new */
+	AG_DROPS = 5,
 };
 
 #define AG_DATA 256
@@ -119,8 +122,16 @@ struct ag_config {
 	__u32 file_limit; /* bytes waiting in the ring from which on files are dropped */
 	__u32 fast; /* how many are in `ids`; 0 if there are more of them */
 	__u32 flags[AG_FAST];
+	__u32 level; /* the one level that is in `levels`; 0 if there are more */
+	__u32 slot;  /* where its cgroups begin in the array of them */
 	__u32 spare;
 	__u64 ids[AG_FAST];
+};
+
+struct ag_configs {
+	__u32 which;
+	__u32 spare;
+	struct ag_config each[2];
 };
 
 struct ag_sum_key {
@@ -136,7 +147,6 @@ struct ag_sum {
 	__u64 read_bytes;
 	__u64 writes;
 	__u64 written_bytes;
-	__u64 first_ns;
 	__u32 mode;
 	__u32 spare;
 };
@@ -144,4 +154,4 @@ struct ag_sum {
 _Static_assert(sizeof(struct ag_head) == 64, "the small ring's records");
 _Static_assert(sizeof(struct ag_record) == 376, "the other ring's records");
 _Static_assert(sizeof(struct ag_sum_key) == 32, "the key of the sums");
-_Static_assert(sizeof(struct ag_sum) == 48, "the sums");
+_Static_assert(sizeof(struct ag_sum) == 40, "the sums");

@@ -196,9 +196,13 @@ struct io_cmd_data {
 struct io_kiocb {
 	__u8 opcode;
 };
+struct open_how {
+	__u64 flags;
+};
 struct io_open {
 	int dfd;
 	struct filename *filename;
+	struct open_how how;
 };
 struct io_connect {
 	void *addr;
@@ -211,9 +215,6 @@ extern void *bpf_rdonly_cast(const void *obj__ign, __u32 btf_id__k) __ksym __wea
 #pragma clang attribute pop
 
 /* User space's own structures: their layout is the system call's and never moves. */
-struct open_how {
-	__u64 flags, mode, resolve;
-};
 struct iovec {
 	void *iov_base;
 	unsigned long iov_len;

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentguard import Effect, Guard
 from agentguard.kernel._cgroups import PARENT, find_mount
 from command_line import SOURCE, environment, sidecar, spawn, wait_for
 from kernel_lab import why_not
@@ -236,6 +237,18 @@ def test_report_that_cannot_be_written_is_an_error(agentguard: Command) -> None:
     done = run(agentguard, "--report", "json", "--report-to", "/proc/none/x.json", "--", "/bin/true")
     assert done.returncode == 3
     assert "cannot be written" in done.stderr
+    assert "under enforcement" in done.stderr
+
+
+def test_report_that_does_not_fit_leaves_no_half_of_it(agentguard: Command) -> None:
+    limit = "ulimit -f 1; trap '' XFSZ;"
+    inner = f"{sys.executable} -m agentguard run --quiet --report json --report-to r.json -- /bin/ls -R /usr/include"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{limit} {inner} > /dev/null"],
+        cwd=agentguard.folder, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert not (agentguard.folder / "r.json").exists()
 
 
 def test_full_disk_runs_nothing_that_is_not_on_record(agentguard: Command, tmp_path: Path) -> None:
@@ -274,6 +287,34 @@ def test_running_sidecar_decides(agentguard: Command) -> None:
     assert report["decided_by"] == "sidecar"
     (hostname,) = [each for each in report["files"] if each["path"] == "/etc/hostname"]
     assert (hostname["effect"], hostname["reason"][:19]) == ("deny", "no rule allows file")
+
+
+def test_what_a_run_did_does_not_count_for_what_is_asked_for(agentguard: Command) -> None:
+    rules = "version: 1\nrules: []\nbreaker: {denials: 3, within: 5m, pause: 10m}\n"
+    (agentguard.folder / "policies" / "breaker.yaml").write_text(rules)
+    config = agentguard.folder / "agentguard.yaml"
+    with sidecar(agentguard.folder) as running:
+        port = running.url.rpartition(":")[2]
+        config.write_text(config.read_text() + f"server: {{port: {port}}}\n")
+        _, report, _ = report_of(agentguard, "/bin/cat", "/etc/hostname", "/etc/shadow", "/etc/fstab")
+        assert report["decided_by"] == "sidecar"
+        assert report["would_be"]["deny"] > 3
+        denied = [each for each in agentguard.records() if each.get("effect") == "deny"]
+        assert {each["observed"] for each in denied} == {True}
+        assert "breaker" not in {each["stage"] for each in denied}
+        token = agentguard("token", "issue", report["principal"]).out.strip()
+        guard = Guard.connect(running.url, token)
+        try:
+            params = {"namespace": "staging", "deployment": "api"}
+            assert (
+                guard.check("restart-deployment", resource="staging/api", params=params).effect
+                is Effect.ALLOW
+            )
+            for _ in range(3):
+                guard.check("undeclared", resource="a/b")
+            assert guard.check("restart-deployment", resource="staging/api", params=params).stage == "breaker"
+        finally:
+            guard.close()
 
 
 @pytest.fixture

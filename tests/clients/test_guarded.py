@@ -111,6 +111,29 @@ def test_transform_calls_with_the_decided_params(decider: ScriptedDecider, mail:
     assert sent == [("ann", "[checked]", "", "audit")]
 
 
+def test_a_ticket_is_asked_for_and_given_in_its_place(
+    decider: ScriptedDecider, point: EnforcementPoint
+) -> None:
+    given = []
+
+    @point.guarded("send-email", resource="mail/{to}", ticket_for="mailer")
+    def send(to: str, ticket: str = "", subject: str = "hi") -> None:
+        given.append((to, ticket, subject))
+
+    decider.answer = lambda request: decided(request, ticket=f"for {request.ticket_for}")
+    send("ann", subject="hello")
+    assert given == [("ann", "for mailer", "hello")]
+    # A decider that knows of no tickets lets nothing through.
+    decider.answer = decided
+    with pytest.raises(ActionDenied, match="carries no ticket"):
+        send("ann")
+    assert len(given) == 1
+    assert [(each.status, each.detail) for each in decider.outcomes] == [
+        ("succeeded", ""),
+        ("refused", "the decision carries no ticket, and the executor needs one"),
+    ]
+
+
 def test_dropped_optional_param_is_absent_for_the_function_too(decider: ScriptedDecider, mail: Mail) -> None:
     send, sent = mail
     params = {"to": "ann", "subject": "s", "body": "b"}

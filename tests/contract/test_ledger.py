@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -333,3 +334,54 @@ def test_a_closed_ledger_takes_nothing_and_can_be_closed_again(ledger: Both) -> 
     with pytest.raises(SpendError) as caught:
         ledger.reserve(wish("one", usd(1)))
     assert caught.value.code == "spend_closed"
+
+
+def test_steps_inside_one_step_are_kept_together(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite")
+    with ledger.together():
+        assert ledger.reserve(wish("one", usd(600))).admitted
+        assert not ledger.reserve(wish("two", usd(600))).admitted
+        assert ledger.settle("one", bill(250), at=START).state is AttemptState.SETTLED
+        assert ledger.reserve(wish("two", usd(600))).admitted
+    other = SqliteLedger(tmp_path / "ledger.sqlite")
+    assert used(other) == (250, 600)
+    ledger.close()
+    other.close()
+
+
+def test_a_step_that_raises_undoes_all_that_are_inside_with_it(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite")
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as base:
+        base.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON cells WHEN NEW.meter = 'bad'"
+            " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        )
+    base.close()
+
+    def both() -> None:
+        with ledger.together():
+            assert ledger.reserve(wish("one", usd(600))).admitted
+            with pytest.raises(SpendError, match="broken"):
+                ledger.reserve(wish("two", usd(1), usd(1, meter="bad")))
+
+    with pytest.raises(SpendError, match="cannot write to the ledger"):
+        both()
+    assert used(ledger) == (0, 0)
+    assert ledger.reserve(wish("one", usd(600))).admitted
+    ledger.close()
+
+
+def test_a_claim_without_room_gives_the_claims_before_it_back(ledger: Both) -> None:
+    assert ledger.reserve(wish("one", usd(900, meter="b"))).admitted
+    refused = ledger.reserve(wish("two", usd(500, meter="a"), usd(500, meter="b"), usd(500, meter="c")))
+    assert not refused.admitted
+    assert [used(ledger, usd(0, meter=meter)) for meter in "abc"] == [(0, 0), (0, 900), (0, 0)]
+    assert [each.attempt for each in ledger.entries(ALL)] == ["one"]
+
+
+def test_meters_are_found_by_what_their_names_begin_with(ledger: Both) -> None:
+    for number, meter in enumerate(("day/b", "day/a", "month/a", "day/\U0010ffff")):
+        assert ledger.reserve(wish(f"n-{number}", usd(1, meter=meter))).admitted
+    assert ledger.meters("day/", limit=9) == ["day/a", "day/b", "day/\U0010ffff"]
+    assert ledger.meters("day/", limit=1) == ["day/a"]
+    assert ledger.meters("year/", limit=9) == []

@@ -120,7 +120,7 @@ def test_rule_that_says_something_else_fails_the_verdict(
     assert done.returncode == 1, done.stdout + done.stderr
     assert told in done.stdout
     assert "UNEXPECTED" in done.stdout
-    assert "NOT SO: 19 steps decided as expected; not these" in done.stdout
+    assert "NOT SO: 20 steps decided as expected; not these" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

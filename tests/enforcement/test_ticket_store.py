@@ -380,3 +380,10 @@ def test_what_was_let_through_before_a_kill_is_refused_after_it(
         assert {refused(reopened, ticket(jti)) for jti in taken} == {"ticket_used"}
         reopened.consume(replace(ticket("never"), issued_at=NOW))
         reopened.close()
+
+
+def test_a_folder_that_is_not_there_is_named_in_words(tmp_path: Path) -> None:
+    with pytest.raises(TicketError) as caught:
+        TicketStore(tmp_path / "none" / "used.sqlite")
+    assert caught.value.message == "the store of used tickets cannot be used: no such file or directory"
+    assert str(tmp_path / "none" / "used.sqlite") in (caught.value.hint or "")

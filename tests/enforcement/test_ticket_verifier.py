@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import OctKey, OKPKey
 
-from agentguard.core import Principal, TicketError, canonical_json
+from agentguard.core import ConfigError, Principal, TicketError, canonical_json
 from agentguard.enforcement import TicketVerifier, read_ticket
 from agentguard.identity import StateFolder, TokenIssuer, TokenKeys, TokenVerifier
 from tickets import ACTION, AUDIT_ID, EXECUTOR, NOW, PARAMS, RESOURCE, Desk
@@ -367,3 +367,9 @@ def test_any_changed_byte_of_a_ticket_is_refused(desk: Desk, data: st.DataObject
 def test_any_text_is_judged_without_another_error(desk: Desk, text: str) -> None:
     with pytest.raises(TicketError):
         desk.verifier(None).verify(text, **ASKED)
+
+
+@pytest.mark.parametrize("executor", ["", None, 7])
+def test_an_executor_has_a_name(desk: Desk, executor: Any) -> None:
+    with pytest.raises(ConfigError, match="no executor's name"):
+        TicketVerifier(desk.keys, executor=executor, store=None)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -323,3 +324,42 @@ def test_hundred_calls_at_once_are_all_booked_once(world: GatewayWorld) -> None:
     assert statuses == [200] * 100
     assert world.states() == [AttemptState.SETTLED] * 100
     assert len({entry.attempt for entry in world.entries()}) == 100
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"HTTP/1.1 999 Odd\r\nContent-Length: 0", 502, "upstream_invalid"),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade", 502, "upstream_invalid"),
+        (b"HTTP/1.1 400 No\r\nX-Odd: a\x01b\r\nContent-Length: 0", (400, 502), ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked", 502, "upstream_unreachable"),
+        (
+            b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 70_000 + b"\r\nContent-Length: 0",
+            502,
+            "upstream_unreachable",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2", 502, "upstream_unreachable"),
+    ],
+)
+def test_odd_answer_on_the_wire_is_a_clean_error(
+    tmp_path: Path, upstream: Upstream, head: bytes, status: int | tuple[int, int], code: str
+) -> None:
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(65_536)
+            peer.sendall(head + b"\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        where = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        named = {"odd": {"kind": "openai", "models": ("gpt-*",), "base_url": where}}
+        settings = {"max_retries": 0}
+        with gateway_world.running(tmp_path, upstream, upstream_settings=named, settings=settings) as world:
+            reply = world.ask(CHAT, BODY)
+            assert reply.status in (status if isinstance(status, tuple) else (status,))
+            if code:
+                assert reply.code == code
+                assert [each for each, _ in outcomes(world)] == ["failed"]
+        thread.join(10)

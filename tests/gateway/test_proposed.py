@@ -162,7 +162,7 @@ def test_settings_say_which_action_a_tool_is(tmp_path: Path, upstream: Upstream)
 
     upstream.script(PROPOSED)
     decider = ScriptedDecider(plan_answer=plan)
-    with gateway_world.running(tmp_path, upstream, settings={"tools": tools}, decider=decider) as world:
+    with gateway_world.running(tmp_path, upstream, settings={"tools": tools}, scripted=decider) as world:
         assert chat(world, stream=False)[1] == ["send_mail", "read_file"]
     assert [(each.action, each.resource) for each in decider.requests[1:]] == [("mail.send", "mail/outbound")]
     assert [(each.action, each.resource) for each in plans] == [("file.read", "tool/read_file")]

@@ -96,7 +96,7 @@ def test_caller_that_proves_nobody_is_refused(
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/openai/v1/files"),
+        ("POST", "/openai/v1/fine_tuning/jobs"),
         ("POST", "/openai/v1/../v1/chat/completions"),
         ("POST", "/openai/v1//chat/completions"),
         ("POST", "/openai/v1/chat%2Fcompletions/../x"),

@@ -31,7 +31,7 @@ def test_texts_that_say_a_value_are_those_that_a_search_finds(
     texts = [joint.join(pieces) + _FILL for pieces in written]
     memory.take(memory.begin("read"), [{"id": f"m{at}", "body": text} for at, text in enumerate(texts)])
     memory.is_cut = is_cut
-    records = {each.number: each for places in memory.atoms.values() for each in places}
+    records = {each.number: each for each in memory.with_text}
     for key in (key_of(texts[0][start : start + length]), *map(key_of, _PIECES), "absent", "#"):
         found = [number for number in records if number in memory.texts and memory.says(records[number], key)]
         assert [each.number for each in memory.texts_saying(key)] == found

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agentguard.intent._parse import parse_result
 
+CARDS = "Ann Smith ann@corp.example\nBo Ek bo@corp.example"
 ROWS = [{"id": "7", "name": "Ann"}, {"id": "8", "name": "Bo"}]
 
 
@@ -150,3 +151,9 @@ def test_json_text_is_read_as_json(value: Any) -> None:
 @pytest.mark.parametrize("text", ["- &a [x, *a]", "key: !!python/object:os.system x"])
 def test_tricks_of_yaml_are_words(text: str) -> None:
     assert all(type(each) is str for row in parse_result(text).value for each in row.values())
+
+
+def test_short_lines_with_an_address_are_entries() -> None:
+    parsed = parse_result(CARDS)
+    assert [each["marked"] for each in parsed.value] == [["ann@corp.example"], ["bo@corp.example"]]
+    assert type(parse_result("Write to ann@corp.example.").value) is str

@@ -153,12 +153,28 @@ def full_report(**facts: Any) -> Report:
 def test_report_puts_the_strictest_first_and_counts_by_effect() -> None:
     report = full_report()
     assert [each.path for each in report.files] == ["/secret", "/b", "/etc/<script>"]
-    assert report.would_be == {"allow": 5, "deny": 1}
+    assert report.would_be == {"allow": 6, "deny": 1}
     assert {each.klass for each in report.classes} == {"ordinary", "config"}
     assert report.classes[0].strictest is Effect.DENY
-    assert [(each.what, each.refused) for each in report.attempts] == [("memfd", 1)]
+    assert [(each.what, each.refused, each.effect) for each in report.attempts] == [
+        ("memfd", 1, Effect.ALLOW)
+    ]
     assert report.is_complete
     assert json.loads(msgspec.json.encode(report))["files"][0]["effect"] == "deny"
+
+
+def test_decision_that_the_log_did_not_take_is_counted() -> None:
+    class Full(OneRule):
+        def decide(self, request: Request, *, trace: bool = False) -> Decision:
+            decision = super().decide(request, trace=trace)
+            return msgspec.structs.replace(decision, effect=Effect.DENY, stage="audit")
+
+    decider: Any = Full()
+    judge = Judge(decider, principal=Principal("agent"), run="r")
+    assert judge.verdict(Wish("file.read", "file:/a", {"path": "/a"})) is not None
+    assert decider.asked[0].observed
+    assert judge.unrecorded == 1
+    assert "1 decisions are not in the audit log" in to_html(full_report(unrecorded=1))
 
 
 def test_page_says_what_is_missing_and_escapes_everything() -> None:

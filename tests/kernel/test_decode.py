@@ -31,8 +31,7 @@ def rows(*made: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.void]]:
 
 
 def path_row(path: str, ino: int, **more: Any) -> dict[str, Any]:
-    text = b"".join(part.encode() + b"\0" for part in reversed(path.split("/")[1:]))
-    return {"kind": Kind.PATH, "ino": ino, "dev": 1, "flags": Flag.FD, "text": text, **more}
+    return {"kind": Kind.PATH, "ino": ino, "dev": 1, "flags": Flag.FD, "text": path.encode(), **more}
 
 
 def open_row(ino: int, claimed: bytes = b"", **more: Any) -> dict[str, Any]:
@@ -109,6 +108,32 @@ def test_file_that_is_renamed_within_a_batch_was_opened_by_its_old_name() -> Non
     decoder = Decoder()
     batch = rows(path_row("/w/a", 5), open_row(5), path_row("/w/b", 5), open_row(5, a0=2))
     assert [each.path for each in decoder.feed(batch)] == ["/w/a", "/w/b"]
+
+
+def named_row(path: str, ino: int, **more: Any) -> dict[str, Any]:
+    return {**open_row(ino, path.encode(), **more), "flags": Flag.FD | Flag.NAMED}
+
+
+def test_open_that_brings_its_name_is_news_and_others_go_by_it() -> None:
+    decoder = Decoder()
+    batch = rows(
+        named_row("/a", 5), named_row("/b", 6, a0=1), open_row(5, a0=1), failed_row(b"/c"), named_row("/d", 5),
+        named_row("/d", 5), open_row(5, a0=2), named_row("", 7),
+    )  # fmt: skip
+    found = decoder.feed(batch)
+    assert [each.path for each in found] == ["/a", "/b", "/a", "/c", "/d", "/d", "/d", "/"]
+    assert {each.flags for each in found if each.ret > 0} == {int(Flag.FD)}
+    assert decoder.path(1, 5, "a") == "/a"
+    assert [each.path for each in decoder.feed(rows(open_row(6, a0=1), open_row(6, a0=2)))] == ["/b"]
+
+
+def test_record_is_laid_out_for_struct_as_for_numpy() -> None:
+    batch = rows(named_row("/a", 5, comm=b"cat", tid=9))
+    (row,) = _decode.rows_in(batch.tobytes())
+    assert _decode.pack_row(row) == batch.tobytes()
+    for name, value in zip(batch.dtype.names or (), row, strict=True):
+        told = batch[name].tolist()[0]
+        assert value == (told.ljust(16, b"\0") if name == "comm" else told)
 
 
 def test_parts_are_joined_even_between_those_of_another_thread() -> None:

@@ -17,6 +17,9 @@ from agentguard.kernel._layout import Flag, Kind
 from agentguard.kernel._requests import wishes_of
 from agentguard.kernel._seen import Address, Seen
 from agentguard.kernel._tree import MAX_ENDED, ProcessTree
+from agentguard.registry import load_actions
+
+CATALOGUE = load_actions([])
 
 
 def seen(kind: Kind, **fields: Any) -> Seen:
@@ -41,6 +44,21 @@ def test_flood_leaves_out_opens_and_nothing_else() -> None:
     assert queue.is_full
     queue.take()
     assert [each.kind for each in queue.take()] == [Kind.EXEC, Kind.OPEN, Kind.CONNECT]
+
+
+def test_what_is_put_just_before_the_end_is_not_left_behind() -> None:
+    queue = Handover()
+
+    class Late(threading.Event):
+        """The last batch comes while the consumer, which found nothing, goes to ask whether there is more to come."""
+
+        def is_set(self) -> bool:
+            if not super().is_set():
+                queue.put([seen(Kind.EXEC)])
+                self.set()
+            return super().is_set()
+
+    assert [len(batch) for batch in queue.batches(Late(), timeout=0)] == [1]
 
 
 def test_queue_hands_over_between_threads_without_loss() -> None:
@@ -183,12 +201,45 @@ WISHES = [
     (seen(Kind.SIGNAL, a0=7, a1=15), []),
     (seen(Kind.SIGNAL, a0=(1 << 64) - 1, a1=9), []),
     (seen(Kind.FORK), []),
+    (seen(Kind.FORK, a0=9, flags=Flag.ESCAPE), [("process.escape", "process:9")]),
+    (seen(Kind.CGROUP_MOVE, a0=9, path="/else"), [("process.escape", "process:9")]),
+    (seen(Kind.PTRACE, a0=16, a1=99), [("process.trace", "process:99")]),
+    (seen(Kind.PTRACE, a0=0), [("process.trace", "process:7")]),
+    (seen(Kind.VM_ACCESS, a0=9, nr=310), [("process.trace", "process:9")]),
+    (seen(Kind.VM_ACCESS, a0=3, nr=438), [("process.trace", "process:unknown")]),
+    (seen(Kind.MEMFD, path="x"), [("process.memfd", "process:memfd")]),
+    (seen(Kind.BPF, a0=5), [("kernel.bpf", "kernel:bpf")]),
+    (seen(Kind.MODULE), [("kernel.module", "kernel:module")]),
+    (seen(Kind.NAMESPACE, a0=1 << 17), [("kernel.namespace", "kernel:namespace")]),
+    (seen(Kind.MOUNT, path="/mnt"), [("file.mount", "file:/mnt")]),
+    (seen(Kind.MOUNT), [("file.mount", "kernel:mount")]),
+    (seen(Kind.SOCKET, a0=17), [("net.capture", "kernel:packet-socket")]),
+    (seen(Kind.SOCKET, a0=2), []),
+    (seen(Kind.IDENTITY, a0=0, nr=105), [("process.set-user", "user:0")]),
+    (seen(Kind.IDENTITY, a0=0xFFFFFFFF, nr=117), []),
+    (seen(Kind.URING_SETUP), [("kernel.io-uring", "kernel:io-uring")]),
+    (
+        seen(Kind.URING_OP, a0=18, a1=1, path="/a"),
+        [("kernel.io-uring", "kernel:io-uring"), ("file.write", "file:/a")],
+    ),
+    (seen(Kind.URING_OP, a0=16, address=TCP), [("kernel.io-uring", "kernel:io-uring")]),
+    (seen(Kind.FOREIGN_ABI), [("kernel.call", "kernel:foreign-abi")]),
+    (seen(Kind.SPECIAL, nr=169), [("kernel.call", "kernel:reboot")]),
 ]
 
 
 @pytest.mark.parametrize(("what", "expected"), WISHES)
 def test_what_was_seen_is_a_wish_of_the_registry(what: Seen, expected: list[tuple[str, str]]) -> None:
     assert [(each.action, each.resource) for each in wishes_of(what, no_name)] == expected
+
+
+@pytest.mark.parametrize("what", [each for each, _ in WISHES])
+def test_every_wish_has_the_shape_that_the_catalogue_declares(what: Seen) -> None:
+    for wish in wishes_of(what, no_name):
+        action = CATALOGUE.resolve(wish.action)
+        assert action is not None
+        assert action.check(wish.params) is None
+        assert wish.resource.partition(":")[0] in action.action.resource_types
 
 
 def test_name_of_a_peer_comes_from_the_answer_that_told_it() -> None:
@@ -228,8 +279,11 @@ def test_what_was_cut_is_not_known(what: Seen) -> None:
             seen(Kind.EXEC, other="/proc/self/fd/3", flags=Flag.UNLINKED),
             ("program without a name", "/proc/self/fd/3"),
         ),
-        (seen(Kind.IDENTITY, a0=0, uid=1000), ("change of user", "")),
-        (seen(Kind.IDENTITY, a0=1000, uid=1000), None),
+        (seen(Kind.IDENTITY, a0=0, nr=105), ("change of user", "user 0")),
+        (seen(Kind.IDENTITY, a0=1000, nr=119), ("change of user", "group 1000")),
+        (seen(Kind.IDENTITY, nr=126), ("change of user", "capabilities 0")),
+        (seen(Kind.IDENTITY, a0=0xFFFFFFFF, nr=117), None),
+        (seen(Kind.SPECIAL, nr=298), ("special system call", "perf_event_open")),
         (seen(Kind.SOCKET, a0=17), ("packet socket", "")),
         (seen(Kind.SOCKET, a0=2), None),
         (seen(Kind.OPEN, path="/a"), None),

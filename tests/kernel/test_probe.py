@@ -23,6 +23,22 @@ def test_machine_that_can_observe_says_so() -> None:
     assert probes["ring buffer"].ok
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "ok"),
+    [
+        ((1 << 41) - 1, True), (1 << 21, True), (1 << 38 | 1 << 39, True), (1 << 39, False), (0, False),
+    ],
+    ids=["all", "admin", "BPF and perfmon", "BPF alone", "none"],
+)  # fmt: skip
+def test_rights_are_those_that_the_programs_need(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, capabilities: int, ok: bool
+) -> None:
+    (tmp_path / "status").write_text(f"Name:\tx\nCapEff:\t{capabilities:016x}\n")
+    monkeypatch.setattr(_probe, "_STATUS", tmp_path / "status")
+    rights = next(each for each in probe() if each.name == "rights")
+    assert (rights.ok, bool(rights.hint)) == (ok, not ok)
+
+
 def test_one_thing_that_is_needed_and_missing_leaves_no_tier() -> None:
     good, bad = Probe("a", ok=True, detail=""), Probe("b", ok=False, detail="")
     assert tier_of([good]) == "observe"

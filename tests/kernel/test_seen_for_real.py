@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -11,10 +12,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from agentguard.kernel._cgroups import Cgroup
-from agentguard.kernel._layout import EACH_IO, Flag, Kind
+from agentguard.kernel._layout import ABSENT, EACH_IO, Flag, Kind
 from kernel_lab import lab
 
 if TYPE_CHECKING:
@@ -91,12 +93,47 @@ def test_long_path_is_whole(watched: Lab, tmp_path: Path) -> None:
 
 
 def test_refused_open_is_seen_with_its_error(watched: Lab, tmp_path: Path) -> None:
-    watched.run("/bin/cat", str(tmp_path / "missing"))
-    assert opens(watched, tmp_path / "missing") == [-2]
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    watched.run("/bin/cat", str(tmp_path / "loop"))
+    assert opens(watched, tmp_path / "loop") == [-errno.ELOOP]
+
+
+def test_open_of_what_is_not_there_is_counted_and_not_told(watched: Lab, tmp_path: Path) -> None:
+    before = watched.observer.loaded.drops()[ABSENT]
+    watched.run("/bin/cat", *(str(tmp_path / f"missing-{number}") for number in range(20)))
+    assert not [each for each in watched.seen if each.path.startswith(str(tmp_path))]
+    watched.observer.reader.drain(everything=True)
+    assert watched.observer.loaded.drops()[ABSENT] >= before + 20
+    assert watched.observer.reader.counters.absent >= 20
+
+
+def test_file_under_another_name_is_told_again(watched: Lab, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("x")
+    watched.run("/bin/cat", str(tmp_path / "one"), str(tmp_path / "one"))
+    (tmp_path / "one").rename(tmp_path / "two")
+    watched.run("/bin/cat", str(tmp_path / "two"))
+    found = [
+        each.path for each in watched.seen if each.kind == Kind.OPEN and each.path.startswith(str(tmp_path))
+    ]
+    assert found == [str(tmp_path / "one"), str(tmp_path / "two")]
+
+
+def test_name_that_is_no_utf8_and_one_with_a_line_break_are_told(watched: Lab, tmp_path: Path) -> None:
+    names = [b"line\nbreak", b"\xff\xfe", b"x" * 255]
+    for name in names:
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_text("x")
+    watched.run("/bin/sh", "-c", f"cd {tmp_path} && cat ./*")
+    found = {
+        each.path.removeprefix(f"{tmp_path}/")
+        for each in watched.seen
+        if each.path.startswith(f"{tmp_path}/")
+    }
+    assert found == {"line\nbreak", "\\xff\\xfe", "x" * 255}
 
 
 def test_changes_of_files_are_seen(watched: Lab, tmp_path: Path) -> None:
     script = f"""
+import errno
 import os
 os.chdir({str(tmp_path)!r})
 os.close(os.open('a', os.O_CREAT | os.O_WRONLY, 0o600))
@@ -152,13 +189,40 @@ def test_each_read_and_write_can_be_told_by_itself(observer: Observer, tmp_path:
     assert [(int(each["writes"]), int(each["written_bytes"])) for each in found] == [(500, 1500)]
 
 
+def test_nothing_is_lost_or_mixed_up_while_others_come_and_go(watched: Lab) -> None:
+    loaded, calls = watched.observer.loaded, 300_000
+    others = [Cgroup.make(f"self-test-{os.getpid()}-other-{number}") for number in range(3)]
+    command = ("dd", "if=/dev/zero", "of=/dev/null", "bs=1", f"count={calls}", "status=none")
+    running = threading.Thread(target=watched.run_unread, args=command)
+    running.start()
+    turns = 0
+    try:
+        while running.is_alive():
+            for other in others:
+                loaded.guard(other.id, other.fd)
+            for other in others:
+                loaded.release(other.id)
+            turns += 1
+    finally:
+        running.join()
+        for other in others:
+            other.remove()
+    keys, values = loaded.sums()
+    zero = values[(keys["ino"] == Path("/dev/zero").stat().st_ino) & (keys["cgroup"] == watched.cgroup.id)]
+    assert turns > 0
+    assert zero["reads"].sum() == calls
+    assert not np.isin(keys["cgroup"], [other.id for other in others]).any()
+
+
 def test_process_in_a_cgroup_of_its_own_making_is_still_seen(watched: Lab, tmp_path: Path) -> None:
     below = watched.cgroup.path / "hideout"
+    (tmp_path / "hidden").write_text("x")
     watched.run("/bin/sh", "-c", f"mkdir {below} && echo $$ > {below}/cgroup.procs && cat {tmp_path}/hidden")
-    assert opens(watched, tmp_path / "hidden") == [-2]
+    assert opens(watched, tmp_path / "hidden") == [3]
 
 
 def test_process_outside_is_not_seen(watched: Lab, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("x")
     subprocess.run(["/bin/cat", str(tmp_path / "elsewhere")], check=False, capture_output=True)
     watched.run("/bin/true")
     assert not [each for each in watched.seen if "elsewhere" in each.path]
@@ -333,8 +397,8 @@ ABI = r"""
 int main(void)
 {
 	long answer;
-	__asm__ volatile("int $0x80" : "=a"(answer) : "a"(20L) : "memory");
-	return answer > 0 ? 0 : 77;
+	__asm__ volatile("int $0x80" : "=a"(answer) : "a"(NUMBERL), "b"(-1L) : "memory");
+	return answer == -38 ? 77 : 0;
 }
 """
 
@@ -367,14 +431,19 @@ def test_static_program_is_seen(watched: Lab, tmp_path: Path) -> None:
     source = (
         f'#include <fcntl.h>\nint main(void) {{ return open("{tmp_path}/secret", O_RDONLY) < 0 ? 9 : 0; }}'
     )
-    assert watched.run(compiled(tmp_path, source, "-static")) == 9
-    assert opens(watched, tmp_path / "secret") == [-2]
+    (tmp_path / "secret").write_text("x")
+    assert watched.run(compiled(tmp_path, source, "-static")) == 0
+    assert opens(watched, tmp_path / "secret") == [3]
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="int 0x80 is x86's")
-def test_system_calls_of_another_abi_are_told_once(watched: Lab, tmp_path: Path) -> None:
-    code = watched.run(compiled(tmp_path, ABI))
-    if code:
+@pytest.mark.parametrize(
+    "number",
+    ["20", "3", "5"],
+    ids=["getpid, where writev is", "read, where close is", "open, where fstat is"],
+)
+def test_system_calls_of_another_abi_are_told_once(watched: Lab, tmp_path: Path, number: str) -> None:
+    if watched.run(compiled(tmp_path, ABI.replace("NUMBER", number))):
         pytest.skip("this kernel has no 32-bit system calls")
     assert len([each for each in watched.seen if each.kind == Kind.FOREIGN_ABI]) == 1
 

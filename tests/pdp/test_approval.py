@@ -354,6 +354,17 @@ def test_a_plan_asks_nobody() -> None:
     assert scene.engine.find(ApprovalFilter()) == []
 
 
+def test_about_what_has_happened_already_nobody_is_asked() -> None:
+    scene = Scene()
+    decision = scene.decide(context=Context(attributes={"observed": True}))
+    assert (decision.effect, decision.approval) == (Effect.REQUIRE_APPROVAL, "")
+    assert scene.engine.find(ApprovalFilter()) == []
+    # Nor is an approval used for it, or let it through unused.
+    approval = scene.approved()
+    assert scene.decide(approval, context=Context(attributes={"observed": True})).effect is Effect.DENY
+    assert scene.decide(approval).effect is Effect.ALLOW
+
+
 def test_who_waits_is_told_where_it_stands_and_others_are_not() -> None:
     scene = Scene()
     approval = scene.asked()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from agentguard.audit import MemoryLog
@@ -50,6 +51,32 @@ def test_decision_names_the_limit_and_its_severity() -> None:
     assert (finding.detector, finding.severity.value) == ("two", "critical")
     assert finding.explanation.startswith("2 of 2 so far in 1h; free again in ")
     assert list(log.read())[-1]["findings"] == [{"detector": "two", "score": 1.0, "severity": "critical"}]
+
+
+def test_what_was_observed_counts_for_nothing_and_is_marked() -> None:
+    log, history = MemoryLog(), History()
+    point = PolicyDecisionPoint(world(RULES + BREAKER), audit=log, history=history)
+    seen = [point.decide(msgspec.structs.replace(ask(name), observed=True)) for name in ["wipe", "probe"] * 4]
+    assert [each.effect.value for each in seen] == ["deny", "allow"] * 4
+    assert all(record["observed"] is True for record in log.read())
+    assert len(history) == 0
+    assert [point.decide(ask()).effect.value for _ in range(3)] == ["allow", "allow", "deny"]
+    assert all("observed" not in record for record in list(log.read())[8:])
+
+
+def test_what_was_observed_is_judged_by_what_was_asked_for_before() -> None:
+    point = PolicyDecisionPoint(world())
+    real = [point.decide(ask()) for _ in range(2)]
+    assert [each.effect.value for each in real] == ["allow", "allow"]
+    seen = point.decide(msgspec.structs.replace(ask(), observed=True))
+    assert (seen.effect.value, seen.rule) == ("deny", "two")
+
+
+def test_what_was_observed_gets_no_ticket() -> None:
+    request = msgspec.structs.replace(ask(), observed=True, ticket_for="executor")
+    decision = PolicyDecisionPoint(world()).decide(request)
+    assert (decision.effect.value, decision.stage, decision.ticket) == ("deny", "request", "")
+    assert decision.reason == "what was observed needs no ticket"
 
 
 def test_what_could_not_be_recorded_uses_nothing_up() -> None:

@@ -134,7 +134,7 @@ def test_tools_may_be_given_beside_the_trace() -> None:
             "t.jsonl:1: a tool is called before the user said anything; begin with `intent`",
         ),
         ([{"intent": "x"}, {"tool": "read_note"}], "t.jsonl:2: a tool is called, and no tools are given"),
-        ([{"intent": "x", "tools": 3}, {"tool": "read_note"}], "t.jsonl:1: a int is no list of tools"),
+        ([{"intent": "x", "tools": 3}, {"tool": "read_note"}], "t.jsonl:1: a number is no list of tools"),
         (
             [{"intent": " ", "tools": TOOLS}, {"tool": "read_note"}],
             "t.jsonl:1: a session needs the user's words",
@@ -144,6 +144,14 @@ def test_tools_may_be_given_beside_the_trace() -> None:
             "t.jsonl:2: something came back, and no call is waiting",
         ),
         ([OPEN, {"tool": "read_note"}, {"id": "9", "result": 1}], "t.jsonl:3: something came back"),
+        (
+            [OPEN, {"tool": "read_note", "id": "1"}, {"tool": "read_note", "id": "1"}],
+            "t.jsonl:3: a call with this id waits for its result already",
+        ),
+        (
+            [{"intent": "x", "tools": ["file.red"]}, {"tool": "file.red"}],
+            "t.jsonl:1: no action is named `file.red`",
+        ),
     ],
 )
 def test_trace_out_of_order_is_refused_with_its_line(lines: list[Any], error: str) -> None:
@@ -161,3 +169,10 @@ def test_examples_show_what_they_are_there_for(name: str, effects: list[Effect])
     events = read_trace(path.read_text(encoding="utf-8"), file=path.name)
     (session,) = replay(events, world(), file=path.name, find_principal=Principal)
     assert [each.effect for each in session.calls] == effects
+
+
+def test_a_tool_that_the_session_does_not_have_is_denied_and_named() -> None:
+    (session,) = run(OPEN, {"tool": "read_notes", "args": {"title": "Lisbon"}})
+    assert [(each.effect, each.reason) for each in session.calls] == [
+        (D, "it is none of the tools of this session")
+    ]

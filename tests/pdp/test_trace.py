@@ -111,6 +111,7 @@ def test_body_of_a_request_is_read() -> None:
         ({"role": "assistant", "tool_calls": [3]}, "t.jsonl:2: a call of a tool has no `function`"),
         ({"role": "assistant", "tool_calls": [{"function": {}}]}, "t.jsonl:2: a call names no tool"),
         ({"messages": [3]}, "t.jsonl:2: a message is no object"),
+        ({"messages": {}}, "t.jsonl:2: `messages` must be a list"),
     ],
 )
 def test_wrong_line_is_refused_with_its_number(line: Any, error: str) -> None:

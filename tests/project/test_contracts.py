@@ -125,7 +125,7 @@ def foreign_to_core(source: str) -> list[str]:
 def test_only_assembly_names_a_backend() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(PACKAGE)
-        if place != Path("assembly.py") and place.parts[0] != "backends":
+        if place.parts[0] not in ("assembly", "backends"):
             assert not names_backend(path.read_text()), place
 
 
@@ -156,6 +156,10 @@ def test_imports_across_rooms_name_the_room() -> None:
         reached = [
             name
             for name in imports(path.read_text())
-            if name.startswith("agentguard.") and name.count(".") > 1 and name.split(".")[1] != room
+            if name.startswith("agentguard.")
+            and name.count(".") > 1
+            and name.split(".")[1] != room
+            # A room within a room, as `kernel.jail`, has a door of its own.
+            and not (PACKAGE.joinpath(*name.split(".")[1:]) / "__init__.py").is_file()
         ]
         assert reached == [], path

@@ -227,7 +227,12 @@ MACHINE = re.compile(
 )
 INDEX = re.compile("py" + r"pi\.org|python" + r"hosted\.org|index-" + r"url", re.IGNORECASE)
 # Their subject is which files and hosts there are on machines; none is this one's.
-ABOUT_PATHS_AND_HOSTS = ("src/agentguard/facts/", "tests/facts/", "tests/cases/facts-")
+ABOUT_PATHS_AND_HOSTS = (
+    "src/agentguard/facts/",
+    "src/agentguard/kernel/jail/_profiles.py",
+    "tests/facts/",
+    "tests/cases/facts-",
+)
 OPEN_END = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
 

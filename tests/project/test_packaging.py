@@ -129,7 +129,11 @@ def test_requirements_are_locked_with_hashes(path: Path) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), entry.splitlines()[0]
 
 
-@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
+# The peer of the gateway's benchmark has an environment without us in it.
+OURS = [path for path in REQUIREMENTS if path.name != "litellm.txt"]
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
 def test_locked_requirements_cover_every_dependency(path: Path) -> None:
     locked = {match[1].lower() for line in path.read_text().splitlines() if (match := PINNED.match(line))}
     needed = {re.split(r"[<>=!;\[ ]", each)[0].lower() for each in PROJECT["dependencies"]}

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agentguard.core import Action, IntegrityError, Risk
+from agentguard.core import Access, Action, IntegrityError, Risk, Role
 from agentguard.registry import ActionRegistry, load_actions, verify_catalogue
 from agentguard.registry import _catalogue as module
 
@@ -51,7 +51,7 @@ KUBERNETES = [
 every_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 
 
-def test_catalogue_holds_thirty_kubernetes_and_thirty_general_actions_and_those_on_models_and_ourselves() -> (
+def test_catalogue_holds_thirty_kubernetes_and_forty_one_general_actions_and_those_on_models_and_ourselves() -> (
     None
 ):
     kubernetes = {action.name for action in ACTIONS if "kubernetes" in action.tags}
@@ -70,9 +70,9 @@ def test_catalogue_holds_thirty_kubernetes_and_thirty_general_actions_and_those_
         "llm.moderate",
     }
     general = [action.name for action in ACTIONS if action.name not in kubernetes | own | models]
-    assert len(general) == 30
+    assert len(general) == 41
     assert all("." in name for name in general)
-    assert len(REGISTRY) == 69
+    assert len(REGISTRY) == 80
 
 
 def test_checked_in_catalogue_is_what_the_sources_compile_to() -> None:
@@ -226,3 +226,19 @@ def test_missing_catalogue_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_actions_survive_json() -> None:
     for action in ACTIONS:
         assert msgspec.json.decode(msgspec.json.encode(action), type=Action) == action
+
+
+@every_action
+def test_every_parameter_has_a_role_and_the_action_says_whether_it_writes(action: Action) -> None:
+    tops = {pointer.split("/")[1] for pointer in action.arguments}
+    assert tops == set(action.params.get("properties", {}))
+    assert action.access is not None
+    assert "read-only" not in action.tags or action.access is Access.READ
+
+
+@every_action
+def test_what_facts_are_read_from_as_a_place_is_a_target(action: Action) -> None:
+    places = {"mail", "url", "host", "path", "path:read", "path:write", "sql", "shell", "argv", "code"}
+    for name, schema in action.params.get("properties", {}).items():
+        if schema.get("facts") in places:
+            assert action.arguments[f"/{name}"].role is Role.TARGET, name

@@ -55,7 +55,7 @@ def test_tools_that_the_provider_runs_are_left_out() -> None:
     [
         ([], "auto", "an empty list is no list of tools that is known here"),
         ({"a": 1, "b`": 2}, "auto", "an object with `a`, `b?` is no list of tools"),
-        (3, "auto", "a int is no list of tools"),
+        (3, "auto", "a number is no list of tools"),
         ([CHAT], "opnai", "unknown format `opnai`"),
         ([CHAT], "python", "is no list of tools"),
         ([{"type": "function", "function": {}}], "openai", "tools[0]: a tool has no name"),
@@ -297,7 +297,7 @@ def test_live_functions_are_read_from_their_signatures() -> None:
         ('{"name": 1, "name": 2}', "a.json", "duplicate key `name`"),
         ("a: [", "a.yaml", "a.yaml"),
         ("a: &x 1\nb: *x", "a.yaml", "is an alias"),
-        ("", "a.yaml", "a.yaml: a NoneType is no list of tools"),
+        ("", "a.yaml", "a.yaml: nothing is no list of tools"),
         ("[" * 100_000, "a.json", "a.json"),
     ],
 )

@@ -34,6 +34,7 @@ CASES = [
     ("list_orders", "min_amount", {"type": "number"}, C, ""),
     ("book_hotel", "num_guests", {"type": "integer"}, P, "amount"),
     ("book_hotel", "guests", {"type": "integer"}, P, "amount"),
+    ("cancel_booking", "booking", {"type": "integer"}, T, "id"),
     ("book_hotel", "guests", {"type": "array", "items": S}, T, "recipient"),
     ("create_event", "start", S, P, "date"),
     ("list_events", "start", S, C, ""),

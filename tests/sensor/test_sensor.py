@@ -22,17 +22,9 @@ from agentguard.core import KernelError
 from agentguard.kernel._cgroups import PARENT, find_mount
 from agentguard.kernel._layout import Kind
 from agentguard.sensor import Sensor, ask_health
-from agentguard.sensor._protocol import (
-    Batch,
-    Finish,
-    Finished,
-    Refused,
-    Told,
-    Watch,
-    Watching,
-    receive_told,
-    send,
-)
+from agentguard.sensor._frames import send
+from agentguard.sensor._protocol import Batch, Finish, Finished, Told, Watch, Watching, receive_told
+from agentguard.sensor._stream import Attach, Refused
 from command_line import environment, spawn, wait_for
 from kernel_lab import SMALL, why_not
 
@@ -139,10 +131,36 @@ def test_nonsense_is_refused_and_the_sensor_lives(sensor: Path, data: bytes) -> 
     assert ask_health(sensor).tier == "observe"
 
 
+def test_very_many_connections_of_one_user_are_not_served(
+    sensor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentguard.sensor._server.MAX_CONNECTIONS_OF_A_USER", 2)
+    with contextlib.ExitStack() as stack:
+        open_ones = [stack.enter_context(connected(sensor)) for _ in range(3)]
+        # The last one is closed, and the others wait to be asked.
+        assert open_ones[-1].recv(1) == b""
+    wait_for(lambda: _answers(sensor))
+
+
+def _answers(sensor: Path) -> bool:
+    try:
+        return ask_health(sensor).tier == "observe"
+    except (KernelError, OSError):
+        return False
+
+
 def test_health_counts(sensor: Path) -> None:
     health = ask_health(sensor)
     assert all(each.ok for each in health.checks)
     assert (health.errors, set(health.dropped)) == (0, {"vital", "file", "io"})
+
+
+def test_sensor_without_a_project_tells_no_sidecar(sensor: Path) -> None:
+    with connected(sensor) as connection:
+        send(connection, Attach("some-project"))
+        told = receive_told(connection)
+        assert isinstance(told, Refused)
+        assert (told.code, "no project" in told.message) == ("sensor_denied", True)
 
 
 def test_second_sensor_at_one_socket_is_refused(sensor: Path) -> None:
@@ -193,8 +211,11 @@ def test_ordinary_user_has_the_full_view_through_the_sensor(sensor: Path) -> Non
 
 
 @pytest.fixture
-def process(agentguard: Command) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+def process(
+    agentguard: Command, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     path = Path("/tmp") / f"ag-{secrets.token_hex(6)}.sock"
+    monkeypatch.setenv("AGENTGUARD_SENSOR_BUFFER_FOLDER", str(agentguard.folder / "buffer"))
     with spawn(agentguard.folder, "sensor", "--socket", path) as running:
         assert running.stdout is not None
         assert "listens at" in running.stdout.readline()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from agentguard.core import Decision, Effect
+from agentguard.gateway import is_gateway_path
 from agentguard.server import AgentsSeen, openapi
 from sidecar import ADMIN, AGENT, World, running
 
@@ -138,7 +139,8 @@ def test_openapi_is_served_and_names_every_route(world: World) -> None:
     served = world.ask("GET", "/openapi.json").json()
     assert served == json.loads(msgspec.json.encode(openapi()))
     for path, methods in served["paths"].items():
-        for method in methods:
+        # This sidecar names no upstreams.
+        for method in methods if not is_gateway_path(path) else ():
             assert world.ask(method.upper(), path, b"{}").status != 404, path
 
 

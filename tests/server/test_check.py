@@ -52,6 +52,8 @@ def test_a_decision_that_is_no_allow_is_an_answer(world: World, resource: str, e
         ({"context": {"attributes": {"change_window": True}}}, 403, "context_not_vouched"),
         ({"context": {"time": "2026-01-01T00:00:00Z"}}, 403, "context_not_vouched"),
         ({"context": {"user": "root"}}, 400, "shape_invalid"),
+        ({"observed": False}, 200, ""),
+        ({"observed": True}, 403, "context_not_vouched"),
     ],
 )
 def test_what_an_agents_token_may_claim(world: World, more: dict[str, Any], status: int, code: str) -> None:

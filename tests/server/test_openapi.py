@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from agentguard import core
+from agentguard.gateway import is_gateway_path
 from agentguard.policy import PolicyDescription
+from agentguard.sensor import LinkState
 from agentguard.server import AgentSeen, openapi
 
 FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
@@ -48,7 +50,7 @@ TYPES = {
         "ReviewCall",
         "CancelCall",
     )
-} | {"PolicyDescription": PolicyDescription}
+} | {"PolicyDescription": PolicyDescription, "LinkState": LinkState}
 
 
 def test_the_checked_in_description_is_up_to_date() -> None:
@@ -88,3 +90,12 @@ def test_each_example_decodes_as_cores_type(path: str, method: str, operation: d
 def test_listed_examples_decode_too() -> None:
     agents = DESCRIPTION["paths"]["/v1/agents"]["get"]["responses"]["200"]["content"]["application/json"]
     msgspec.convert(agents["example"]["agents"], list[AgentSeen])
+
+
+def test_paths_of_the_gateway_are_those_that_it_serves() -> None:
+    from agentguard.gateway._door import find_door
+
+    described = [(method, path) for path, method, _ in OPERATIONS if is_gateway_path(path)]
+    assert len(described) > 20
+    for method, path in described:
+        assert find_door(method.upper(), path.replace("{id}", "x-1").replace("{name}", "prod")).rest

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from agentguard.backends import MemoryLedger, SqliteLedger
 from agentguard.core import AttemptState, Effect, EventKind, Spender, SpendError, SpendFilter, Unit, Usage
-from agentguard.spend import Api, Call, Report
+from agentguard.spend import Admission, Api, Call, Report, Settlement
 from spending import NOW, Desk, chat, desk
 
 if TYPE_CHECKING:
@@ -344,3 +346,59 @@ def test_an_output_limit_that_is_none_makes_no_call_cheaper(day: Desk, most: int
 @pytest.mark.parametrize("more", [{"most": 10**30}, {"choices": 10**30}, {"tokens": 10**30}])
 def test_a_call_of_absurd_size_is_denied(day: Desk, more: dict[str, int]) -> None:
     assert day.keeper.reserve(chat(**more), BOB, attempt="one").code == "budget_exceeded"  # type: ignore[arg-type]  # by name
+
+
+def test_steps_taken_together_see_each_other_and_cost_one(tmp_path: Path) -> None:
+    held = SqliteLedger(tmp_path / "ledger.sqlite")
+    day = desk(tmp_path, DAY, ledger=held)
+    names = ("one", "two", "three")
+    steps = [lambda name=name: day.keeper.reserve(chat(), BOB, attempt=name) for name in names]
+    answers = day.keeper.together(steps)
+    assert [each.is_admitted for each in answers if not isinstance(each, Exception)] == [True, True, False]
+    held.close()
+
+
+def test_a_step_that_breaks_the_group_is_taken_alone_and_the_others_hold(tmp_path: Path) -> None:
+    held = SqliteLedger(tmp_path / "ledger.sqlite")
+    text = DAY.replace("daily", "daily, at: [{percent: 10, do: notify}]")
+    day = desk(tmp_path, text, ledger=held)
+    first = day.keeper.reserve(chat(), BOB, attempt="one")
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as base:
+        base.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON attempts WHEN NEW.attempt = 'bad'"
+            " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        )
+    base.close()
+    answers = day.keeper.together(
+        [
+            lambda: day.keeper.settle(first, report()),
+            lambda: day.keeper.reserve(chat(), BOB, attempt="bad"),
+            lambda: day.keeper.reserve(chat(), BOB, attempt="good"),
+            lambda: day.keeper.settle(msgspec.structs.replace(first, attempt="unknown"), report()),
+        ]
+    )
+    booked, bad, good, unknown = answers
+    assert isinstance(booked, Settlement)
+    assert booked.cost == ONE_CALL
+    assert isinstance(bad, Admission)
+    assert isinstance(good, Admission)
+    assert (bad.is_admitted, good.is_admitted) == (False, True)
+    assert isinstance(unknown, SpendError)
+    # Told once, though the settlement was tried twice.
+    assert [event.payload["action"] for event in day.events()] == ["spend.threshold"]
+    held.close()
+
+
+@pytest.mark.parametrize("most", [1_000, None])
+def test_a_hard_stop_tells_who_runs_the_agent_where_the_budget_says_so(
+    tmp_path: Path, most: int | None
+) -> None:
+    text = "budgets:\n  - {id: few, scope: agent, window: total, unit: tokens, limit: 2500, stop: freeze}\n"
+    few = desk(tmp_path, text)
+    who = Spender(agent="bob", key="jti-7")
+    assert few.keeper.reserve(chat(), who, attempt="one").is_admitted
+    assert few.events() == []
+    assert few.keeper.reserve(chat(most=most), who, attempt="two").code == "budget_exceeded"
+    (event,) = few.events()
+    assert (event.principal, event.payload["action"]) == ("bob", "spend.stop")
+    assert (event.payload["stop"], event.payload["key"]) == ("freeze", "jti-7")

@@ -148,15 +148,17 @@ class EmbeddedEngine:
                 each.set()
         self._store.close()
 
-    def settle(self, approval_id: str) -> Approval:
+    def settle(self, approval_id: str, *, is_ours: bool = True) -> Approval:
         """Put on record and tell what was not yet, then wake who waits; return the approval as it is then.
+
+        What is not `is_ours` another process has just done: it is told, and that process puts it on record.
 
         Raises:
             AuditError: it has changed, and that is not on record; it will be when the log works again.
         """
         try:
             with self._telling[hash(approval_id) % _LOCKS]:
-                return self._settle(approval_id)
+                return self._settle(approval_id, records=is_ours)
         finally:
             self.wake(approval_id)
 
@@ -180,7 +182,7 @@ class EmbeddedEngine:
                 return self.settle(approval_id)
         raise _unavailable("too many others change it")
 
-    def _settle(self, approval_id: str) -> Approval:
+    def _settle(self, approval_id: str, *, records: bool) -> Approval:
         recorded = noticed = 0
         for _ in range(_RACES):
             kept = self._store.get(approval_id)
@@ -189,7 +191,8 @@ class EmbeddedEngine:
             # Where somebody else was quicker to move it, what is on record by now is not written again.
             recorded, noticed = max(kept.recorded, recorded), max(kept.noticed, noticed)
             told = replace(kept, recorded=recorded, noticed=noticed)
-            recorded = record_steps(told, self._audit)
+            if records:
+                recorded = record_steps(told, self._audit)
             if self._keeper is not None:
                 noticed = tell_steps(told, self._bus, self._notifier)
             if (recorded, noticed) == (kept.recorded, kept.noticed):

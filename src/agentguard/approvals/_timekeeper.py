@@ -88,7 +88,7 @@ class Timekeeper:
         while found := self._store.read(ApprovalFilter(has_work=True), after=after, limit=_BATCH):
             for each in found:
                 after = each.seq
-                self._take_in(each.approval)
+                self._take_in(self._engine.settle(each.approval.id))
                 # Whoever used it may live on and still say; until then nobody knows.
                 if each.approval.is_effect_unknown and not each.approval.effect_unknown:
                     self._mark(each.approval.id)
@@ -104,8 +104,9 @@ class Timekeeper:
         if isinstance(self._clock, SteadyClock) and last > self._clock.now():
             # The clock was set back while nobody looked.
             self._clock.not_before(last)
-        if min(approval.recorded, approval.noticed) < len(approval.steps):
-            approval = self._engine.settle(approval.id)
+        if approval.noticed < len(approval.steps):
+            # Whoever did it puts it on record; should they have died, that is done here a little later.
+            approval = self._engine.settle(approval.id, is_ours=False)
         self.changed(approval)
         self._engine.wake(approval.id)
 

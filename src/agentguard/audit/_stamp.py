@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _POOL_BYTES = 15 * 128
 _RANDOM_DIGITS = 15
+_SECOND = timedelta(seconds=1)
+_VERSION = 7 << 12
 
 
 class Stamper:
@@ -24,7 +26,8 @@ class Stamper:
         self._clock = clock
         self._pool = ""
         self._offset = 0
-        self._start = datetime.min.replace(tzinfo=UTC)
+        # The second that the texts below are of: from its start until the next one's.
+        self._start = self._end = datetime.min.replace(tzinfo=UTC)
         self._millis = 0
         self._text = ""
 
@@ -32,21 +35,21 @@ class Stamper:
         """Return (event id, time as RFC 3339 in UTC with microseconds)."""
         now = self._clock.now()
         micros = now.microsecond
-        passed = now - self._start
-        if passed.seconds or passed.days:
+        if not self._start <= now < self._end:
             # Formatting a time costs more than the rest of a record; within a second only its end changes.
             self._start = now.replace(microsecond=0)
+            self._end = self._start + _SECOND
             self._millis = int(self._start.timestamp()) * 1000
             self._text = f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S}."
-        millis = self._millis + micros // 1000
         start = self._offset
         if start >= len(self._pool):
             self._pool = os.urandom(_POOL_BYTES).hex()
             start = 0
         self._offset = end = start + _RANDOM_DIGITS
+        # 48 bits of milliseconds, the version, 12 bits of what is left of the time.
+        time_bits = (self._millis + micros // 1000) << 16 | _VERSION | micros % 1000 * 4096 // 1000
         # 8 is the variant of RFC 9562, its two bits and two more that are zero.
-        event_id = f"{millis:012x}7{micros % 1000 * 4096 // 1000:03x}8{self._pool[start:end]}"
-        return event_id, f"{self._text}{micros:06d}Z"
+        return f"{time_bits:016x}8{self._pool[start:end]}", f"{self._text}{micros:06d}Z"
 
     def forget(self) -> None:
         """Drop the random bytes in store: after a fork, parent and child must not use the same ones."""

@@ -102,6 +102,14 @@ class MemoryLedger:
             self._require_open()
             return [self._level(claim) for claim in claims]
 
+    def meters(self, prefix: str, *, limit: int) -> list[str]:
+        """Return the meters that begin so; see `SpendHistory.meters`."""
+        with self._lock:
+            self._require_open()
+            return sorted(
+                meter for meter, cells in self._cells.items() if cells and meter.startswith(prefix)
+            )[:limit]
+
     def entries(self, wanted: SpendFilter, *, after: int = 0, limit: int = 1_000) -> list[SpendEntry]:
         """Return attempts after a place; see `SpendHistory.entries`."""
         with self._lock:

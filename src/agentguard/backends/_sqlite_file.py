@@ -7,13 +7,15 @@ import sqlite3
 import stat
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from agentguard.core import AgentGuardError
+
+T = TypeVar("T")
 
 _BUSY_S = 5.0
 
@@ -37,6 +39,8 @@ class SqliteFile:
         self._error = error
         self._prefix = prefix
         self.lock = threading.RLock()
+        self._depth = 0
+        self._failed = False
         with self.told("open"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make(path)
@@ -48,14 +52,43 @@ class SqliteFile:
         """Hold the lock and the file's only place for writers; all is kept, or nothing where it raises."""
         with self.lock:
             self.base.execute("BEGIN IMMEDIATE")
+            self._depth, self._failed = 1, False
             try:
                 yield self.base
-                self.base.execute("COMMIT")
+                self._commit()
             except BaseException:
                 # A full disk has rolled it back already.
                 if self.base.in_transaction:
                     self.base.execute("ROLLBACK")
                 raise
+            finally:
+                self._depth = 0
+
+    def _commit(self) -> None:
+        if self._failed:
+            raise sqlite3.OperationalError("one of several steps failed")
+        self.base.execute("COMMIT")
+
+    def step(self, what: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` returns, in a transaction of its own; inside another one it is a part of that.
+
+        What fails in a part undoes the whole.
+        """
+        try:
+            with self.lock:
+                if not self._depth:
+                    with self.transaction() as base:
+                        return work(base)
+                try:
+                    return work(self.base)
+                except self._error:
+                    # It is about what was asked, and was found before anything was written.
+                    raise
+                except BaseException:
+                    self._failed = True
+                    raise
+        except (sqlite3.Error, OSError) as error:
+            raise self._told(what, error) from None
 
     @contextmanager
     def told(self, what: str) -> Iterator[None]:
@@ -63,12 +96,15 @@ class SqliteFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            closed = isinstance(error, sqlite3.ProgrammingError)
-            raise self._error(
-                f"cannot {what} the {self._name} `{self._path}`: {str(error).lower()}",
-                code=f"{self._prefix}_{'closed' if closed else 'unavailable'}",
-                hint=None if closed else "see that its folder is writable and its disk has room",
-            ) from None
+            raise self._told(what, error) from None
+
+    def _told(self, what: str, error: sqlite3.Error | OSError) -> AgentGuardError:
+        closed = isinstance(error, sqlite3.ProgrammingError)
+        return self._error(
+            f"cannot {what} the {self._name} `{self._path}`: {str(error).lower()}",
+            code=f"{self._prefix}_{'closed' if closed else 'unavailable'}",
+            hint=None if closed else "see that its folder is writable and its disk has room",
+        )
 
     def close(self) -> None:
         """Close the file. Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from agentguard.core import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from agentguard.core import Reservation, SpendFilter
@@ -68,6 +69,7 @@ _OPEN = (
     "INSERT INTO attempts (attempt, state, at, expires, organisation, project, agent, session, task, key, kind,"
     " provider, model, claims, reserved, amounts, usage, flags, prompt)"
     " VALUES (?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
+    " ON CONFLICT (attempt) DO NOTHING RETURNING seq"
 )
 # INVARIANT: no row comes back unless all that counts, this amount included, is within the limit.
 _RESERVE = """
@@ -85,16 +87,23 @@ _MOVE = (
 _LEVEL = (
     "SELECT coalesce(sum(spent), 0), coalesce(sum(reserved), 0) FROM cells WHERE meter = ? AND bucket >= ?"
 )
+_METERS = "SELECT DISTINCT meter FROM cells WHERE meter >= ? AND meter < ? ORDER BY meter LIMIT ?"
 _LATE = "SELECT attempt, claims FROM attempts WHERE state = 'open' AND expires <= ? ORDER BY expires LIMIT ?"
+_FIRST = "SELECT min(expires) FROM attempts WHERE state = 'open'"
 _ENTRY = (
     "SELECT seq, attempt, state, at, organisation, project, agent, session, task, key, kind, provider, model,"
     " amounts, reserved, usage, flags, prompt FROM attempts"
 )
 # So that one reservation does not have to clear up after a whole crash.
 _EXPIRE_AT_ONCE = 64
+_LOOK_MICROS = 1_000_000
+# No name sorts behind these characters.
+_LAST = chr(0x10FFFF) * 2
 _OVERRUN, _ESTIMATED, _UNPRICED = 1, 2, 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_ENCODER = msgspec.json.Encoder()
+_UNITS = tuple((unit, unit.value) for unit in Unit)
 _CLAIMS = msgspec.json.Decoder(tuple[Claim, ...])
 _AMOUNTS = msgspec.json.Decoder(dict[Unit, int])
 _USAGE = msgspec.json.Decoder(Usage)
@@ -111,51 +120,80 @@ class SqliteLedger:
         self._file = SqliteFile(
             path, name="ledger", schema=_SCHEMA, version=1, error=SpendError, prefix="spend"
         )
+        self._look_at = 0
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all that this thread asks inside one step, which costs one write to the disk; see `Grouping`."""
+        try:
+            with self._file.told("write to"), self._file.transaction():
+                yield
+        except SpendError:
+            self._look_at = 0
+            raise
 
     def reserve(self, reservation: Reservation) -> Hold:
         """Reserve on all meters, or on none; see `Ledger.reserve`."""
-        claims, amounts = msgspec.json.encode(reservation.claims), _amounts(reservation.amounts)
-        with self._file.told("write to"), self._file.transaction() as base:
-            known = base.execute(_KNOWN, (reservation.attempt,)).fetchone()
-            if known is not None:
-                same = known[0] == "open" and known[2] == amounts
-                return Hold(admitted=same, state=AttemptState(known[0]))
-            rises = _expire(base, _micros(reservation.at))
-            base.execute("SAVEPOINT claims")
-            for claim in reservation.claims:
-                if not _take(base, claim):
-                    base.execute("ROLLBACK TO claims")
-                    return Hold(admitted=False, refused=_level(base, claim), rises=rises)
-            base.execute(_OPEN, _row(reservation, claims, amounts))
-            return Hold(admitted=True, rises=rises)
+        for claim in reservation.claims:
+            if not 0 <= claim.amount <= MOST_AMOUNT:
+                raise SpendError("an amount is negative or too large", code="spend_invalid")
+        try:
+            return self._file.step("write to", lambda base: self._reserve(base, reservation))
+        except SpendError:
+            # What was booked as late is undone.
+            self._look_at = 0
+            raise
+
+    def _reserve(self, base: sqlite3.Connection, reservation: Reservation) -> Hold:
+        claims, amounts = _ENCODER.encode(reservation.claims), _amounts(reservation.amounts)
+        at, expires = _micros(reservation.at), _micros(reservation.expires)
+        rises = self._expire(base, at) if at >= self._look_at else ()
+        if not base.execute(_OPEN, _row(reservation, at, expires, claims, amounts)).fetchall():
+            state, _, reserved = _find(base, reservation.attempt)
+            same = state is AttemptState.OPEN and reserved == amounts
+            return Hold(admitted=same, state=state, rises=rises)
+        self._look_at = min(self._look_at, expires)
+        for number, claim in enumerate(reservation.claims):
+            if not _take(base, claim):
+                for taken in reservation.claims[:number]:
+                    base.execute(_MOVE, (0, taken.amount, taken.meter, taken.bucket)).fetchall()
+                base.execute("DELETE FROM attempts WHERE attempt = ?", (reservation.attempt,))
+                return Hold(admitted=False, refused=_level(base, claim), rises=rises)
+        return Hold(admitted=True, rises=rises)
+
+    def _expire(self, base: sqlite3.Connection, now: int) -> tuple[Rise, ...]:
+        """Book what is late at its reserved amount, and note when to look again.
+
+        What other processes open expires later than what is open now, unless their clock or their patience differs;
+        so a look is never further away than `_LOOK_MICROS`.
+        """
+        late = base.execute(_LATE, (now, _EXPIRE_AT_ONCE)).fetchall()
+        rises: list[Rise] = []
+        for attempt, claims in late:
+            rises += _move(base, claims, AttemptState.OPEN, None)
+            base.execute("UPDATE attempts SET state = 'expired' WHERE attempt = ?", (attempt,))
+        (first,) = base.execute(_FIRST).fetchone()
+        self._look_at = min(now + _LOOK_MICROS, now + _LOOK_MICROS if first is None else first)
+        return tuple(rises)
 
     def settle(self, attempt: str, bill: Bill, *, at: datetime) -> Booking:  # noqa: ARG002 - the port's
         """Book what an attempt cost; see `Ledger.settle`."""
-        with self._file.told("write to"), self._file.transaction() as base:
-            state, claims, reserved = _find(base, attempt)
-            if state is AttemptState.SETTLED:
-                return Booking(state, repeated=True)
-            held = {} if state is AttemptState.RELEASED else _AMOUNTS.decode(reserved)
-            overrun = any(amount > held.get(unit, 0) for unit, amount in bill.amounts.items())
-            rises = _move(base, claims, state, bill.amounts)
-            flags = _OVERRUN * overrun | _ESTIMATED * bill.estimated | _UNPRICED * bill.unpriced
-            _close(base, attempt, AttemptState.SETTLED, bill, flags)
-            return Booking(AttemptState.SETTLED, overrun=overrun, rises=rises)
+        return self._file.step("write to", lambda base: _settle(base, attempt, bill))
 
     def release(self, attempt: str, *, at: datetime) -> Booking:  # noqa: ARG002 - the port's
         """Give back what was reserved; see `Ledger.release`."""
-        with self._file.told("write to"), self._file.transaction() as base:
-            state, claims, _ = _find(base, attempt)
-            if state in (AttemptState.SETTLED, AttemptState.RELEASED):
-                return Booking(state, repeated=True)
-            _move(base, claims, state, {})
-            _close(base, attempt, AttemptState.RELEASED, Bill({}), 0)
-            return Booking(AttemptState.RELEASED)
+        return self._file.step("write to", lambda base: _release(base, attempt))
 
     def levels(self, claims: Sequence[Claim]) -> list[Level]:
         """Return how far meters are used; see `Ledger.levels`."""
         with self._file.told("read"), self._file.lock:
             return [_level(self._file.base, claim) for claim in claims]
+
+    def meters(self, prefix: str, *, limit: int) -> list[str]:
+        """Return the meters that begin so; see `SpendHistory.meters`."""
+        with self._file.told("read"), self._file.lock:
+            rows = self._file.base.execute(_METERS, (prefix, prefix + _LAST, limit)).fetchall()
+        return [meter for (meter,) in rows]
 
     def entries(self, wanted: SpendFilter, *, after: int = 0, limit: int = 1_000) -> list[SpendEntry]:
         """Return attempts after a place; see `SpendHistory.entries`."""
@@ -180,9 +218,28 @@ class SqliteLedger:
         self._file.close()
 
 
+def _settle(base: sqlite3.Connection, attempt: str, bill: Bill) -> Booking:
+    state, claims, reserved = _find(base, attempt)
+    if state is AttemptState.SETTLED:
+        return Booking(state, repeated=True)
+    held = {} if state is AttemptState.RELEASED else _AMOUNTS.decode(reserved)
+    overrun = any(amount > held.get(unit, 0) for unit, amount in bill.amounts.items())
+    rises = _move(base, claims, state, bill.amounts)
+    flags = _OVERRUN * overrun | _ESTIMATED * bill.estimated | _UNPRICED * bill.unpriced
+    _close(base, attempt, AttemptState.SETTLED, bill, flags)
+    return Booking(AttemptState.SETTLED, overrun=overrun, rises=rises)
+
+
+def _release(base: sqlite3.Connection, attempt: str) -> Booking:
+    state, claims, _ = _find(base, attempt)
+    if state in (AttemptState.SETTLED, AttemptState.RELEASED):
+        return Booking(state, repeated=True)
+    _move(base, claims, state, {})
+    _close(base, attempt, AttemptState.RELEASED, Bill({}), 0)
+    return Booking(AttemptState.RELEASED)
+
+
 def _take(base: sqlite3.Connection, claim: Claim) -> bool:
-    if not 0 <= claim.amount <= MOST_AMOUNT:
-        raise SpendError("an amount is negative or too large", code="spend_invalid")
     values = (claim.meter, claim.bucket, claim.amount, claim.since, claim.limit)
     # An UPSERT with RETURNING that is not read to its end does not finish.
     return bool(base.execute(_RESERVE, values).fetchall())
@@ -217,17 +274,8 @@ def _move(
     return tuple(rises)
 
 
-def _expire(base: sqlite3.Connection, now: int) -> tuple[Rise, ...]:
-    late = base.execute(_LATE, (now, _EXPIRE_AT_ONCE)).fetchall()
-    rises: list[Rise] = []
-    for attempt, claims in late:
-        rises += _move(base, claims, AttemptState.OPEN, None)
-        base.execute("UPDATE attempts SET state = 'expired' WHERE attempt = ?", (attempt,))
-    return tuple(rises)
-
-
 def _close(base: sqlite3.Connection, attempt: str, state: AttemptState, bill: Bill, flags: int) -> None:
-    amounts, usage = _amounts(bill.amounts), msgspec.json.encode(bill.usage)
+    amounts, usage = _amounts(bill.amounts), _ENCODER.encode(bill.usage)
     base.execute(
         "UPDATE attempts SET state = ?, amounts = ?, usage = ?, flags = ?,"
         " model = CASE ? WHEN '' THEN model ELSE ? END WHERE attempt = ?",
@@ -237,15 +285,16 @@ def _close(base: sqlite3.Connection, attempt: str, state: AttemptState, bill: Bi
 
 def _amounts(amounts: dict[Unit, int]) -> bytes:
     # In one order, so that equal amounts are equal bytes.
-    return msgspec.json.encode({unit.value: amounts[unit] for unit in Unit if unit in amounts})
+    return _ENCODER.encode({name: amounts[unit] for unit, name in _UNITS if unit in amounts})
 
 
-def _row(wish: Reservation, claims: bytes, amounts: bytes) -> tuple[Any, ...]:
+def _row(wish: Reservation, at: int, expires: int, claims: bytes, amounts: bytes) -> tuple[Any, ...]:
     who = wish.spender
-    texts = (who.organisation, who.project, who.agent, who.session, who.task, who.key)
-    what = (wish.kind, wish.provider, wish.model)
-    times = (_micros(wish.at), _micros(wish.expires))
-    return (wish.attempt, *times, *texts, *what, claims, amounts, amounts, b"{}", wish.prompt)
+    return (
+        wish.attempt, at, expires,
+        who.organisation, who.project, who.agent, who.session, who.task, who.key,
+        wish.kind, wish.provider, wish.model, claims, amounts, amounts, b"{}", wish.prompt,
+    )  # fmt: skip
 
 
 def _entry(row: tuple[Any, ...]) -> SpendEntry:

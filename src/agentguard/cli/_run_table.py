@@ -21,10 +21,14 @@ _KILO = 1024
 
 def show_report(report: Report) -> None:
     """Print what was touched, and what the policy says of it."""
+    seen = counted(report.processes, "process").replace("processs", "processes")
     _say(
-        f"\n{plain(report.command[0])} ended with exit code {report.exit_code} after {report.duration_s:.1f} s,"
-        f" {counted(report.processes, 'process').replace('processs', 'processes')}"
+        f"\n{plain(report.command[0])} ended with exit code {report.exit_code} after {report.duration_s:.1f} s"
+        + ("" if report.tier == "none" else f", {seen}")
     )
+    if report.denied:
+        verb = "denied by the jail" if report.enforced else "would be denied"
+        _say(f"  {verb}: {counted(len(report.denied), 'thing')}")
     for each in report.unseen:
         _say(f"  not seen: {plain(each)}")
     for name, why in report.missing.items():
@@ -49,6 +53,8 @@ def show_report(report: Report) -> None:
         _say(
             f"this account is not complete: records lost: {lost or 'none'}; not listed: {report.left_out}; errors: {report.errors}"
         )
+    if report.unrecorded:
+        _say(f"not in the audit log: {counted(report.unrecorded, 'decision')}, as it could not be written")
     if report.would_be:
         said = ", ".join(f"{effect_text(Effect(name))} {count}" for name, count in report.would_be.items())
         _say(f"under enforcement: {said} (decided by the {report.decided_by}, run {report.run})")
@@ -71,8 +77,9 @@ def _lists(report: Report) -> None:
     )  # fmt: skip
     _list("names asked for", report.names, ("name", "asked", "effect"),
           lambda each: (each.name, each.asked, _effect(each.effect)))  # fmt: skip
-    _list("worth a look", report.attempts, ("what", "on what", "times", "refused", "program"),
-          lambda each: (each.what, each.detail, each.count, each.refused, each.program))  # fmt: skip
+    _list("worth a look", report.attempts, ("what", "on what", "times", "refused", "program", "effect", "why"),
+          lambda each: (each.what, each.detail, each.count, each.refused, each.program, _effect(each.effect),
+                        each.reason))  # fmt: skip
     stopped = [each for each in report.files if each.effect in {Effect.DENY, Effect.REQUIRE_APPROVAL}]
     _list("files that would not be allowed", stopped, ("file", "access", "effect", "why"),
           lambda each: (each.path, ", ".join(each.access), _effect(each.effect), each.reason))  # fmt: skip

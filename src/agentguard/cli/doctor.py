@@ -18,11 +18,12 @@ from agentguard.cli._output import Output, counted, plain
 from agentguard.core import AgentGuardError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from agentguard.assembly import Project
     from agentguard.config import Config
+    from agentguard.kernel import Probe
 
 
 class State(enum.Enum):
@@ -109,6 +110,7 @@ def _kernel() -> Iterator[Finding]:
         state = State.OK if each.ok or not each.needed else State.WARNING
         mark = "" if each.ok else "not there: "
         yield Finding(f"kernel: {each.name}", state, mark + each.detail, each.hint or None)
+    yield from _jail(probes)
     tier = tier_of(probes)
     if tier == "observe":
         yield Finding(
@@ -122,6 +124,21 @@ def _kernel() -> Iterator[Finding]:
             f"none: `agentguard run` launches agents and sees nothing of them ({lacking})",
             "the hints above say what to do",
         )
+
+
+def _jail(others: Sequence[Probe]) -> Iterator[Finding]:
+    """What an agent can be held to; what the machine lacks is no problem of the project."""
+    from agentguard.kernel.jail import probe_jail, tier_of_jail
+
+    probes = probe_jail()
+    for each in probes:
+        state = State.OK if each.ok or not each.needed else State.WARNING
+        mark = "" if each.ok else "not there: "
+        yield Finding(f"jail: {each.name}", state, mark + each.detail, each.hint or None)
+    tier = tier_of_jail(probes, others)
+    more = f"; {tier.next}" if tier.next else ""
+    state = State.WARNING if tier.name == "none" else State.OK
+    yield Finding("jail tier", state, f"{tier.name}: {tier.about}{more}")
 
 
 def _trying(check: str, attempt: Callable[[], object], fine: str) -> Iterator[Finding]:

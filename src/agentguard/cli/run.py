@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentguard.cli._enforce import JAIL_ERRORS, Enforced, JailOptions, jail_options
 from agentguard.cli._options import environ, nearest_project, output_options, who
 from agentguard.cli._output import Output, plain, show_error, to_json
 from agentguard.cli._propose import write_proposal
+from agentguard.cli._run_gateway import RunGateway
 from agentguard.cli._run_table import show_report
 from agentguard.config import FILE_NAME, FOLDER_VARIABLE
 from agentguard.core import (
@@ -30,7 +32,7 @@ from agentguard.core import (
 if TYPE_CHECKING:
     from agentguard.assembly import Engine, Events, Project
     from agentguard.cli._run_alerts import AlertWatch
-    from agentguard.kernel import AlertSeen, Judge, ObservedRun, Publisher, Report, Tally
+    from agentguard.kernel import AlertSeen, Judge, MakeChild, ObservedRun, Publisher, Report, Tally
     from agentguard.sensor import SensorRun
 
 _NOT_FOUND = {"program_missing": 127, "program_refused": 126}
@@ -73,6 +75,7 @@ _UNSEEN = ("files", "programs and their arguments", "connections and names", "at
     envvar=FOLDER_VARIABLE,
     help=f"The project folder.  [default: the nearest one upwards with {FILE_NAME}]",
 )
+@jail_options
 @output_options
 def command(
     *,
@@ -84,11 +87,13 @@ def command(
     socket: Path | None,
     learn: bool,
     folder: Path | None,
+    jail: JailOptions,
     output: Output,
 ) -> int:
     r"""Run CMD in a control group of its own, and say at the end what it and all that it started have touched.
 
-    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. Signals, streams
+    A running sensor watches it; without one this command does, which takes root. It observes and stops nothing: what the policy would deny is shown, and recorded as a decision. With --enforce CMD runs
+    in a jail, which holds it to the policy: what no rule, profile or option allows is denied. Signals, streams
     and the exit code are CMD's own; what CMD leaves running is ended with it. As root everything is seen; as an
     ordinary user it says what it cannot see. The table goes to standard error, with --json the report to standard
     output, after what CMD printed.
@@ -98,16 +103,22 @@ def command(
       agentguard run -- python agent.py
       agentguard run --principal build-agent --report html -- npm start
       agentguard run --learn -- ./agent
+      agentguard run --enforce --ro /data -- python agent.py
     """
     try:
         project = _load(folder, policy_folder)
         launch = _Launch(command, project, principal, socket, own_policy=policy_folder is not None)
-        report, judge = launch.go(output)
+        report, judge = launch.go(output, jail)
     except KernelError as error:
         if error.code not in _NOT_FOUND:
             raise
         show_error(error, as_json=output.as_json)
         return _NOT_FOUND[error.code]
+    if output.as_json:
+        click.echo(to_json(report))
+    elif not output.quiet:
+        show_report(report)
+    # Last: where nothing can be written, what was seen stands on the terminal all the same.
     if kind is not None:
         _write(report, kind, target or Path(f"run-{report.run}.{kind}"), output)
     if learn:
@@ -116,10 +127,6 @@ def command(
         write_proposal(
             judge, project=launch.project, principal=launch.principal, run=report.run, output=output
         )
-    if output.as_json:
-        click.echo(to_json(report))
-    elif not output.quiet:
-        show_report(report)
     return report.exit_code
 
 
@@ -165,13 +172,19 @@ class _Launch:
         self._engine: Engine | None = None
         self._events: Events | None = None
         self._alerts: AlertWatch | None = None
+        self._enforced: Enforced | None = None
+        self._gateway = RunGateway(project, self.principal, environ())
 
-    def go(self, output: Output) -> tuple[Report, Judge | None]:
+    def go(self, output: Output, jail: JailOptions) -> tuple[Report, Judge | None]:
         """Run it and return the report, and what was judged where something was seen.
 
         Raises:
-            KernelError: as root: it cannot be observed. Nothing was run then.
+            KernelError: as root: it cannot be observed; or it cannot be held as asked. Nothing was run then.
         """
+        if jail.mode != "observe":
+            self._enforced = Enforced(
+                jail, self.project, self.principal, output, by_programs=not self._is_sensors()
+            )
         # Forks first, threads later: everything that may start a thread comes after this.
         try:
             run = self._prepare()
@@ -190,10 +203,35 @@ class _Launch:
         from agentguard.kernel import ObservedRun
         from agentguard.sensor import DEFAULT_SOCKET, SensorRun
 
-        default = Path(DEFAULT_SOCKET)
-        if self._socket is not None or default.exists():
-            return SensorRun(self._command, self._socket or default, on_drop=self._note_drop)
-        return ObservedRun(self._command, on_drop=self._note_drop)
+        if self._is_sensors():
+            return SensorRun(
+                self._command,
+                self._socket or Path(DEFAULT_SOCKET),
+                on_drop=self._note_drop,
+                make_child=self._make_child(),
+                environ=self._gateway.environ,
+            )
+        return ObservedRun(
+            self._command,
+            on_drop=self._note_drop,
+            make_child=self._make_child(),
+            environ=self._gateway.environ,
+        )
+
+    def _is_sensors(self) -> bool:
+        """Tell whether a sensor makes the run's cgroup."""
+        from agentguard.sensor import DEFAULT_SOCKET
+
+        return self._socket is not None or Path(DEFAULT_SOCKET).exists()
+
+    @property
+    def _is_jailed(self) -> bool:
+        return self._enforced is not None and self._enforced.options.is_jailed
+
+    def _make_child(self) -> MakeChild:
+        from agentguard.kernel import Child
+
+        return Child if self._enforced is None else self._enforced.make_child
 
     def _observed(self, run: ObservedRun | SensorRun, output: Output) -> tuple[Report, Judge | None]:
         from agentguard.kernel import Judge, Tally, tell
@@ -211,14 +249,24 @@ class _Launch:
         )  # fmt: skip
         judge = Judge(decider, principal=self.principal, run=run.id)
         publisher = self._publisher(run.id, output, decided_by)
-        tally: Tally = Tally(judge, publisher)
+        tally: Tally = Tally(
+            judge,
+            publisher,
+            on_seen=None if self._enforced is None else self._enforced.note_seen,
+            translate=None if self._enforced is None else self._enforced.translate,
+        )
+        self._begin_jail(run.id)
         started = datetime.now(UTC)
-        ended = run.run(tally)
+        with self._gateway.watch(run.id, run.brake, output, self._record):
+            ended = run.run(tally)
+        self._end_jail()
         events_lost = self._end_events(publisher)
         alerts = self._end_alerts(decided_by)
         report = tell(
             tally, ended, run=run.id, principal=self.principal.id, command=self._command, started=started,
             tier="observe", decided_by=decided_by, checks=around.checks, missing=around.missing, alerts=alerts,
+            **self._jail_facts(),
+            unrecorded=judge.unrecorded,
         )  # fmt: skip
         self._record_end(
             run.id, exit_code=report.exit_code, duration_s=report.duration_s, processes=report.processes,
@@ -226,6 +274,15 @@ class _Launch:
             errors=report.errors, events_lost=events_lost, alerts=len(alerts),
         )  # fmt: skip
         return report, judge
+
+    def _end_jail(self) -> None:
+        if self._enforced is not None:
+            self._enforced.end()
+
+    def _begin_jail(self, run_id: str) -> None:
+        if self._enforced is not None:
+            bus = self._events.bus if self._events is not None else None
+            self._enforced.begin(run_id, lambda phase, **facts: self._record(run_id, phase, **facts), bus)
 
     def _publisher(self, run_id: str, output: Output, decided_by: str) -> Publisher | None:
         """Return what tells the project's events of the run; None where there is no project, or no store."""
@@ -259,31 +316,42 @@ class _Launch:
 
     def _blind_unless_root(self, error: KernelError, output: Output) -> tuple[Report, Judge | None]:
         """Run it unseen as an ordinary user, who is told so; root is not, since root can mend it."""
-        if os.geteuid() == 0 or error.code in _NOT_FOUND:
+        # In a jail it may run unseen: that holds without being watched.
+        if error.code in _NOT_FOUND.keys() | JAIL_ERRORS or (os.geteuid() == 0 and not self._is_jailed):
             raise error
-        from agentguard.kernel import Child, Report
+        from agentguard.kernel import Brake, Report
 
         if not output.quiet:
             click.echo(f"note: nothing of this run is seen: {plain(error.message)}", err=True)
-        child = Child(self._command)
+        child = self._make_child()(self._command, environ=self._gateway.environ)
+        child.brake = Brake(child.pid)
         run_id = os.urandom(8).hex()
-        self._engine = self._open_engine()
+        if self._engine is None:
+            self._engine = self._open_engine()
         self._record(
             run_id, "started", tier="none", decided_by="nobody", program=self._command[0], why=error.message
         )
         started, began = datetime.now(UTC), time.monotonic()
         try:
-            child.go()
-            code = child.wait()
+            child.settle(None)
+            self._begin_jail(run_id)
+            with self._gateway.watch(run_id, child.brake, output, self._record):
+                child.go()
+                code = child.wait()
         finally:
             child.abandon()
+            self._end_jail()
         duration = round(time.monotonic() - began, 3)
         self._record_end(run_id, exit_code=code, duration_s=duration)
         self._close()
         why = [f"{each}: {error.message}" for each in _UNSEEN]
         return Report(
-            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why
-        ), None
+            run_id, self.principal.id, self._command, started, duration, code, "none", "nobody", unseen=why,
+            **self._jail_facts(),
+        ), None  # fmt: skip
+
+    def _jail_facts(self) -> dict[str, Any]:
+        return {} if self._enforced is None else self._enforced.facts()
 
     def _decider(self, output: Output) -> tuple[Decider | None, str]:
         """Return who decides: the sidecar if it is ready, else this process; nobody without a project."""
@@ -333,6 +401,8 @@ class _Launch:
                 self._record("", "dropped", kind=drop.name.lower(), records=count)
 
     def _close(self) -> None:
+        self._end_jail()
+        self._gateway.close()
         self._end_events(None)
         self._end_alerts("")
         if self._engine is None:
@@ -371,9 +441,13 @@ def _write(report: Report, kind: str, target: Path, output: Output) -> None:
     from agentguard.kernel import to_html
 
     text = to_json(report) + "\n" if kind == "json" else to_html(report)
+    is_new = not target.exists()
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
+        # Half a report would be taken for a whole one.
+        with contextlib.suppress(OSError):
+            target.unlink() if is_new else None
         raise ConfigError(f"cannot be written: {reason}", location=Location(str(target))) from None
     output.note(f"report in {target}")

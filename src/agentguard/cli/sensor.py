@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import socket as unix
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +13,9 @@ import click
 
 from agentguard.cli._exit import ExitCode
 from agentguard.cli._logging import set_up
-from agentguard.cli._options import output_options
-from agentguard.cli._output import Output, plain, to_json
+from agentguard.cli._options import environ, nearest_project, output_options
+from agentguard.cli._output import Output, counted, plain, to_json
+from agentguard.config import FILE_NAME, FOLDER_VARIABLE, Config, load_config
 
 if TYPE_CHECKING:
     from agentguard.sensor import Health
@@ -19,9 +23,14 @@ if TYPE_CHECKING:
 _SOCKET = click.option(
     "--socket",
     type=click.Path(path_type=Path),
-    default=Path("/run/agentguard/sensor.sock"),
-    show_default=True,
-    help="Its Unix socket.",
+    help="Its Unix socket.  [default: the setting, /run/agentguard/sensor.sock]",
+)
+_PROJECT = click.option(
+    "--project",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=FOLDER_VARIABLE,
+    help=f"The project whose `sensor` settings count.  [default: the nearest one upwards with {FILE_NAME}, if any]",
 )
 
 
@@ -31,44 +40,81 @@ _SOCKET = click.option(
     short_help="Watch agents for those who may not: one process with rights in the kernel.",
 )
 @_SOCKET
+@_PROJECT
 @output_options
 @click.pass_context
-def command(context: click.Context, *, socket: Path, output: Output) -> None:
+def command(context: click.Context, *, socket: Path | None, folder: Path | None, output: Output) -> None:
     """Run the sensor until SIGTERM or Ctrl-C, as root.
 
     `agentguard run` of any user finds it at its socket and has the program watched that it starts; each user is told of
-    own processes only. It serves no HTTP. `agentguard sensor health` says how it is.
+    own processes only. Agents that the project's settings name are watched too, whoever started them, and the sidecar
+    of the project decides and stores what they do; while it is away that waits on the disk. The sensor serves no
+    HTTP, and gives up the rights that it does not need. `agentguard sensor health` says how it is.
     """
     if context.invoked_subcommand is not None:
         return
-    from agentguard.sensor import Sensor
+    # Libraries of numpy would start threads, which would keep the rights that are given up.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    from agentguard.sensor import Sensor, give_up_rights, watching_of
 
-    set_up("info")
-    sensor = Sensor(socket)
+    config = _config(folder)
+    set_up(config.log.level if config is not None else "info")
+    place = _socket(socket, config)
+    agents = watching_of(config, config.folder / FILE_NAME) if config is not None else None
+    sensor = Sensor(place, agents=agents, confine=give_up_rights)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sensor.stop())
+    watched = list(config.sensor.watch) if config is not None else []
     if output.as_json:
-        click.echo(to_json({"socket": str(socket), "tier": "observe"}, indent=None))
+        click.echo(to_json({"socket": str(place), "tier": "observe", "watches": watched}, indent=None))
     elif not output.quiet:
-        click.echo(f"the sensor listens at {plain(str(socket))}; stop it with Ctrl-C")
+        click.echo(f"the sensor listens at {plain(str(place))}; stop it with Ctrl-C")
+        if watched:
+            click.echo(f"  watches agents of {plain(', '.join(watched))}")
+    _notify("READY=1")
     sensor.serve()
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, if it started us and waits (sd_notify(3))."""
+    place = environ().get("NOTIFY_SOCKET", "")
+    if place[:1] in {"/", "@"}:
+        with unix.socket(unix.AF_UNIX, unix.SOCK_DGRAM) as datagrams, contextlib.suppress(OSError):
+            datagrams.sendto(state.encode(), place.replace("@", "\0", 1) if place[0] == "@" else place)
+
+
+def _config(folder: Path | None) -> Config | None:
+    """Return the project's settings; None where there is no project and none was asked for."""
+    found = folder or nearest_project()
+    if folder is None and not (found / FILE_NAME).is_file():
+        return None
+    return load_config(found, environ())
+
+
+def _socket(socket: Path | None, config: Config | None) -> Path:
+    from agentguard.sensor import DEFAULT_SOCKET
+
+    return socket or Path(config.sensor.socket if config is not None else DEFAULT_SOCKET)
 
 
 @command.command("health")
 @_SOCKET
+@_PROJECT
 @output_options
-def health(*, socket: Path, output: Output) -> int:
+def health(*, socket: Path | None, folder: Path | None, output: Output) -> int:
     """Say how the running sensor is; the exit code is 1 when it has lost records or met errors, 5 when it is not there."""
     from agentguard.sensor import ask_health
 
-    found = ask_health(socket)
+    found = ask_health(_socket(socket, _config(folder)))
     output.result(found, lambda: _show(found))
     return ExitCode.FAILED if found.errors or any(found.dropped.values()) else ExitCode.ALLOW
 
 
 def _show(found: Health) -> None:
     click.echo(
-        f"tier {found.tier}, up for {found.uptime_s:.0f} s, watching {found.runs} runs, version {found.version}"
+        f"tier {found.tier}, up for {found.uptime_s:.0f} s, watching {found.runs} runs"
+        f" and {counted(found.agents, 'agent')}, version {found.version}"
     )
     click.echo(
         f"  records {found.records}, repeated {found.repeated}, waiting {found.backlog}, errors {found.errors}"
@@ -78,5 +124,11 @@ def _show(found: Health) -> None:
     click.echo(
         f"  from the kernel to Python: mean {found.latency_mean_ms} ms, most {found.latency_max_ms} ms"
     )
+    if found.buffer is not None:
+        who = "a sidecar takes them" if found.sidecar else "no sidecar is there"
+        used, most = (each >> 10 for each in (found.buffer.used_bytes, found.buffer.max_bytes))
+        click.echo(f"  reports that wait: {found.buffer.waiting}, {used} KiB of {most} ({who})")
+    if found.pods:
+        click.echo(f"  {plain(found.pods)}")
     for name, why in found.missing.items():
         click.echo(f"  not seen: {plain(name)} ({plain(why)})")

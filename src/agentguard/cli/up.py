@@ -55,6 +55,7 @@ def command(
         load_project,
         open_gateway,
         open_notifying,
+        open_sensor_link,
         open_ticket_store,
         open_tokens,
     )
@@ -77,15 +78,24 @@ def command(
         engine.warm()
         tickets = open_ticket_store(engine.state)
         open_parts.callback(tickets.close)
-        services = _services(engine, tokens, events, tickets, host=host, port=port)
+        sensor = open_sensor_link(engine, events)
+        open_parts.callback(sensor.close)
+        services = replace(
+            _services(engine, tokens, events, tickets, host=host, port=port), sensor=sensor.state
+        )
+        spending = engine.spending
         opened = open_gateway(engine, tokens, events)
         if opened is not None:
             gateway, spending = opened
             open_parts.callback(spending.close)
             services = replace(services, gateway=gateway)
+        if spending is not None:
+            ready = _ready(engine, spending.follow().problems)
+            services = replace(services, spending=spending.keeper.figures, ready=ready)
         if notifying is not None:
             services = replace(services, links=notifying.links, clicks=notifying.clicks)
         link = sys.stdout.isatty() if login_link is None else login_link
+        sensor.start()
         return serve(
             services,
             on_started=_announcement(engine, events, services, output, notifying=notifying, link=link),
@@ -177,6 +187,10 @@ def _describe_policies(engine: Engine) -> PolicyDescription:
 
     store = engine.project.policies
     return describe(store.current, problem=store.problem)
+
+
+def _ready(engine: Engine, more: Callable[[], list[str]]) -> Callable[[], list[str]]:
+    return lambda: [*_problems(engine), *more()]
 
 
 def _problems(engine: Engine) -> list[str]:

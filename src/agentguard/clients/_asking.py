@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 _NO_CONTEXT = Context()
 _CONTEXT_TEXTS = ("session", "correlation_id", "task", "ticket", "reason")
+_SAYS_CONTEXT = frozenset(_CONTEXT_TEXTS)
 _LOGGER = logging.getLogger("agentguard.pep")
 
 
-class About(TypedDict, total=False):
-    """What a check can say besides the action and the resource.
+class Circumstances(TypedDict, total=False):
+    """What a check can say besides what is to be done, and by whom.
 
     `correlation_id`, `task`, `ticket` and `reason` stand over those of `context`. `ticket_for` names the executor that
-    an execution ticket is for, `approval` the approval that is to be used up. With `trace` the decision lists its near misses even where it is no deny.
+    an execution ticket is for, `approval` the approval that is to be used up. With `trace` the decision lists its near
+    misses even where it is no deny.
     """
 
-    params: dict[str, Any] | None
-    principal: Principal | str | None
     context: Context | None
     correlation_id: str
     task: str
@@ -49,6 +49,13 @@ class About(TypedDict, total=False):
     trace: bool
 
 
+class About(Circumstances, total=False):
+    """The same, and what a check can say besides the action and the resource."""
+
+    params: dict[str, Any] | None
+    principal: Principal | str | None
+
+
 class Asked(About, total=False):
     """The same, and the session that it belongs to."""
 
@@ -56,16 +63,17 @@ class Asked(About, total=False):
 
 
 _KEYWORDS = frozenset(Asked.__annotations__)
+CIRCUMSTANCES = frozenset(Circumstances.__annotations__)
 
 
-def check_keywords(about: Mapping[str, Any]) -> None:
-    """Refuse a keyword that no check has.
+def check_keywords(about: Mapping[str, Any], known: frozenset[str] = _KEYWORDS) -> None:
+    """Refuse a keyword that is not `known`.
 
     Raises:
         TypeError: as Python itself says it.
     """
-    if not about.keys() <= _KEYWORDS:
-        name = min(about.keys() - _KEYWORDS)
+    if not known.issuperset(about):
+        name = min(about.keys() - known)
         raise TypeError(f"a check has no keyword argument {name!r}")
 
 
@@ -115,11 +123,11 @@ def make_context(context: Context | None, about: Mapping[str, Any]) -> Context:
     Raises:
         RequestError: `context` is none.
     """
-    given = {name: about[name] for name in _CONTEXT_TEXTS if about.get(name)}
-    if context is None and not given:
-        return _NO_CONTEXT
     if context is not None and not isinstance(context, Context):
         raise RequestError("a context is a `Context`")
+    if _SAYS_CONTEXT.isdisjoint(about):
+        return context or _NO_CONTEXT
+    given = {name: about[name] for name in _CONTEXT_TEXTS if about.get(name)}
     return msgspec.structs.replace(context or _NO_CONTEXT, **given)
 
 

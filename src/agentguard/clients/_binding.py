@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _Kind = inspect.Parameter
+# The parameter of a function that is given the execution ticket.
+TICKET = "ticket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +28,26 @@ class Binding:
     """The parameters of one function, and `fixed` ones that belong to the action and not to the function.
 
     A first parameter called `self` or `cls` is the host's and goes through untouched. A parameter whose
-    default is None and that is None counts as absent: it is not among the action's parameters.
+    default is None and that is None counts as absent: it is not among the action's parameters. With `takes_ticket` the
+    parameter `ticket` is none of the action's either: it is for the guard to give.
 
     Raises:
-        ConfigError: the function has `*args`, whose items have no names, or shares a name with `fixed`.
+        ConfigError: the function has `*args`, whose items have no names, or shares a name with `fixed`, or takes no
+            `ticket`.
     """
 
-    def __init__(self, function: Callable[..., Any], *, fixed: Mapping[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, fixed: Mapping[str, Any], takes_ticket: bool = False
+    ) -> None:
         try:
-            self._signature = inspect.signature(function)
+            whole = inspect.signature(function)
         except (TypeError, ValueError):
             raise ConfigError("only a function with a signature can be guarded") from None
-        parameters = list(self._signature.parameters.values())
+        self._all = list(whole.parameters.values())
+        self._ticket = _ticket_parameter(whole) if takes_ticket else None
+        parameters = [each for each in self._all if each is not self._ticket]
+        # What a caller may give: not the ticket.
+        self.signature = whole.replace(parameters=parameters)
         self._host = _host_parameter(parameters)
         self._named = [
             each for each in parameters if each.kind is not _Kind.VAR_KEYWORD and each is not self._host
@@ -64,7 +74,7 @@ class Binding:
             TypeError: the arguments do not fit the signature, as Python itself says.
             RequestError: a value is not JSON, or two arguments have one name.
         """
-        bound = self._signature.bind(*args, **kwargs)
+        bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         params = dict(self._fixed)
         for each in self._named:
@@ -77,8 +87,10 @@ class Binding:
         host = bound.arguments[self._host.name] if self._host is not None else None
         return host, snapshot(params | rest)
 
-    def call_with(self, host: Any, params: Mapping[str, Any]) -> Call:
+    def call_with(self, host: Any, params: Mapping[str, Any], ticket: str = "") -> Call:
         """Return what to call the function with, so that it gets `params`, all of them and nothing else.
+
+        Where it takes a ticket it gets `ticket` besides.
 
         Raises:
             RequestError: it cannot be given exactly these.
@@ -89,11 +101,16 @@ class Binding:
                 raise RequestError(f"the decision changes `{name}`, which the function does not take")
         args: list[Any] = [] if self._host is None else [host]
         kwargs: dict[str, Any] = {}
-        for each in self._named:
-            if each.name not in params and each.default is not None:
+        for each in self._all:
+            if each is self._ticket:
+                value = ticket
+            elif each is self._host or each is self._rest:
+                continue
+            elif each.name not in params and each.default is not None:
                 # Its default is a value that nobody has decided on.
                 raise RequestError(f"the decision leaves out `{each.name}`, which the function needs")
-            value = params.pop(each.name, None)
+            else:
+                value = params.pop(each.name, None)
             if each.kind is _Kind.KEYWORD_ONLY:
                 kwargs[each.name] = value
             else:
@@ -101,6 +118,16 @@ class Binding:
         if params and self._rest is None:
             raise RequestError(f"the decision adds `{next(iter(params))}`, which the function does not take")
         return Call(tuple(args), kwargs | params)
+
+
+def _ticket_parameter(signature: inspect.Signature) -> inspect.Parameter:
+    found = signature.parameters.get(TICKET)
+    if found is None or found.kind not in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY):
+        raise ConfigError(
+            "the function has no parameter `ticket`, and nobody else could use its ticket",
+            hint='add `ticket: str = ""`, and hand it to the executor',
+        )
+    return found
 
 
 def _host_parameter(parameters: list[inspect.Parameter]) -> inspect.Parameter | None:

@@ -96,6 +96,7 @@ class Guarded:
         fixed: Mapping[str, Any],
         principal: Principal | str | None,
         context: Context | None,
+        ticket_for: str = "",
     ) -> None:
         try:
             self._action = normalise_action(action)
@@ -106,15 +107,19 @@ class Guarded:
                 "only a function that returns its result can be guarded, no generator",
                 hint="guard the function that does one step",
             )
+        if type(ticket_for) is not str:
+            raise ConfigError("`ticket_for` is an executor's name")
         self._asker = asker
         self._observe = observe
         self._function = function
         self._is_async = _is_async(function)
-        self._binding = Binding(function, fixed=fixed)
+        self._binding = Binding(function, fixed=fixed, takes_ticket=bool(ticket_for))
         self._resource = ResourceTemplate(resource, names=self._binding.names)
         self._template = resource
-        self._principal = principal
-        self._context = context
+        self._about: About = {"principal": principal, "context": context}
+        self._takes_ticket = bool(ticket_for)
+        if ticket_for:
+            self._about["ticket_for"] = ticket_for
 
     def wrapper(self) -> Any:
         """Return the function to use in place of the guarded one."""
@@ -124,19 +129,25 @@ class Guarded:
             async def guarded_async(*args: Any, **kwargs: Any) -> Any:
                 return await self._arun(args, kwargs)
 
-            return guarded_async
+            return self._signed(guarded_async)
 
         @functools.wraps(self._function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             return self._run(args, kwargs)
 
-        return guarded
+        return self._signed(guarded)
+
+    def _signed(self, wrapper: Any) -> Any:
+        if self._takes_ticket:
+            # What reads signatures, to tell a model how to call this, is not to offer the ticket.
+            wrapper.__signature__ = self._binding.signature
+        return wrapper
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         host, params, resource = self._ask(args, kwargs)
 
         def ask(approval: str) -> Decision:
-            return self._asker.check(self._action, resource=resource, **self._about(params, approval))
+            return self._asker.check(self._action, resource=resource, **self._asked(params, approval))
 
         decision = self._asker.hold(ask(""), ask)
         try:
@@ -158,7 +169,7 @@ class Guarded:
         host, params, resource = self._ask(args, kwargs)
 
         async def ask(approval: str) -> Decision:
-            return await self._asker.acheck(self._action, resource=resource, **self._about(params, approval))
+            return await self._asker.acheck(self._action, resource=resource, **self._asked(params, approval))
 
         decision = await self._asker.ahold(await ask(""), ask)
         try:
@@ -178,6 +189,13 @@ class Guarded:
         await asyncio.to_thread(self._report_success, decision, result)
         return result
 
+    def _asked(self, params: dict[str, Any], approval: str) -> About:
+        about = self._about.copy()
+        about["params"] = params
+        if approval:
+            about["approval"] = approval
+        return about
+
     def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any], str]:
         """Return the host's object, the parameters and the resource that a call is about."""
         try:
@@ -187,10 +205,6 @@ class Guarded:
             decision = refuse(error.message, action=self._action, resource=self._template)
             log_decision(decision)
             raise ActionDenied(decision) from None
-
-    def _about(self, params: dict[str, Any], approval: str) -> About:
-        about: About = {"params": params, "principal": self._principal, "context": self._context}
-        return {**about, "approval": approval} if approval else about
 
     def _final_call(self, decision: Decision, resource: str, host: Any) -> Callable[[], Any]:
         """Return what to run, within the sandboxes that the decision asks for.
@@ -206,8 +220,10 @@ class Guarded:
             raise _refused(
                 decision, f"the decision is to run `{decision.action}`, which this function does not do"
             )
+        if self._takes_ticket and not decision.ticket:
+            raise _refused(decision, "the decision carries no ticket, and the executor needs one")
         try:
-            call = self._binding.call_with(host, decision.params)
+            call = self._binding.call_with(host, decision.params, decision.ticket)
             final = self._resource.render(decision.params)
         except RequestError as error:
             raise _refused(decision, error.message) from None

@@ -155,6 +155,7 @@ class EnforcementPoint:
         params: Mapping[str, Any] | None = None,
         principal: Principal | str | None = None,
         context: Context | None = None,
+        ticket_for: str = "",
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Return a decorator that lets a function, sync or async, run only as it was decided.
 
@@ -163,6 +164,8 @@ class EnforcementPoint:
         copies of the decided parameters; the obligations are carried out on what it returns, how it ended is
         recorded, and what the agent sees of it is reported, as `observe` does, in the session of `context`. Where a
         person has to approve, the call waits for them.
+        With `ticket_for`, the name of an executor, the function's parameter `ticket` is given the execution ticket; who
+        calls the function does not give it.
 
         Raises:
             ConfigError: when decorating: the template, the action's name or the function cannot be guarded.
@@ -179,6 +182,7 @@ class EnforcementPoint:
             fixed=params or {},
             principal=principal,
             context=context,
+            ticket_for=ticket_for,
         )
 
     def wait_approval(self, decision: Decision, timeout_s: float | None = None) -> ApprovalStatus:
@@ -203,6 +207,7 @@ class EnforcementPoint:
         """
         while needs_person(decision) and isinstance(self._decider, ApprovalWaiter):
             known = decision.approval
+            self._say_waiting(decision)
             try:
                 status = self.wait_approval(decision, self._approval_wait_s)
             except AgentGuardError:
@@ -220,6 +225,7 @@ class EnforcementPoint:
         """Return the same without blocking the event loop."""
         while needs_person(decision) and isinstance(self._decider, ApprovalWaiter):
             known = decision.approval
+            self._say_waiting(decision)
             try:
                 status = await self.await_approval(decision, self._approval_wait_s)
             except AgentGuardError:
@@ -377,6 +383,13 @@ class EnforcementPoint:
         who = self.principal(about.get("principal"))
         ticket_for, approval = about.get("ticket_for", ""), about.get("approval", "")
         return make_request(action, resource, who, about.get("params"), context, ticket_for, approval)
+
+    def _say_waiting(self, decision: Decision) -> None:
+        # Whoever looks at a program that stands still is to know why, without any logging set up.
+        if self._approval_wait_s != 0:
+            _LOGGER.warning(
+                "%s waits for a person: agentguard approvals show %s", decision.action, decision.approval
+            )
 
     def _who(self, decision: Decision) -> Principal:
         return self._find_principal(decision.principal) if decision.principal else TOKEN_PRINCIPAL

@@ -261,6 +261,7 @@ class RemoteDecider:
                 trace=trace,
                 ticket_for=request.ticket_for,
                 approval=request.approval,
+                observed=request.observed,
             )
             return await self._ask("/v1/check", call, lambda answer: read_check(call, answer))
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may let the action through

@@ -115,6 +115,7 @@ class Session:
         params: Mapping[str, Any] | None = None,
         principal: Principal | str | None = None,
         context: Context | None = None,
+        ticket_for: str = "",
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Return a decorator as `EnforcementPoint.guarded` does, for this session.
 
@@ -128,6 +129,7 @@ class Session:
             fixed=params or {},
             principal=principal,
             context=context,
+            ticket_for=ticket_for,
         )
 
     def observe(self, call: Decision, result: Any = None, error: BaseException | str | None = None) -> None:

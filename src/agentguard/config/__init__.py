@@ -21,7 +21,6 @@ from agentguard.config._config import (
     Config,
     EventSettings,
     FactsSettings,
-    GatewaySettings,
     IdentitySettings,
     LogSettings,
     PolicySettings,
@@ -32,10 +31,10 @@ from agentguard.config._config import (
     Setting,
     SpendSettings,
     Thresholds,
-    ToolSettings,
-    UpstreamSettings,
     load_config,
 )
+from agentguard.config._gateway import GatewaySettings, ToolSettings, UpstreamSettings
+from agentguard.config._kernel import EgressSettings, SensorSettings, WatchSettings
 from agentguard.config._notify import (
     ChannelSettings,
     EmailSettings,
@@ -56,6 +55,7 @@ __all__ = [
     "ChannelSettings",
     "ClientSettings",
     "Config",
+    "EgressSettings",
     "EmailSettings",
     "EscalationSettings",
     "EventSettings",
@@ -72,6 +72,7 @@ __all__ = [
     "RiskSettings",
     "RouteSettings",
     "SecretReference",
+    "SensorSettings",
     "ServerSettings",
     "Setting",
     "SlackSettings",
@@ -82,6 +83,7 @@ __all__ = [
     "Thresholds",
     "ToolSettings",
     "UpstreamSettings",
+    "WatchSettings",
     "WebhookSettings",
     "load_config",
     "read_secret",

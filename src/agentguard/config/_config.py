@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from agentguard.config._approvals import ApprovalSettings, check_approvals
+from agentguard.config._gateway import GatewaySettings
+from agentguard.config._kernel import EgressSettings, SensorSettings
 from agentguard.config._notify import NotifySettings, check_notify
 from agentguard.core import ConfigError, Location
 from agentguard.documents import read
@@ -197,87 +199,6 @@ class SpendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 400
 
 
-_Seconds = Annotated[float, Meta(gt=0, le=3600)]
-
-
-class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model provider that the gateway may call."""
-
-    kind: Annotated[Literal["openai", "azure", "anthropic"], Meta(description="which API it speaks")]
-    base_url: Annotated[
-        _Text,
-        Meta(description="where its API begins, as `https://api.openai.com/v1`; for `azure` the endpoint"),
-    ]
-    key: Annotated[
-        str,
-        Meta(
-            pattern=r"^(env|file):[^\s].*\Z",
-            max_length=1024,
-            description="where its key is: `env:NAME`, or `file:PATH` of a file that its owner alone may read",
-        ),
-    ]
-    models: Annotated[
-        tuple[_Text, ...], Meta(min_length=1, description="models that it serves, as globs: `gpt-*`")
-    ]
-    provider: Annotated[
-        str, Meta(max_length=100, description="whose prices count; left out, what `kind` says")
-    ] = ""
-    order: Annotated[
-        int,
-        Meta(
-            ge=1, le=100, description="upstreams with a lower number are asked first, others when they fail"
-        ),
-    ] = 1
-    weight: Annotated[
-        int, Meta(ge=1, le=1000, description="share of the calls, among upstreams with the same `order`")
-    ] = 1
-    local: Annotated[
-        bool, Meta(description="it is on this machine or network: private addresses and plain http are fine")
-    ] = False
-    connect_timeout_s: Annotated[_Seconds, Meta(description="seconds to connect to it")] = 5.0
-    idle_timeout_s: Annotated[_Seconds, Meta(description="seconds that it may stay silent")] = 120.0
-
-
-class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which action a tool is that models propose."""
-
-    action: Annotated[_Text, Meta(description="action that a call of it is decided as")]
-    resource: Annotated[
-        str, Meta(max_length=1024, description="what it is done to; left out, `tool/<name>`")
-    ] = ""
-    is_guarded: Annotated[
-        bool, Meta(description="the function is guarded itself, so a proposed call uses nothing up")
-    ] = False
-
-
-class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The LLM gateway: agents call models through the sidecar, with their tokens in place of the keys."""
-
-    upstreams: Annotated[
-        dict[str, UpstreamSettings],
-        Meta(description="model providers by name; without any there is no gateway"),
-    ] = {}
-    max_body_bytes: Annotated[
-        int, Meta(ge=1024, le=256 * 1024**2, description="largest request to a model, in bytes")
-    ] = 33_554_432
-    max_answer_bytes: Annotated[
-        int, Meta(ge=1024, le=1024**3, description="largest answer of a model, a stream included, in bytes")
-    ] = 67_108_864
-    max_answer_s: Annotated[
-        float, Meta(gt=0, le=86_400, description="longest that an answer may take, in seconds")
-    ] = 1800.0
-    tools: Annotated[
-        dict[str, ToolSettings],
-        Meta(description="actions of tools, by name; others are the action of their name"),
-    ] = {}
-    max_retries: Annotated[
-        int,
-        Meta(
-            ge=0, le=10, description="how often a call is sent again after a failure that is safe to repeat"
-        ),
-    ] = 2
-
-
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Diagnostic messages; the audit log is another thing."""
 
@@ -302,6 +223,8 @@ class _Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spend: SpendSettings = SpendSettings()
     gateway: GatewaySettings = GatewaySettings()
     approvals: ApprovalSettings = ApprovalSettings()
+    egress: EgressSettings = EgressSettings()
+    sensor: SensorSettings = SensorSettings()
     notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
@@ -483,22 +406,23 @@ def _describe(section: str, field: msgspec.structs.FieldInfo) -> Setting:
     schema = msgspec.json.schema(field.type, ref_template="{name}")
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     required = default is msgspec.NODEFAULT
-    text = _type_text(schema)
+    mapping = get_origin(_bare(field.type)) is dict or _type_text(schema) == "mapping"
     return Setting(
         section=section,
         key=field.name,
-        type=text,
+        type=_type_text(schema),
         default=None if required else default,
         required=required,
         description=schema["description"],
-        variable=None if text == "mapping" else _variable(section, field.name),
+        variable=None if mapping else _variable(section, field.name),
     )
 
 
 def _type_text(schema: Mapping[str, Any]) -> str:
     """Return what may be written, in words: `integer, 1 to 65535`, `one of os, group, record`."""
     if "anyOf" in schema:
-        return " or ".join(_type_text(each) for each in schema["anyOf"] if each.get("type") != "null")
+        # What may be left out is described as what it is when it is given.
+        schema = next(each for each in schema["anyOf"] if each.get("type") != "null")
     if "$ref" in schema:
         return "mapping"
     if "enum" in schema:

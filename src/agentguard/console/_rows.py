@@ -78,6 +78,9 @@ def row_of(record: Mapping[str, Any]) -> Row | None:
         return None
     icon, label = EFFECTS[effect]
     timestamp = visible(str(record.get("timestamp") or ""), 40)
+    if record.get("observed") is True:
+        # Nobody asked, and nothing was stopped: it says what enforcement would have done.
+        label = f"{label} (observed)"
     return Row(
         seq=int(record["seq"]),
         timestamp=timestamp,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -75,7 +76,7 @@ class Argument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     kind: str = ""
 
 
-class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """A declared action.
 
     `params` is a JSON Schema (draft 2020-12) of type object; a property with `secret: true` never reaches
@@ -104,7 +105,7 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     access: Access | None = None
     arguments: dict[str, Argument] = {}
 
-    @property
+    @cached_property
     def reference(self) -> str:
         """`name@version`."""
         return f"{self.name}@{self.version}"

@@ -194,29 +194,27 @@ FACTS: Mapping[str, FactSpec] = {
 class ArgumentFacts:
     """The facts of one request, worked out when the first of them is asked for.
 
-    `families` are those of which something may be known: a fact of another family is surely absent.
+    `families` are those of which something may be known: a fact of another family is surely absent. `found` is what
+    was worked out, None before.
     """
 
-    __slots__ = ("_found", "_load", "families")
+    __slots__ = ("_load", "families", "found")
 
     def __init__(self, families: tuple[str, ...], load: Callable[[], Mapping[str, Any]]) -> None:
         self.families = families
         self._load = load
-        self._found: Mapping[str, Any] | None = None
+        self.found: Mapping[str, Any] | None = None
 
     def all(self) -> Mapping[str, Any]:
         """Return every fact that is known."""
-        found = self._found
+        found = self.found
         if found is None:
-            found = self._found = self._load()
+            found = self.found = self._load()
         return found
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a fact, or `default` where nothing states it."""
-        found = self._found
-        if found is None:
-            found = self.all()
-        return found.get(name, default)
+        return self.all().get(name, default)
 
 
 NO_FACTS = ArgumentFacts((), dict)

@@ -51,6 +51,9 @@ class OriginKind(enum.Enum):
 
     rank: int
 
+    # One object for each, so its identity is its hash; that of `Enum` is a call of Python for each look-up.
+    __hash__ = object.__hash__
+
 
 for _rank, _kind in enumerate(OriginKind):
     _kind.rank = _rank

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from agentguard.core.approval import Approval, ApprovalFilter, StoredApproval
     from agentguard.core.approval_move import Move
@@ -224,8 +225,24 @@ class Ledger(Protocol):
         """Release what it holds. Idempotent."""
 
 
+@runtime_checkable
+class Grouping(Protocol):
+    """A ledger that can keep several steps at once, for what one step costs on a disk."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make what this thread asks of the ledger inside one step: all of it is kept when it ends, or nothing.
+
+        Raises:
+            SpendError: on leaving it; nothing of it is kept.
+        """
+
+
+@runtime_checkable
 class SpendHistory(Protocol):
     """The attempts that a ledger has seen. Safe to use from many threads."""
+
+    def meters(self, prefix: str, *, limit: int) -> list[str]:
+        """Return up to `limit` meters whose names begin so, in their order."""
 
     def entries(self, wanted: SpendFilter, *, after: int = 0, limit: int = 1_000) -> list[SpendEntry]:
         """Return up to `limit` attempts after a place, in the order in which they were opened."""

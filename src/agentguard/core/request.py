@@ -34,7 +34,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One wish to act. `action` is `name` (the newest version) or `name@version`; `params` is hostile.
 
     `ticket_for` names the executor that an execution ticket is wanted for; empty asks for none. `approval` is the id
-    of an approval that was asked for earlier, for the same request, and is to be used up now.
+    of an approval that was asked for earlier, for the same request, and is to be used up now. `observed` says that
+    it was seen happening, and was not asked for: it is decided as the next request would be, and counts for none.
     """
 
     principal: Principal
@@ -44,3 +45,4 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: Context = Context()
     ticket_for: str = ""
     approval: str = ""
+    observed: bool = False

@@ -19,6 +19,9 @@ class Unit(enum.Enum):
     CALLS = "calls"
     TOOL_COST = "tool_cost"
 
+    # By identity, as members are compared: the one of `enum` is a Python function, and amounts are kept by unit.
+    __hash__ = object.__hash__
+
 
 class Spender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """On whose account something is spent. `key` is the id of the token or virtual key that was used."""

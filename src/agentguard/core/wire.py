@@ -44,7 +44,8 @@ class PlanStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Asks for one decision. `principal` left out is the token's; another one needs `act_as`.
 
-    `ticket_for` names the executor that an execution ticket is wanted for. `approval` is as in a `Request`.
+    `ticket_for` names the executor that an execution ticket is wanted for. `approval` and `observed` are as in a
+    `Request`; the latter needs `act_as`: an agent that could ask without being counted could try its limits out.
     """
 
     action: str
@@ -56,6 +57,7 @@ class CheckCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     request_id: RequestId | None = None
     ticket_for: str = ""
     approval: str = ""
+    observed: bool = False
 
 
 class CheckReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

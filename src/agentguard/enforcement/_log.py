@@ -11,6 +11,8 @@ from agentguard.enforcement._obligation import obligation_problem
 if TYPE_CHECKING:
     from agentguard.core import Decision
 
+# An attribute of an enumeration takes as long as a call.
+_ALLOW, _TRANSFORM, *_ = Effect
 _LOGGER = logging.getLogger("agentguard.pep")
 
 
@@ -38,7 +40,7 @@ def log_decision(decision: Decision) -> None:
 
 
 def _level(decision: Decision) -> int:
-    lets_through = decision.effect is Effect.ALLOW or decision.effect is Effect.TRANSFORM
+    lets_through = decision.effect is _ALLOW or decision.effect is _TRANSFORM
     usual = logging.DEBUG if lets_through else logging.INFO
     if not decision.obligations:
         return usual

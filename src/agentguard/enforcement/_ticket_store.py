@@ -242,8 +242,9 @@ class TicketStore:
             yield
         except (sqlite3.Error, OSError, TypeError, ValueError) as error:
             # The last two: a file that was tampered with can answer anything.
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise TicketError(
-                f"the store of used tickets cannot be used: {str(error).lower()}",
+                f"the store of used tickets cannot be used: {why.lower()}",
                 code="ticket_store_unavailable",
                 hint=f"look at `{self._path}`, its permissions and the disk",
             ) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agentguard.core import (
     AgentGuardError,
+    ConfigError,
     RequestError,
     Ticket,
     TicketError,
@@ -50,7 +51,7 @@ class TicketVerifier:
     `agentguard.executor` and given to `on_refused`, by default the store's table of refusals.
 
     Raises:
-        ConfigError: the file of the keys cannot be used (`ticket_keys_invalid`).
+        ConfigError: `executor` is no name, or the file of the keys cannot be used (`ticket_keys_invalid`).
     """
 
     def __init__(
@@ -62,6 +63,9 @@ class TicketVerifier:
         now: Callable[[], float] = time.time,
         on_refused: Callable[[TicketError, Ticket | None], None] | None = None,
     ) -> None:
+        if type(executor) is not str or not executor:
+            hint = "take the name by which agents ask for tickets, as `ticket_for`"
+            raise ConfigError("`executor` is no executor's name", hint=hint)
         self._keys: PublicKeys = KeyFile(keys) if isinstance(keys, str | Path) else keys
         self._executor = executor
         self._store = store

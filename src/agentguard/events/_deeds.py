@@ -102,10 +102,13 @@ class Names:
 
 
 def deed_of(event: Event, names: Names) -> Deed | None:
-    """Return what was done; None for what claims nothing can be compared with."""
+    """Return what was done; None for what claims nothing can be compared with.
+
+    That is so too for what is told `late`: whoever told it had to wait, and decisions of that time are forgotten.
+    """
     payload = event.payload
     action, resource = str(payload.get("action", "")), str(payload.get("resource", ""))
-    if event.kind not in _SEEN or not resource:
+    if event.kind not in _SEEN or not resource or payload.get("late"):
         return None
     common: dict[str, Any] = {
         "action": action,

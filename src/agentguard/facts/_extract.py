@@ -102,13 +102,18 @@ class FactExtractor:
             self._families.clear()
         return plan
 
-    def _families_of(self, plan: Plan, resource_id: str) -> tuple[str, ...]:
+    def _scheme_of(self, resource_id: str) -> str:
+        """Return the scheme of a resource if it says what the resource is, else nothing."""
         scheme = self._schemes.get(resource_id)
         if scheme is None:
             if len(self._schemes) >= _KNOWN_IDS:
                 self._schemes.clear()
             kind = resource_type_of(resource_id) if ":" in resource_id else ""
             scheme = self._schemes[resource_id] = kind if kind in SCHEMES else ""
+        return scheme
+
+    def _families_of(self, plan: Plan, resource_id: str) -> tuple[str, ...]:
+        scheme = self._scheme_of(resource_id)
         if not scheme:
             return plan.families
         key = (plan.action.reference, scheme)
@@ -119,15 +124,15 @@ class FactExtractor:
         return families
 
     def _extract(self, plan: Plan, params: Mapping[str, Any], resource: Resource) -> Mapping[str, Any]:
-        own = list(self._of_resource(plan, resource))
-        ours = {host for facts in own for host in facts.get("net.host", ())}
+        own = list(self._of_resource(plan, resource)) if self._scheme_of(resource.id) else []
+        ours = _hosts_of(own)
         found = list(self._of_params(plan, params))
-        theirs = {host for facts in found for host in facts.get("net.host", ())}
+        theirs = _hosts_of(found)
         if resource.listed and ours:
             own = [_in_inventory(facts, ours) for facts in own]
             found = [_in_inventory(facts, ours) for facts in found]
         parts = [*own, *found]
-        merged = merge_facts(parts)
+        merged = merge_facts(parts) if len(parts) != 1 else {**parts[0]}
         if ours or theirs:
             merged["net.mismatch"] = bool(ours and theirs - ours)
             merged["net.egress"] = plan.egress
@@ -149,9 +154,8 @@ class FactExtractor:
             )
 
     def _of_params(self, plan: Plan, params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        language = next(
-            (v for s, path in plan.places if s == "language" for v in values_at(params, path)), None
-        )
+        languages = (value for path in plan.languages for value in values_at(params, path))
+        language = next(languages, None) if plan.languages else None
         seen = 0
         for source, path in plan.places:
             for value in values_at(params, path):
@@ -252,6 +256,10 @@ def _unparsed(source: str) -> dict[str, Any]:
     kind = source.partition(":")[0]
     family = FAMILIES[kind][0]
     return {} if family == "data" else {f"{family}.unparsed": True}
+
+
+def _hosts_of(parts: list[Mapping[str, Any]]) -> set[str]:
+    return {host for facts in parts if "net.host" in facts for host in facts["net.host"]}
 
 
 def _in_inventory(facts: Mapping[str, Any], hosts: set[str]) -> Mapping[str, Any]:

@@ -159,7 +159,7 @@ def address_facts(text: str) -> dict[str, Any]:
 
 
 def url_facts(text: str, lists: Mapping[str, HostList]) -> dict[str, Any]:
-    """Return the facts of an absolute URL.
+    """Return the facts of an absolute URL, or of one that begins with `www.`, as people write them.
 
     Raises:
         UnparsedError: it is none.
@@ -167,6 +167,8 @@ def url_facts(text: str, lists: Mapping[str, HostList]) -> dict[str, Any]:
     scp = _SCP.fullmatch(text)
     if scp:
         text = f"ssh://{scp[1]}/"
+    elif text[:4].lower() == "www.":
+        text = f"https://{text}"
     try:
         parts = urlsplit(text)
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port

@@ -10,7 +10,7 @@ import msgspec
 from agentguard.core import FACTS, Flow, Sensitivity, Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from agentguard.core import Action
 
@@ -43,6 +43,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     action: Any
     places: tuple[tuple[str, tuple[str, ...]], ...]
+    languages: tuple[tuple[str, ...], ...]
     families: tuple[str, ...]
     access: str
     egress: bool
@@ -63,6 +64,7 @@ def make_plan(action: Action) -> Plan:
     return Plan(
         action=action,
         places=places,
+        languages=tuple(path for source, path in places if source == "language"),
         families=tuple(families),
         access="read" if reads else "write",
         egress=egress,
@@ -81,16 +83,24 @@ def _places(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str
     yield from _places(schema.get("items"), (*path, _EACH))
 
 
-def values_at(params: Any, path: tuple[str, ...]) -> Iterator[Any]:
-    """Yield what stands at a place; nothing where it was left out."""
+def values_at(params: Any, path: tuple[str, ...]) -> Iterable[Any]:
+    """Return what stands at a place; nothing where it was left out."""
+    if len(path) == 1 and path[0] != _EACH and type(params) is dict:
+        # Nearly all places; a generator costs more than the look.
+        name = path[0]
+        return (params[name],) if name in params else ()
+    return _within(params, path)
+
+
+def _within(params: Any, path: tuple[str, ...]) -> Iterator[Any]:
     if not path:
         yield params
     elif path[0] == _EACH:
         if isinstance(params, list):
             for item in params:
-                yield from values_at(item, path[1:])
+                yield from _within(item, path[1:])
     elif isinstance(params, dict) and path[0] in params:
-        yield from values_at(params[path[0]], path[1:])
+        yield from _within(params[path[0]], path[1:])
 
 
 @cache

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from agentguard.core import Provenance
 
+# An attribute of an enumeration takes as long as a call.
+_EXTERNAL, _UNTRUSTED = Sink.EXTERNAL, Integrity.UNTRUSTED
 PRIVATE_CATEGORIES = frozenset(("private", "personal", "credential", "health", "financial"))
 
 
@@ -27,9 +29,9 @@ def trifecta(label: Label, flow: Flow | None) -> str | None:
     The reason is private data, untrusted content and an external sink in one session: whoever wrote the
     content could have the data sent out.
     """
-    if flow is None or flow.sink is not Sink.EXTERNAL:
+    if flow is None or flow.sink is not _EXTERNAL:
         return None
-    if label.integrity is not Integrity.UNTRUSTED or not is_private(label):
+    if label.integrity is not _UNTRUSTED or not is_private(label):
         return None
     return "the session has seen private data and untrusted content, and this action sends to the outside"
 
@@ -43,7 +45,7 @@ def can_violate(flow: Flow | None, label: Label) -> bool:
         return False
     if flow.clearance is not None and label.confidentiality.weight > flow.clearance.weight:
         return True
-    return flow.sink is Sink.EXTERNAL and label.readers is not None
+    return flow.sink is _EXTERNAL and label.readers is not None
 
 
 def flow_violation(
@@ -69,7 +71,7 @@ def flow_violation(
                 f"{name} is {label.confidentiality.value}, and {action.name} is cleared for"
                 f" {flow.clearance.value}{_from(provenance)}"
             )
-        if flow.sink is Sink.EXTERNAL and label.readers is not None:
+        if flow.sink is _EXTERNAL and label.readers is not None:
             if audience is None:
                 return f"{name} may be read by few only, and nobody knows who will{_from(provenance)}"
             if not audience.issubset(label.readers):

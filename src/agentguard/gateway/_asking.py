@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agentguard.core import AuditError, Decision, Effect, Outcome, RequestError, SpendError
 from agentguard.enforcement import Hold, log_decision, require_known
+from agentguard.gateway._books import Books
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agentguard.core import Decider, Observation, Request, Spender
     from agentguard.spend import Admission, Call, Report, Settlement
@@ -27,6 +28,9 @@ _HELD = 128
 
 class Budgets(Protocol):
     """Reserves before a call what it may cost, and books after it what it did; a `BudgetKeeper` is one."""
+
+    def together(self, steps: Sequence[Callable[[], T]]) -> list[T | Exception]:
+        """Return what each step answers or raises, for what one of them costs on the disk."""
 
     def reserve(self, call: Call, spender: Spender, *, attempt: str) -> Admission:
         """Return whether the budgets let a call pass, with what it may cost reserved if they do. Never raises."""
@@ -59,6 +63,7 @@ class Desk:
         self.budgets = budgets
         self._pool = ThreadPoolExecutor(_THREADS, "agentguard-gateway") if blocking else None
         self.on_decision = on_decision
+        self._books = Books(budgets, self._pool) if budgets is not None else None
 
     async def decide(self, request: Request) -> Decision:
         """Return the decision, recorded; one that cannot be carried out is a deny."""
@@ -87,13 +92,42 @@ class Desk:
     async def reserve(self, call: Call, spender: Spender, attempt: str) -> Admission | None:
         """Return what the budgets say, None where there are none."""
         budgets = self.budgets
-        if budgets is None:
+        if budgets is None or self._books is None:
             return None
-        return await self.run(lambda: budgets.reserve(call, spender, attempt=attempt))
+        return await self._books.ask(
+            lambda: budgets.reserve(call, spender, attempt=attempt),
+            undo=lambda admission: budgets.release(admission) if admission.is_admitted else None,
+        )
+
+    async def book_late(self, admission: Admission, report: Report | None) -> None:
+        """Book what a report says, or give back where there is none; what fails is logged, for nothing waits for it."""
+        budgets, books = self.budgets, self._books
+        if budgets is None or books is None:
+            return
+        try:
+            if report is None:
+                await books.ask(lambda: budgets.release(admission))
+            else:
+                await books.ask(lambda: budgets.settle(admission, report))
+        except SpendError as error:
+            _log.error("a batch is not booked: %s", error.code)
 
     async def close_call(self, ended: Ended) -> None:
         """Book what a call cost and record what came of it; what fails is logged, for what happened has happened."""
-        await self.run(lambda: self._close_call(ended))
+        booked = await self._book(ended)
+        decision = ended.decision
+        if not decision.audit_id or decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
+            return
+        outcome = Outcome(
+            decision.audit_id,
+            "succeeded" if ended.succeeded else "failed",
+            "; ".join(each for each in (ended.detail, booked) if each),
+            decision.principal,
+        )
+        try:
+            await self.run(lambda: self._decider.record_outcome(outcome))
+        except AuditError as error:
+            _log.error("an outcome is not recorded: %s", error.code)
 
     def close(self) -> None:
         """End the threads."""
@@ -116,33 +150,17 @@ class Desk:
             return ask()
         return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
 
-    def _close_call(self, ended: Ended) -> None:
-        booked = self._book(ended)
-        decision = ended.decision
-        if not decision.audit_id or decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
-            return
-        detail = "; ".join(each for each in (ended.detail, booked) if each)
-        try:
-            self._decider.record_outcome(
-                Outcome(
-                    decision.audit_id,
-                    "succeeded" if ended.succeeded else "failed",
-                    detail,
-                    decision.principal,
-                )
-            )
-        except AuditError as error:
-            _log.error("an outcome is not recorded: %s", error.code)
-
-    def _book(self, ended: Ended) -> str:
+    async def _book(self, ended: Ended) -> str:
         admission, budgets = ended.admission, self.budgets
-        if admission is None or budgets is None:
+        if admission is None or budgets is None or self._books is None:
             return ""
         try:
             if ended.is_free:
-                budgets.release(admission)
+                await self._books.ask(lambda: budgets.release(admission))
                 return "not charged"
-            settled = budgets.settle(admission, ended.report, estimated=ended.is_estimated)
+            settled = await self._books.ask(
+                lambda: budgets.settle(admission, ended.report, estimated=ended.is_estimated), can_wait=True
+            )
         except SpendError as error:
             _log.error("a call is not booked: %s", error.code)
             return f"not booked: {error.code}; it counts as reserved"

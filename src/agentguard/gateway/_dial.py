@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -34,6 +36,10 @@ _KEPT_BACK = frozenset(
 )  # fmt: skip
 
 
+# No server may write these into a header (RFC 9110, section 5.5).
+_ODD = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
 class DialError(Exception):
     """There is no answer. `is_safe`: the provider has not seen the request, so it may be sent again."""
 
@@ -42,6 +48,16 @@ class DialError(Exception):
         self.message = message
         self.is_safe = is_safe
         self.is_slow = is_slow
+
+
+@lru_cache(maxsize=64)
+def _timeout(connect_s: float, idle_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=idle_s)
+
+
+@lru_cache(maxsize=256)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
 
 
 class Dialler:
@@ -55,7 +71,7 @@ class Dialler:
         self._session: aiohttp.ClientSession | None = None
 
     async def open(
-        self, upstream: Upstream, door: Door, asked: Asked, query: str, body: bytes
+        self, upstream: Upstream, door: Door, asked: Asked, query: str, body: bytes, *, content_type: str = ""
     ) -> aiohttp.ClientResponse:
         """Return an answer whose headers have arrived; who gets it closes it.
 
@@ -66,13 +82,11 @@ class Dialler:
         try:
             return await session.request(
                 asked.method,
-                URL(upstream.url(door) + query, encoded=True),
+                _url(upstream.url(door) + query),
                 data=body or None,
-                headers=request_headers(asked.headers, upstream.credentials()),
+                headers=request_headers(asked.headers, upstream.credentials(), content_type),
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=upstream.connect_timeout_s, sock_read=upstream.idle_timeout_s
-                ),
+                timeout=_timeout(upstream.connect_timeout_s, upstream.idle_timeout_s),
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             why = (
@@ -109,13 +123,17 @@ class Dialler:
         return self._session
 
 
-def request_headers(headers: Iterable[tuple[bytes, bytes]], credentials: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that the provider gets: the harmless ones of the agent, and the key."""
+def request_headers(
+    headers: Iterable[tuple[bytes, bytes]], credentials: Mapping[str, str], content_type: str = ""
+) -> dict[str, str]:
+    """Return the headers that the provider gets: the harmless ones of the agent, what the body is, and the key."""
     passed = {
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in headers
         if name in _PASSED or name.startswith(_PASSED_PREFIXES)
     }
+    if content_type:
+        passed["content-type"] = content_type
     return {**passed, "accept-encoding": "identity", **credentials}
 
 
@@ -126,6 +144,6 @@ def answer_headers(
     passed = [
         (name.lower(), value)
         for name, value in response.raw_headers
-        if name.lower() not in _KEPT_BACK and key not in value
+        if name.lower() not in _KEPT_BACK and key not in value and _ODD.search(value) is None
     ]
     return [*passed, *more]

@@ -27,10 +27,22 @@ _SERVED = {
         r"|GET models(?:/.+)?"
         r"|(?:GET|DELETE) (?:responses|chat/completions)/[^/]+|GET responses/[^/]+/input_items"
         r"|POST responses/[^/]+/cancel"
+        r"|POST images/(?:generations|edits|variations)|POST audio/(?:speech|transcriptions|translations)"
+        r"|POST files|GET files(?:/[^/]+(?:/content)?)?|DELETE files/[^/]+"
+        r"|POST batches(?:/[^/]+/cancel)?|GET batches(?:/[^/]+)?"
     ),
-    "azure": re.compile(r"POST (?:chat/completions|completions|embeddings)"),
-    "anthropic": re.compile(r"POST messages(?:/count_tokens)?|GET models(?:/[^/]+)?"),
+    "azure": re.compile(
+        r"POST (?:chat/completions|completions|embeddings|images/(?:generations|edits)"
+        r"|audio/(?:speech|transcriptions|translations))"
+    ),
+    "anthropic": re.compile(
+        r"POST messages(?:/count_tokens)?|GET models(?:/[^/]+)?"
+        r"|POST messages/batches(?:/[^/]+/cancel)?|GET messages/batches(?:/[^/]+(?:/results)?)?"
+        r"|DELETE messages/batches/[^/]+"
+        r"|POST files|GET files(?:/[^/]+(?:/content)?)?|DELETE files/[^/]+"
+    ),
 }
+_REALTIME = re.compile(r"realtime(?:/.*)?")
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -50,6 +62,21 @@ class Door(msgspec.Struct, frozen=True):
     def counts_only(self) -> bool:
         """Whether tokens are counted and no model answers."""
         return self.rest in ("messages/count_tokens", "responses/input_tokens")
+
+    @property
+    def is_media(self) -> bool:
+        """Whether images or sound are asked for."""
+        return self.rest.startswith(("images/", "audio/"))
+
+    @property
+    def takes_forms(self) -> bool:
+        """Whether a body may be a form with files."""
+        return self.is_media or self.rest == "files"
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether what comes back may be anything, and is not read as an answer of a model."""
+        return self.is_media or self.rest.startswith(("files", "batches", "messages/batches"))
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -83,6 +110,12 @@ def find_door(method: str, path: str) -> Door:
 
 
 def _checked(method: str, door: Door) -> Door:
+    if _REALTIME.fullmatch(door.rest) is not None:
+        raise RefusalError(
+            404,
+            "route_unknown",
+            "the gateway serves no realtime sessions: nothing that is said in one could be decided",
+        )
     if _PATH.fullmatch(door.rest) is None or _SERVED[door.kind].fullmatch(f"{method} {door.rest}") is None:
         raise _unknown()
     return door

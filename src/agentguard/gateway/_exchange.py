@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-import uuid
+import secrets
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,10 @@ import msgspec
 from agentguard.core import Context, Effect, Request, Spender
 from agentguard.gateway._asking import Desk, Ended
 from agentguard.gateway._dial import DialError, Dialler
+from agentguard.gateway._media import quote_media
 from agentguard.gateway._quote import is_charged, quote_call
 from agentguard.gateway._refusal import RefusalError, refuse_decision, refuse_spending
-from agentguard.llm import HOSTED_TOOL, MODELS, RewriteError, Wire, resource_of, rewrite
+from agentguard.llm import API, HOSTED_TOOL, MEDIA, MODELS, RewriteError, Wire, resource_of, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +28,17 @@ if TYPE_CHECKING:
     from agentguard.core import Decision, Principal
     from agentguard.gateway._door import Asked, Door
     from agentguard.gateway._health import Health
+    from agentguard.gateway._later import Part
+    from agentguard.gateway._reading import Reading
     from agentguard.gateway._upstream import Upstream
-    from agentguard.llm import LlmCall
     from agentguard.spend import Admission, Report
 
 _RETRIED = frozenset((429, 500, 502, 503, 504, 529))
 _SERVER_ERRORS = 500
 _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 4.0
+# Names that grow have neighbours in the ledger's index, so that a step writes few of its pages.
+_attempts = (f"{time.time_ns():016x}{number:08x}{secrets.token_hex(8)}" for number in itertools.count())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,24 @@ class Exchange:
     response: aiohttp.ClientResponse
 
     def __init__(
-        self, parts: Parts, caller: Caller, door: Door, asked: Asked, call: LlmCall, *, query: str
+        self,
+        parts: Parts,
+        caller: Caller,
+        door: Door,
+        asked: Asked,
+        reading: Reading,
+        *,
+        query: str,
+        later: Part | None = None,
     ) -> None:
         self._parts = parts
         self._caller = caller
         self._door = door
         self._asked = asked
-        self._call = call
+        self._reading = reading
+        self._call = reading.call
+        self._later = later
+        self._content_type = ""
         self._query = query
         self._is_open = False
         self._decisions: dict[str, Decision] = {}
@@ -98,7 +115,7 @@ class Exchange:
             self._parts.health.begins(upstream.name)
             try:
                 self.response = await self._parts.dialler.open(
-                    upstream, self._door, self._asked, self._query, body
+                    upstream, self._door, self._asked, self._query, body, content_type=self._content_type
                 )
             except DialError as error:
                 await self._failed(upstream, error, is_last=is_last)
@@ -139,7 +156,8 @@ class Exchange:
             is_estimated=is_estimated,
             is_free=is_free,
         )
-        await self._parts.desk.close_call(ended)
+        # INVARIANT: what is begun here is done, though nobody may wait for it any more.
+        await asyncio.shield(self._parts.desk.close_call(ended))
 
     def _plan(self) -> list[Upstream]:
         """Return whom to ask, in order, each as often as it may come to that."""
@@ -149,6 +167,10 @@ class Exchange:
             raise RefusalError(
                 404, "model_unknown", f"no upstream of the gateway serves `{self._call.model[:200]}`"
             )
+        if self._call.action == API:
+            # What is kept at a provider is found again where it was put.
+            own = self._door.kind
+            known = sorted(known, key=lambda each: (each.kind != own, each.order, each.name))[:1]
         candidates = self._parts.health.candidates(known)
         if not candidates:
             raise RefusalError(
@@ -172,13 +194,19 @@ class Exchange:
         self._is_open = True
         self.admission = None
         body = self._rewritten(decision.params)
+        if self._later is not None:
+            await self._later.before(upstream, self._caller, decision, next(_attempts))
         if body is None or not is_charged(self._call) or self._door.counts_only:
-            return b"" if body is None else msgspec.json.encode(body)
+            return self._encode(body)
         return await self._reserve(upstream, body)
+
+    def _encode(self, body: dict[str, Any] | None) -> bytes:
+        self._content_type, encoded = self._reading.encode(body)
+        return encoded
 
     async def _decide(self, upstream: Upstream) -> Decision:
         caller, call = self._caller, self._call
-        resource = resource_of(upstream.name, call.model)
+        resource = resource_of(upstream.name, "api" if call.action == API else call.model)
         decision = await self._parts.desk.decide(
             Request(
                 caller.principal,
@@ -240,11 +268,15 @@ class Exchange:
 
     async def _reserve(self, upstream: Upstream, body: dict[str, Any]) -> bytes:
         """Have the call reserved, and return the body with what the budgets write into it."""
-        encoded = msgspec.json.encode(body)
+        encoded = self._encode(body)
         model = body.get("model") if type(body.get("model")) is str else self._call.model
         call = msgspec.structs.replace(self._call, model=model)
-        quoted = quote_call(call, body, upstream.provider, len(encoded))
-        admission = await self._parts.desk.reserve(quoted, self._caller.spender, uuid.uuid4().hex)
+        if call.action == MEDIA:
+            reading = msgspec.structs.replace(self._reading, call=call)
+            quoted = quote_media(reading, body, upstream.provider, len(encoded))
+        else:
+            quoted = quote_call(call, body, upstream.provider, len(encoded))
+        admission = await self._parts.desk.reserve(quoted, self._caller.spender, next(_attempts))
         if admission is None:
             return encoded
         self.admission = admission
@@ -272,7 +304,7 @@ class Exchange:
                 403, "budget_exceeded", str(error), decision_id=self.decision.audit_id
             ) from None
         self.changed = sorted({*self.changed, *written})
-        return msgspec.json.encode(body)
+        return self._encode(body)
 
     async def _failed(self, upstream: Upstream, error: DialError, *, is_last: bool) -> None:
         self._parts.health.failed(upstream.name)

@@ -10,20 +10,19 @@ import traceback
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from agentguard.core import Context, IdentityError, Spender
 from agentguard.gateway._asking import Desk
 from agentguard.gateway._dial import Dialler
-from agentguard.gateway._door import Door, approval_of, find_door, query_of, session_of, token_of
+from agentguard.gateway._door import approval_of, find_door, query_of, session_of, token_of
 from agentguard.gateway._exchange import Caller, Exchange, Parts
 from agentguard.gateway._health import Health
+from agentguard.gateway._later import Later
 from agentguard.gateway._proposed import Tools
+from agentguard.gateway._reading import read
 from agentguard.gateway._refusal import RefusalError
 from agentguard.gateway._relay import Relay
 from agentguard.gateway._reply import Reply, Watch
 from agentguard.gateway._seen import Seen
-from agentguard.llm import CHAT, LlmCall, Wire, read_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,12 +36,6 @@ if TYPE_CHECKING:
     from agentguard.identity import VerifiedToken
 
 _log = logging.getLogger("agentguard.gateway")
-# What decides must be spelt as every provider reads it: some do not tell `Model` from `model`.
-_TELLING = frozenset(
-    ("model", "messages", "input", "prompt", "instructions", "system", "tools", "functions", "tool_choice", "stream",
-     "stream_options", "n", "best_of", "max_tokens", "max_completion_tokens", "max_output_tokens", "store",
-     "mcp_servers", "web_search_options", "previous_response_id", "conversation", "service_tier")
-)  # fmt: skip
 
 
 class Gateway:
@@ -74,6 +67,7 @@ class Gateway:
         self._seen = Seen(self._desk, self._tools)
         self._dialler = Dialler(upstreams)
         health = Health(upstreams, clock=time.monotonic, choose=random.Random())  # noqa: S311 - spreads load
+        self._later = Later(self._desk)
         self._parts = Parts(self._desk, self._dialler, health, settings.max_retries)
 
     @property
@@ -116,9 +110,11 @@ class Gateway:
         door = find_door(asked.method, asked.path)
         caller = self._caller(asked)
         query = query_of(asked.query)
-        call = read(door, asked)
+        reading = read(door, asked)
+        call = reading.call
+        later = self._later.of(reading, door, caller.principal.id)
         await self._seen.prompt(call, caller.principal, caller.context.session)
-        exchange = Exchange(self._parts, caller, door, asked, call, query=query)
+        exchange = Exchange(self._parts, caller, door, asked, reading, query=query, later=later)
         relay: Relay | None = None
         detail = "the gateway failed"
         try:
@@ -131,6 +127,7 @@ class Gateway:
                     caller=caller,
                     tools=self._tools,
                     seen=self._seen,
+                    later=later,
                     max_bytes=self._settings.max_answer_bytes,
                 )
                 await relay.run()
@@ -149,7 +146,9 @@ class Gateway:
             # INVARIANT: whatever happens, an attempt that was begun is booked and its outcome recorded.
             if hasattr(exchange, "response"):
                 exchange.response.close()
-            await asyncio.shield(_close(exchange, relay, detail))
+            await _close(exchange, relay, detail)
+            if later is not None:
+                await asyncio.shield(later.give_back())
 
     def _caller(self, asked: Asked) -> Caller:
         token = token_of(asked.headers)
@@ -172,31 +171,6 @@ async def _refuse(path: str, error: RefusalError, reply: Reply) -> None:
         await reply.whole(error.status, error.headers(), error.body(path))
     elif not reply.has_ended:
         await reply.end(error.event(path))
-
-
-def read(door: Door, asked: Asked) -> LlmCall:
-    """Return what a request asks for.
-
-    Raises:
-        RefusalError: 400, nobody can read it, or two readers could read it differently.
-    """
-    has_body = asked.method == "POST" and not door.rest.endswith("/cancel")
-    path = "/v1/messages" if door.rest == "messages/count_tokens" else door.path
-    path = "/v1/responses" if door.rest == "responses/input_tokens" else path
-    call = read_call(asked.method, "", path, asked.body, is_json=has_body)
-    if has_body:
-        if call.body is None:
-            raise RefusalError(400, "json_invalid", "the body is no JSON object")
-        odd = next((key for key in call.body if key not in _TELLING and key.lower() in _TELLING), None)
-        if odd is not None:
-            raise RefusalError(
-                400, "json_invalid", "the body has a key that differs from a known one only in case"
-            )
-    return call if not door.counts_only else _without_answer(call)
-
-
-def _without_answer(call: LlmCall) -> LlmCall:
-    return msgspec.structs.replace(call, action=CHAT, wire=Wire.NONE, is_stream=False)
 
 
 async def _close(exchange: Exchange, relay: Relay | None, detail: str) -> None:

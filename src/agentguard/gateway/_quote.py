@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentguard.llm import CHAT, EMBED, Wire
+from agentguard.llm import CHAT, EMBED, MEDIA, Wire
 from agentguard.spend import Api, Call
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _UNSEEN = ("previous_response_id", "conversation", "prompt_id", "container")
 
 def is_charged(call: LlmCall) -> bool:
     """Tell whether a request costs tokens."""
-    return call.action in (CHAT, EMBED)
+    return call.action in (CHAT, EMBED, MEDIA)
 
 
 def quote_call(call: LlmCall, body: dict[str, Any], provider: str, size: int) -> Call:

@@ -10,16 +10,18 @@ import msgspec
 from agentguard.core import ExecutionError
 from agentguard.enforcement import carry_out
 from agentguard.gateway._dial import answer_headers
+from agentguard.gateway._media import api_of, words_in
 from agentguard.gateway._proposed import judge
 from agentguard.gateway._quote import APIS
 from agentguard.gateway._refusal import RefusalError
-from agentguard.llm import Answer, AnswerStream, UnreadableError, Wire
+from agentguard.llm import API, MEDIA, Answer, AnswerStream, SseSplitter, UnreadableError, Wire
 from agentguard.spend import Api, Report, StreamUsage, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.gateway._exchange import Caller, Exchange
+    from agentguard.gateway._later import Part
     from agentguard.gateway._proposed import Tools
     from agentguard.gateway._reply import Reply
     from agentguard.gateway._seen import Seen
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 
 _EVENTS = "text/event-stream"
 _MAX_ERROR_BYTES = 1024 * 1024
-_OK, _REDIRECT, _CLIENT_ERROR = 200, 300, 400
+_OK, _REDIRECT, _CLIENT_ERROR, _NO_STATUS = 200, 300, 400, 600
 # No token is so long on average: a provider that sends more than this for each has not kept to the limit.
 _MOST_BYTES_A_TOKEN = 32
 _SLACK_BYTES = 64 * 1024
 _BYTES_A_TOKEN = 3
 _MASKED = b"[key]"
+_JSON = "application/json"
+_MOST_SEEN = 128 * 1024
 
 
 class Relay:
@@ -47,6 +51,7 @@ class Relay:
         caller: Caller,
         tools: Tools,
         seen: Seen,
+        later: Part | None,
         max_bytes: int,
     ) -> None:
         self._exchange = exchange
@@ -55,9 +60,11 @@ class Relay:
         self._caller = caller
         self._tools = tools
         self._seen = seen
+        self._later = later
         self._max_bytes = max_bytes
         self._key = exchange.upstream.key.encode()
         self._usage: StreamUsage | None = None
+        self._report: Report | None = None
 
     async def run(self) -> None:
         """Relay the answer, and close the exchange.
@@ -66,11 +73,16 @@ class Relay:
             RefusalError: the agent must not get it, or not the rest of it.
         """
         response = self._exchange.response
+        if not _OK <= response.status < _NO_STATUS:
+            await self._exchange.close(succeeded=False, detail=f"status {response.status}")
+            raise self._refusal("upstream_invalid", "it answered with a status that there is not")
         if response.status >= _CLIENT_ERROR:
             await self._error()
         elif not _OK <= response.status < _REDIRECT:
             await self._exchange.close(succeeded=False, is_free=True, detail=f"status {response.status}")
             raise self._refusal("upstream_redirect", "it sent the call elsewhere, which is not followed")
+        elif response.content_type == _EVENTS and self._call.action == MEDIA and self._call.is_stream:
+            await self._media()
         elif response.content_type == _EVENTS:
             await self._stream()
         else:
@@ -78,10 +90,12 @@ class Relay:
 
     async def give_up(self, detail: str) -> None:
         """Close the exchange of an answer that ends here: booked is what came so far, or what was reserved."""
-        report, usage = None, self._usage
+        report, usage = self._report, self._usage
         if usage is not None:
             report = usage.so_far(-(-self._call.input_bytes // _BYTES_A_TOKEN))
-        await self._exchange.close(succeeded=False, report=report, is_estimated=True, detail=detail)
+        # A whole answer that the agent did not take was billed by the provider's own report.
+        is_estimated = self._report is None
+        await self._exchange.close(succeeded=False, report=report, is_estimated=is_estimated, detail=detail)
 
     async def _error(self) -> None:
         status = self._exchange.response.status
@@ -93,11 +107,68 @@ class Relay:
         content = await self._read(self._max_bytes)
         wire = self._call.wire
         try:
-            report, content = self._plain(content) if wire is Wire.NONE else await self._answer(content)
+            if self._call.action in (MEDIA, API) and wire is Wire.NONE:
+                report, content = await self._bare(content)
+            else:
+                report, content = self._plain(content) if wire is Wire.NONE else await self._answer(content)
         except UnreadableError as error:
             raise self._refusal("upstream_invalid", str(error)) from None
-        await self._exchange.close(succeeded=True, report=report)
+        self._report = report
         await self._reply.whole(self._exchange.response.status, self._headers(), self._clean(content))
+        # After the answer: what was reserved for it stands until it is booked, whatever happens in between.
+        await self._exchange.close(succeeded=True, report=report)
+
+    async def _bare(self, content: bytes) -> tuple[Report | None, bytes]:
+        """Take in an answer that may be anything: JSON, text, images or sound."""
+        response = self._exchange.response
+        if self._later is not None:
+            await self._later.after(response.status, content)
+        words = words_in(response.content_type, content)
+        edit = self._edit()
+        if edit is not None:
+            content = self._changed(content, edit, has_words=bool(words))
+            words = words_in(response.content_type, content)
+        await self._seen.answer(
+            self._exchange.decision, self._caller.principal, self._caller.context.session, words
+        )
+        if self._call.action != MEDIA or response.content_type != _JSON:
+            return None, content
+        try:
+            return read_report(api_of(self._call), msgspec.json.decode(content)), content
+        except (ValueError, RecursionError):
+            raise UnreadableError("the answer is no JSON") from None
+
+    def _changed(self, content: bytes, edit: Callable[[Any], Any], *, has_words: bool) -> bytes:
+        """Return JSON or a text as the decision wants it."""
+        if not has_words:
+            raise UnreadableError("it has no text, and the decision is to change what is in it")
+        if self._exchange.response.content_type != _JSON:
+            return str(edit(content.decode())).encode()
+        try:
+            return msgspec.json.encode(edit(msgspec.json.decode(content)))
+        except (ValueError, RecursionError):
+            raise UnreadableError("the answer is no JSON") from None
+
+    async def _media(self) -> None:
+        """Pass a stream of images or sound on, event by event."""
+        if self._edit() is not None:
+            raise self._refusal("upstream_invalid", "it streams what the decision is to change")
+        events, report, size, seen = SseSplitter(self._max_bytes), None, 0, bytearray()
+        await self._reply.begin(self._exchange.response.status, self._headers())
+        async for chunk in self._chunks():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._refusal("stream_overrun", "the stream is longer than the call allows, and is cut")
+            seen += chunk[: max(_MOST_SEEN - len(seen), 0)]
+            for event in events.feed(chunk):
+                report = _report_in(api_of(self._call), event.data) or report
+            await self._reply.piece(self._clean(chunk))
+        await self._seen.answer(
+            self._exchange.decision, self._caller.principal, self._caller.context.session,
+            words_in(_EVENTS, bytes(seen)),
+        )  # fmt: skip
+        await self._reply.end()
+        await self._exchange.close(succeeded=True, report=report)
 
     def _plain(self, content: bytes) -> tuple[Report | None, bytes]:
         """Read an answer that proposes no tool calls."""
@@ -137,6 +208,7 @@ class Relay:
             raise self._refusal("upstream_invalid", str(error)) from None
         await self._see(stream)
         report = usage.report
+        await self._reply.end()
         if report is None:
             await self._exchange.close(
                 succeeded=True,
@@ -146,7 +218,6 @@ class Relay:
             )
         else:
             await self._exchange.close(succeeded=True, report=report)
-        await self._reply.end()
 
     async def _pump(self, stream: AnswerStream, usage: StreamUsage) -> None:
         limit, size = self._most_bytes(), 0
@@ -246,3 +317,12 @@ class Relay:
             f"upstream `{exchange.upstream.name}`: {reason}",
             decision_id=exchange.decision.audit_id,
         )
+
+
+def _report_in(api: Api, data: bytes) -> Report | None:
+    if b'"usage"' not in data:
+        return None
+    try:
+        return read_report(api, msgspec.json.decode(data))
+    except (ValueError, RecursionError):
+        return None

@@ -8,12 +8,20 @@ revoked.
 
 from agentguard.identity._admin import AdminToken, LoginCodes
 from agentguard.identity._issuer import TokenIssuer
-from agentguard.identity._keys import Ed25519Signer, KeyRing, TokenKeys, audit_keys, commitment_key, link_key
+from agentguard.identity._keys import (
+    Ed25519Signer,
+    KeyRing,
+    TokenKeys,
+    audit_keys,
+    commitment_key,
+    kernel_keys,
+    link_key,
+)
 from agentguard.identity._limits import LEEWAY_S, MAX_TTL_S
 from agentguard.identity._people import Account, People
 from agentguard.identity._report import StateReport, report_state
 from agentguard.identity._revocations import Revocations
-from agentguard.identity._state import StateFolder
+from agentguard.identity._state import StateFolder, state_path
 from agentguard.identity._ticket_keys import MAX_TICKET_TTL_S, TicketKeys
 from agentguard.identity._verifier import Directory, TokenVerifier, VerifiedToken
 
@@ -38,6 +46,8 @@ __all__ = [
     "VerifiedToken",
     "audit_keys",
     "commitment_key",
+    "kernel_keys",
     "link_key",
     "report_state",
+    "state_path",
 ]

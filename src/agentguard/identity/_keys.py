@@ -292,6 +292,11 @@ def audit_keys(state: StateFolder) -> KeyRing:
     return KeyRing(state, "audit-keys.json", keep_s=None)
 
 
+def kernel_keys(state: StateFolder) -> KeyRing:
+    """Return the keys that sign kernel policies; one signed by an older key is not to be enforced."""
+    return KeyRing(state, "kernel-keys.json", keep_s=0)
+
+
 def link_key(state: StateFolder) -> bytes:
     """Return the 32-byte key with which links to decide are signed (HMAC-SHA256).
 

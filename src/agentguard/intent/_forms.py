@@ -121,7 +121,7 @@ def shape_of(key: str) -> str:
         return NAME
     if "@" in key and _MAIL.fullmatch(key):
         return MAIL
-    if "://" in key or (_HOST.fullmatch(key) and _EXTENSION.fullmatch(key)):
+    if ("://" in key and " " not in key) or (_HOST.fullmatch(key) and _EXTENSION.fullmatch(key)):
         return URL
     if _ACCOUNT.fullmatch(key):
         return ACCOUNT
@@ -152,6 +152,7 @@ def skeleton(key: str) -> str:
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "|": "l"})
 
 _TOKEN = re.compile(r"[^\W_]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def tokens_of(key: str) -> list[str]:
@@ -159,9 +160,21 @@ def tokens_of(key: str) -> list[str]:
     return _TOKEN.findall(key)
 
 
-def is_made_of(key: str, words: Container[str]) -> bool:
-    """Tell whether a value has no other words than these; a long text is read as far as the first one only."""
-    return all(match[0] in words for match in _TOKEN.finditer(key))
+@lru_cache(maxsize=4_096)
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a field's or a tool's name: `accountManagerId` as three, as `account_manager_id`."""
+    return tuple(tokens_of(clean(_CAMEL.sub(" ", name))))
+
+
+def is_made_of(text: str, words: Container[str]) -> bool:
+    """Tell whether a text has no other words than these; it is read as far as the first other one only."""
+    if text.isascii():
+        # A loop: a generator costs more than the words that are read of most texts.
+        for match in _TOKEN.finditer(text):  # noqa: SIM110 - see above
+            if match[0].lower() not in words:
+                return False
+        return True
+    return all(token in words for piece in text.split() for token in tokens_of(clean(piece)))
 
 
 _ATOMS = re.compile(rf"{_URL.pattern}|{_MAIL.pattern}|[^\s<>\"'`,;()\[\]{{}}|]+")

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentguard.intent._forms import (
     ENDPOINTS,
+    ID,
     MAIL,
     NUMBER,
     atoms_of,
     clean,
+    form_of,
     key_of,
     measure_of,
     shape_of,
     tokens_of,
+    words_of,
 )
 from agentguard.intent._records import Call, Leaf, Reader, Record, is_text
-from agentguard.intent._verbs import singular
+from agentguard.intent._verbs import read_wish, singular
 from agentguard.intent._vocabulary import IDENTITIES, OWNERS, is_telling
 
 if TYPE_CHECKING:
+    from agentguard.intent._verbs import Wish
     from agentguard.intent._words import Words
 
 MAX_KEYS = 50_000
@@ -34,7 +37,9 @@ MAX_MEMBERS = 300
 MAX_STRIKES = 4
 MAX_ASKS = 2
 
-_MINE = frozenset(("my", "mine", "our", "ours"))
+MINE = frozenset(("my", "mine", "our", "ours"))
+# What a field's name ends in, whomever it is about.
+_ENDINGS = frozenset(("id", "ids", "name", "email", "mail", "number", "no", "key", "code", "ref"))
 _NOWHERE: set[int] = set()
 # The user's words in a record itself, and among the arguments of the call that gave it.
 Hits = tuple[frozenset[str], frozenset[str]]
@@ -65,7 +70,8 @@ class Memory:
         self.strikes = 0
         self._with_word: dict[str, set[int]] = {}
         self._indexed = 0
-        self._with_text: list[Record] | None = None
+        self.with_text: list[Record] = []
+        self._wishes: dict[int, Wish] = {}
         self._next = 0
         self._kept = 0
 
@@ -84,7 +90,6 @@ class Memory:
             self._learn_identity(call, reader)
         for leaf in reader.leaves:
             self._index(leaf)
-        self._with_text = None
         for record in reader.records:
             self._index_record(record)
 
@@ -122,30 +127,80 @@ class Memory:
 
     def rivals(self, leaf: Leaf) -> bool:
         """Tell whether another record fits the user's words as well as the one of this value, with another value."""
-        fits = partial(leaf.record.is_beaten_by, several=self.words.many)
-        same = {each.key for each in leaf.record.leaves if each.column == leaf.column}
-        groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
+        record, several = leaf.record, self.words.many
+        groups = self.columns.get((record.call.tool, leaf.column), {})
+        same = {each.key for each in record.leaves if each.column == leaf.column}
         shape = shape_of(leaf.key)
-        if shape in ENDPOINTS:
+        others = False
+        for (own, asked), keys in groups.items():
+            if keys <= same or not record.is_beaten_by(own, asked, several=several):
+                continue
             # Beside an address only another one is in doubt.
-            others = any(
-                fits(*hits) and any(shape_of(each) == shape for each in keys - same)
-                for hits, keys in groups.items()
-            )
-        else:
-            others = any(not keys <= same and fits(*hits) for hits, keys in groups.items())
+            if shape not in ENDPOINTS or any(shape_of(each) == shape for each in keys - same):
+                others = True
+                break
         if not others:
             return False
         # "My court on Saturday": of those that fit, the one that is the user's.
-        if self.words.every.isdisjoint(_MINE) or not self.is_mine(leaf.record):
+        if self.words.every.isdisjoint(MINE) or not self.is_mine(leaf.record):
             return True
         members = self.members.get((leaf.record.call.tool, leaf.column), ())
         return len(members) >= MAX_MEMBERS or any(
             each.key not in same
-            and fits(each.record.own_hits(), each.record.call.words)
+            and record.is_beaten_by(each.record.own_hits(), each.record.call.words, several=several)
             and not self.is_foreign(each)
             for each in members
         )
+
+    def is_lone(self, leaf: Leaf) -> bool:
+        """Tell whether the result that a value stands in has no other address of its kind."""
+        form = form_of(leaf.key)
+        records = {leaf.record, *leaf.record.above()}
+        top = next((each for each in records if each.parent is None), leaf.record)
+        within = (top, *top.below())
+        return all(
+            each.key == leaf.key or form_of(each.key) != form for record in within for each in record.leaves
+        ) and not any(
+            atom != leaf.key and form_of(atom) == form
+            for record in within
+            for atom in (*record.atoms, *record.mentions)
+        )
+
+    def is_only_one(self, leaf: Leaf) -> bool:
+        """Tell whether of all things of one list just this one is the user's."""
+        members = self.members.get((leaf.record.call.tool, leaf.column), ())
+        return (
+            1 < len(members) < MAX_MEMBERS
+            and self.is_mine(leaf.record)
+            and not any(each.key != leaf.key and self.is_mine(each.record) for each in members)
+        )
+
+    def has_others_of_mine(self, leaf: Leaf) -> bool:
+        """Tell whether more things of the list that a value stands in are the user's."""
+        members = self.members.get((leaf.record.call.tool, leaf.column), ())
+        return any(each.key != leaf.key and self.is_mine(each.record) for each in members)
+
+    def is_referred_to(self, leaf: Leaf) -> bool:
+        """Tell whether the one record that the user's words pick out refers to this one by a field that they name.
+
+        "Her account manager": her company has `account_manager_id`, and the record of this value has that id.
+        """
+        record = leaf.record
+        if record.call.is_loose or record.call.is_write:
+            return False
+        return any(
+            self._refers(place, own)
+            for own in record.leaves
+            if own.column != leaf.column and _is_key(own)
+            for place in self.values.get(own.key, ())
+        )
+
+    def _refers(self, place: Leaf, own: Leaf) -> bool:
+        other = place.record
+        if other is own.record or other.call.is_loose or other.call.is_write or not other.all_hits():
+            return False
+        named = [each for each in words_of(place.field) if is_telling(each)]
+        return bool(named) and self.words.stems.issuperset(map(singular, named)) and not self.rivals(place)
 
     def is_passed_over(self, leaf: Leaf) -> bool:
         """Tell whether the user's words pick out another thing of the list that this one stands in."""
@@ -203,23 +258,31 @@ class Memory:
         hits = record.all_hits()
         return not any(hits < other for other in self.texts_with)
 
+    def wishes(self) -> list[Wish]:
+        """Return what the texts ask for that the user's words pick out, for whoever hands over to them."""
+        found = []
+        for record in self.with_text:
+            if self.is_source(record) and self.is_best_source(record):
+                wish = self._wishes.get(record.number)
+                if wish is None:
+                    wish = self._wishes[record.number] = read_wish(self.texts[record.number])
+                found.append(wish)
+        return found
+
     def lines_with(self, record: Record, key: str) -> list[str]:
         """Return the lines of a record's text that have a value."""
         return [line for line in self.texts.get(record.number, "").split("\n") if key in line]
 
     def texts_saying(self, key: str) -> list[Record]:
         """Return the records in whose texts a value stands, as a whole."""
-        if self._with_text is None:
-            kept = {record.number: record for places in self.atoms.values() for record in places}
-            self._with_text = [record for record in kept.values() if record.number in self.texts]
         words = tokens_of(key)
         if not words or self.is_cut or self._indexed >= MAX_INDEXED:
-            return [record for record in self._with_text if self.says(record, key)]
+            return [record for record in self.with_text if self.says(record, key)]
         # Where a value stands as a whole, each of its words does.
         within = min((self._with_word.get(word, _NOWHERE) for word in words), key=len)
         if not within:
             return []
-        return [record for record in self._with_text if record.number in within and self.says(record, key)]
+        return [record for record in self.with_text if record.number in within and self.says(record, key)]
 
     def says(self, record: Record, key: str) -> bool:
         """Tell whether a value stands in the text of a record, as a whole."""
@@ -250,11 +313,7 @@ class Memory:
         members = self._bounded(self.members).setdefault((leaf.record.call.tool, leaf.column), [])
         if len(members) < MAX_MEMBERS:
             members.append(leaf)
-        if (
-            leaf.key in self.me
-            and not leaf.column.endswith("*")
-            and not OWNERS.isdisjoint(_names(leaf.field))
-        ):
+        if leaf.key in self.me and not leaf.column.endswith("*") and _head_of(leaf.field) in OWNERS:
             self.my_fields.add(leaf.field)
 
     def _index_record(self, record: Record) -> None:
@@ -272,6 +331,7 @@ class Memory:
             words = tokens_of(kept)
             self.about[record.number] = self.words.stems.intersection(map(singular, words))
             self._index_words(record.number, set(words))
+            self.with_text.append(record)
             self.texts_with.add(record.all_hits())
         record.texts = []
 
@@ -292,12 +352,12 @@ class Memory:
             return
         is_one_value = len(root.leaves) == 1 and not root.leaves[0].field
         for leaf, shape in zip(root.leaves, shapes, strict=True):
-            named = not IDENTITIES.isdisjoint(_names(leaf.field))
+            named = not IDENTITIES.isdisjoint(words_of(leaf.field))
             if is_one_value:
                 named = call.is_own and shape != NUMBER
-            if named and "*" not in leaf.column and (shape != NUMBER or "id" in _names(leaf.field)):
+            if named and "*" not in leaf.column and (shape != NUMBER or "id" in words_of(leaf.field)):
                 self.me.add(leaf.key)
-                if leaf.field and (shape != "name" or "name" not in _names(leaf.field)):
+                if leaf.field and (shape != "name" or "name" not in words_of(leaf.field)):
                     self.my_fields.add(leaf.field)
             elif shape == MAIL and call.is_plain and len(root.leaves) > 1:
                 self.me.add(leaf.key)
@@ -309,12 +369,17 @@ class Memory:
         return table
 
 
+def _is_key(leaf: Leaf) -> bool:
+    """Tell whether others can refer to a record by this value."""
+    return shape_of(leaf.key) in (ID, NUMBER) and "id" in words_of(leaf.field)
+
+
+def _head_of(field: str) -> str:
+    """Return what the name of a field is about: `account_manager_id` is about a manager, `user` about a user."""
+    words = words_of(field)
+    return next((each for each in reversed(words) if each not in _ENDINGS), words[-1] if words else "")
+
+
 def _telling(record: Record) -> frozenset[str]:
     """Return the user's words in a record, without numbers that stand everywhere."""
     return frozenset(each for each in record.own_hits() if not each.isdigit() or is_telling(each))
-
-
-def _names(field: str) -> list[str]:
-    """Return the words of a field's name, also of one written in camel case."""
-    spaced = "".join(f" {char}" if char.isupper() else char for char in field)
-    return tokens_of(clean(spaced))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from agentguard.core import OriginKind
 from agentguard.intent._forms import (
     ENDPOINTS,
     ID,
@@ -18,7 +17,10 @@ from agentguard.intent._forms import (
     key_of,
     shape_of,
     tokens_of,
+    words_of,
 )
+from agentguard.intent._kind import K
+from agentguard.intent._memory import MINE
 from agentguard.intent._segments import parts_between
 from agentguard.intent._verbs import singular
 from agentguard.intent._vocabulary import REPLIES, SLOTS, is_telling
@@ -26,10 +28,10 @@ from agentguard.intent._vocabulary import REPLIES, SLOTS, is_telling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentguard.core import OriginKind
     from agentguard.intent._memory import Memory
     from agentguard.intent._records import Leaf, Record
 
-K = OriginKind
 # As good as the user's word when a read is led by it.
 GOOD = frozenset(
     (
@@ -66,6 +68,9 @@ _MAX_SUMS = 200
 # A line of a letter that has an address and not many words more is no sentence.
 _HEAD_WORDS = 3
 _HALF_A_CENT = 0.005
+# Of more pieces it is a sentence; a longer number is an id or an account.
+_MAX_PIECES = 6
+_SHORT_NUMBER = 3
 
 
 def _never() -> bool:
@@ -85,7 +90,7 @@ class Judge:
     """Tells the origin of values for one call. `is_listed` says whether the inventory knows a value.
 
     `is_external`: the call's targets are others' endpoints; `is_risky`: it can do much harm; `is_asked`: the
-    user asks for what the call does.
+    user asks for what the call does; `names_object`: his words name the kind of thing that it is done to.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Judge:
         is_asked: bool = True,
         is_read: bool = False,
         makes: bool = False,
+        names_object: bool = False,
     ) -> None:
         self.memory = memory
         self.words = memory.words
@@ -107,6 +113,7 @@ class Judge:
         self.is_asked = is_asked
         self.is_read = is_read
         self.makes = makes
+        self.names_object = names_object
 
     def origin(
         self, value: Any, *, is_endpoint: bool = False, is_traced: Callable[[], bool] = _never
@@ -123,6 +130,9 @@ class Judge:
         if composed is not None:
             return composed
         if found.kind is K.UNKNOWN:
+            pieced = self._pieced(value) if type(value) is str else None
+            if pieced is not None:
+                return pieced
             twin = self.words.looks_like(key)
             if twin is not None:
                 return Found(K.LOOKALIKE, words=frozenset((twin,)))
@@ -171,12 +181,16 @@ class Judge:
         call = record.call
         if memory.is_rewritten(leaf):
             return Found(K.TEXT, leaf)
-        if not is_endpoint and memory.is_foreign(leaf):
-            return Found(K.FOREIGN, leaf)
+        is_foreign = not is_endpoint and memory.is_foreign(leaf)
         # Of a text that was taken apart, each part must have words of the user's itself.
         hits = frozenset() if call.is_loose and not record.own_hits() else record.all_hits()
         has_rivals = memory.rivals(leaf) if hits else False
+        if is_foreign:
+            # What the user's words pick out by itself a person may decide about.
+            is_meant = bool(record.own_hits()) and not has_rivals and not call.is_loose
+            return Found(K.AMBIGUOUS if is_meant else K.FOREIGN, leaf, hits)
         weak = call.is_loose and self.is_risky and is_endpoint and not self._has_name(leaf)
+        weak = weak and not (call.words and call.is_guided and memory.is_lone(leaf))
         is_picked = bool(hits) and not has_rivals and not weak and (not is_endpoint or self._is_named(leaf))
         if is_picked or self._is_my_field(leaf):
             return Found(K.SELECTED, leaf, hits)
@@ -185,17 +199,31 @@ class Judge:
         guided = call.is_plain or call.is_guided
         if guided and not is_endpoint and any(memory.is_extreme(leaf, end) for end in self.words.extremes):
             return Found(K.SELECTED, leaf, hits)
+        if memory.is_referred_to(leaf):
+            return Found(K.SELECTED, leaf, hits)
         if not is_endpoint and memory.is_mine(record):
-            return Found(K.OWNED, leaf, hits)
+            return Found(self._of_mine(leaf, hits), leaf, hits)
         if hits and (has_rivals or weak) and not guided:
             return Found(K.AMBIGUOUS, leaf, hits)
-        if guided:
-            is_other = not hits and not self.words.many and memory.is_passed_over(leaf)
-            if (not is_endpoint or self.words.many) and not is_other:
-                return Found(K.LISTED, leaf, hits)
-            is_near = is_other or (hits and self._is_named(leaf))
-            return Found(K.AMBIGUOUS if is_near else K.SEEN, leaf, hits)
-        return Found(K.SEEN, leaf)
+        return Found(self._of_guided(leaf, hits, is_endpoint=is_endpoint) if guided else K.SEEN, leaf, hits)
+
+    def _of_guided(self, leaf: Leaf, hits: frozenset[str], *, is_endpoint: bool) -> OriginKind:
+        """Return the origin of what a read on the user's words gave, if these do not pick it out."""
+        is_other = not hits and not self.words.many and self.memory.is_passed_over(leaf)
+        if (not is_endpoint or self.words.many) and not is_other:
+            return K.LISTED
+        is_near = is_other or (hits and self._is_named(leaf))
+        return K.AMBIGUOUS if is_near else K.SEEN
+
+    def _of_mine(self, leaf: Leaf, hits: frozenset[str]) -> OriginKind:
+        """Return the origin of a thing of the user's that his words do not pick out among all things."""
+        if self.memory.is_only_one(leaf):
+            is_it = self.names_object and not MINE.isdisjoint(self.words.every)
+            return K.SELECTED if is_it else K.OWNED
+        if not self.words.many and not hits and self.memory.has_others_of_mine(leaf):
+            # The user speaks of one thing of his, and nothing says that it is this one.
+            return K.AMBIGUOUS
+        return K.OWNED
 
     def _is_named(self, leaf: Leaf) -> bool:
         """Tell whether the user's words name whose address a value is, and not only the record it stands in."""
@@ -216,7 +244,7 @@ class Judge:
                 return True
             if not words.every.isdisjoint(REPLIES):
                 return True
-        fields = {each.removesuffix("s") for each in tokens_of(leaf.field.casefold())} - _ANY_FIELD
+        fields = {each.removesuffix("s") for each in words_of(leaf.field)} - _ANY_FIELD
         return any(each in words.every or f"{each}s" in words.every for each in fields)
 
     def _is_my_field(self, leaf: Leaf) -> bool:
@@ -229,7 +257,7 @@ class Judge:
             or not self.memory.is_mine(leaf.record)
         ):
             return False
-        telling = [each for each in tokens_of(leaf.field.casefold()) if each not in _ANY_FIELD]
+        telling = [each for each in words_of(leaf.field) if each not in _ANY_FIELD]
         return bool(telling) and all(is_telling(each) and each in self.words.every for each in telling)
 
     def _has_name(self, leaf: Leaf) -> bool:
@@ -243,7 +271,7 @@ class Judge:
             places = memory.texts_saying(key)
         if not places:
             return None
-        best = Found(K.TEXT, record=places[0])
+        best = Found(K.CITED if shape == URL and self._is_looked_for(key) else K.TEXT, record=places[0])
         wanted = NUMBER if is_amount else ID if shape == NUMBER else shape
         is_spoken_of = (wanted in words.slots or wanted == NUMBER) and shape not in words.endpoints
         for record in places:
@@ -265,6 +293,19 @@ class Judge:
             if kind.rank < best.kind.rank:
                 best = Found(kind, None, record.all_hits(), record)
         return best
+
+    def _is_looked_for(self, key: str) -> bool:
+        """Tell whether an address is to be looked at, of which the user speaks, and no text of his words gives one.
+
+        A person can tell whether this is the one. A query could carry something there.
+        """
+        words = self.words
+        if not self.is_read or "?" in key or URL not in words.slots or URL in words.endpoints:
+            return False
+        return not any(
+            self.memory.is_source(record) and any(shape_of(atom) == URL for atom in record.atoms)
+            for record in self.memory.with_text
+        )
 
     def _is_only(self, key: str, shape: str, record: Record) -> bool:
         """Tell whether a text says just one value of this shape, and the record has none among its fields."""
@@ -327,6 +368,21 @@ class Judge:
                 return Found(K.COMPOSED, end.leaf or above.leaf, above.words | end.words)
         return None
 
+    def _pieced(self, value: str) -> Found | None:
+        """Return the origin of things with a word or a number behind: "d07 22"."""
+        pieces = value.split()
+        if not 1 < len(pieces) <= _MAX_PIECES:
+            return None
+        found = []
+        for each in pieces:
+            key = key_of(each)
+            if key and not (key in self.words.every or (key.isdigit() and len(key) <= _SHORT_NUMBER)):
+                found.append(self._plain(each, key, is_endpoint=False))
+        worst = max(found, key=lambda each: each.kind.rank, default=None)
+        if worst is None or worst.kind not in GOOD:
+            return None
+        return Found(max(worst.kind, K.LISTED, key=lambda each: each.rank), worst.leaf, worst.words)
+
     def _joined(self, value: str) -> Found | None:
         """Return the origin of fields of one record that were put in a row: a name and its street."""
         keys = [key_of(each) for each in parts_between(value)]
@@ -342,6 +398,9 @@ class Judge:
     def _composed_url(self, key: str) -> Found | None:
         base, _, query = key.partition("?")
         host, *steps = base.split("/")
+        if self.is_read and not query and host in self.words.hosts:
+            # Another page of the place that the user named: nobody else learns of it.
+            return Found(K.COMPOSED, words=frozenset((host,)))
         whole = self._plain(base, base, is_endpoint=True) if query else Found(K.UNKNOWN)
         if whole.kind not in GOOD:
             whole = self._plain(host, host, is_endpoint=True)

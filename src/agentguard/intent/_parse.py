@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 import yaml
 
+from agentguard.intent._forms import ENDPOINTS, key_of, shape_of
+from agentguard.intent._layouts import cut_list, headed, literal_of, pairs_of, tables_of, unwrapped
 from agentguard.intent._records import MAX_FIELD
 from agentguard.intent._segments import columns_of, entries_of, has_parts, sections_of
 
@@ -45,6 +47,8 @@ _FOLDED = re.compile(
 )
 _LINE = re.compile(r"\s*(?:[-*]\s+)?\**([A-Za-z][\w /-]{0,40}?)\**\s*[:=]\s+(.+)")
 _MIN_LINES = 2
+# What is shorter has hardly been cut.
+_LONG = 2_000
 
 
 class Parsed(msgspec.Struct, frozen=True):
@@ -62,8 +66,10 @@ def parse_result(result: Any) -> Parsed:
     """Return a result as JSON; a text without structure stays what it is."""
     if type(result) is not str:
         return Parsed(result)
-    text = result[:MAX_TEXT].strip()
-    for read in (_json, _yaml, _markdown, _csv, _columns, _lines, _sectioned, _entries, _list):
+    text = unwrapped(result[:MAX_TEXT]).strip()
+    for read in (
+        _json, _yaml, _markdown, _headed, _pairs, _csv, _columns, _lines, _sectioned, _entries, _list
+    ):  # fmt: skip
         found = read(text)
         if found is not None:
             return found
@@ -76,7 +82,9 @@ def _json(text: str) -> Parsed | None:
     try:
         value = msgspec.json.decode(text.encode("utf-8", "replace"))
     except (msgspec.DecodeError, RecursionError):
-        return None
+        value = literal_of(text)
+        if value is None:
+            value = cut_list(text)
     return Parsed(value) if type(value) in (dict, list) else None
 
 
@@ -85,13 +93,10 @@ def _yaml(text: str) -> Parsed | None:
         return None
     if _YAML_START.match(text) is None or _YAML_TRICKS.search(text):
         return None
-    try:
-        value = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, the C one where there is one
-        if type(value) not in (dict, list):
-            return None
-        faithful = _is_dump(value, text)
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError):
+    read = _loaded(text) or _loaded(_whole_entries(text))
+    if read is None:
         return None
+    value, faithful = read
     if not faithful and type(value) is list and not all(type(each) is dict for each in value):
         return None
     # As YAML a number sign takes away the rest of its line, and lines that hang together become one.
@@ -105,6 +110,21 @@ def _yaml(text: str) -> Parsed | None:
     if type(plain) is dict:
         plain = {key: _several(each) if type(each) is str else each for key, each in plain.items()}
     return Parsed(plain, is_loose=not faithful)
+
+
+def _loaded(text: str) -> tuple[Any, bool] | None:
+    """Return a list or a mapping, and whether a program wrote it so; None for what is no YAML."""
+    try:
+        value = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, the C one where there is one
+        return (value, _is_dump(value, text)) if type(value) in (dict, list) else None
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError):
+        return None
+
+
+def _whole_entries(text: str) -> str:
+    """Return a list of mappings without its last entry: where a long result is cut, that one is no YAML."""
+    kept, found, _ = text.rpartition("\n- ")
+    return f"{kept}\n" if found and len(text) >= _LONG and text.startswith("- ") else ""
 
 
 def _has_entries(value: Any) -> bool:
@@ -133,20 +153,27 @@ def _plain(value: Any) -> Any:
 
 
 def _markdown(text: str) -> Parsed | None:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) < _MIN_LINES + 1 or not all(line.startswith("|") for line in lines):
+    found = tables_of(text)
+    if found is None:
         return None
-    if not set(lines[1]) <= set("|-: "):
-        return None
-    head = _cells(lines[0])
-    rows = [_cells(line) for line in lines[2:_MAX_ROWS]]
-    if not all(len(row) == len(head) for row in rows):
-        return None
-    return Parsed([dict(zip(head, row, strict=True)) for row in rows], is_loose=True)
+    return Parsed(found, is_loose=True, is_document=type(found) is dict)
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
+def _pairs(text: str) -> Parsed | None:
+    found = pairs_of(text)
+    return None if found is None else Parsed(found, is_loose=True)
+
+
+def _headed(text: str) -> Parsed | None:
+    """Read what a short first line announces: "Found 3 orders:", and then a list or a table."""
+    parts = headed(text)
+    if parts is None:
+        return None
+    for read in (_json, _markdown, _csv, _columns, _pairs):
+        found = read(parts[1])
+        if found is not None:
+            return found
+    return None
 
 
 def _csv(text: str) -> Parsed | None:
@@ -170,7 +197,10 @@ def _csv(text: str) -> Parsed | None:
 
 def _opens_a_row(cell: str) -> bool:
     """Tell whether a cell of a first line is data, and no name of a column."""
-    return cell[:1].isdigit() or cell[:1] in "*-#@" or cell.count("(") != cell.count(")")
+    if cell[:1].isdigit() or cell[:1] in "*-#@" or cell.count("(") != cell.count(")"):
+        return True
+    # Names of columns have no numbers behind other words, and are no addresses.
+    return shape_of(key_of(cell)) in ENDPOINTS or (" " in cell and cell[-1].isdigit())
 
 
 def _columns(text: str) -> Parsed | None:

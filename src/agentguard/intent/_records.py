@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from agentguard.intent._forms import ENDPOINTS, MAX_VALUE, NAME, atoms_of, key_of, shape_of
+from agentguard.intent._forms import (
+    ENDPOINTS,
+    ID,
+    MAX_VALUE,
+    NAME,
+    atoms_of,
+    key_of,
+    shape_of,
+    words_of,
+)
+from agentguard.intent._verbs import singular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -246,11 +256,20 @@ class Reader:
                 record.leaves.append(leaf)
                 self.leaves.append(leaf)
 
+    def _kinds(self, column: str) -> frozenset[str]:
+        """Return what the things of a column are called, by its name and that of the tool."""
+        words = (*words_of(self.call.tool), *words_of(column.replace("/", " ")))
+        return frozenset((*words, *map(singular, words)))
+
     def _mark(self, record: Record) -> None:
         hits: frozenset[str] = frozenset()
         names: set[str] = set()
         for leaf in record.leaves:
-            hits |= self.words.hits(leaf.value, leaf.key)
+            found = self.words.hits(leaf.value, leaf.key)
+            if found and shape_of(leaf.key) == ID:
+                # `deal_62` in a list of deals: the word is the same in the ids of all of them.
+                found -= self._kinds(leaf.column)
+            hits |= found
             name = self.words.name_hit(leaf.key)
             if name is not None:
                 names.add(name)

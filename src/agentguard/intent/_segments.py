@@ -205,8 +205,10 @@ def _unmarked(line: str) -> str:
 
 
 def _is_row(line: str) -> bool:
-    """Tell whether a line is an entry rather than a sentence: it has parts set apart, and does not end as one."""
-    return line[-1] not in ".!?" and _BETWEEN.search(line) is not None
+    """Tell whether a line is an entry rather than a sentence: it has parts set apart, or is short and has an address."""
+    if line[-1] in ".!?":
+        return False
+    return _BETWEEN.search(line) is not None or ("@" in line and len(line.split()) <= _SHORT)
 
 
 def _is_terse(line: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from agentguard.core import (
     Access,
     ArgumentOrigin,
@@ -12,10 +14,8 @@ from agentguard.core import (
     CallOrigins,
     Effect,
     Match,
-    OriginKind,
     Reach,
     Role,
-    Sink,
 )
 from agentguard.intent._arguments import EXTERNAL_KINDS, Shape, Value
 from agentguard.intent._forms import (
@@ -33,23 +33,39 @@ from agentguard.intent._forms import (
     shape_of,
     tokens_of,
 )
+from agentguard.intent._journal import Refused, Seen
+from agentguard.intent._judging import (
+    TARGET,
+    asked_by_targets,
+    is_asked_there,
+    is_rich,
+    is_spelt_out,
+    taken_along,
+    with_parts,
+)
+from agentguard.intent._kind import K
 from agentguard.intent._memory import MAX_ASKS, MAX_STRIKES, Memory
 from agentguard.intent._notes import note_on
 from agentguard.intent._origin import GOOD, Found, Judge
 from agentguard.intent._parse import parse_result
 from agentguard.intent._records import is_text, parts_of
 from agentguard.intent._verbs import is_asked, singular
-from agentguard.intent._vocabulary import MAKING, is_telling
+from agentguard.intent._vocabulary import is_telling
 from agentguard.intent._words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from agentguard.core import Provenance
+    from agentguard.intent._journal import Event
+    from agentguard.intent._parse import Parsed
 
-TARGET, AMOUNT, SECRET = "target", "amount", "secret"
-K = OriginKind
-_RISKY = 3
+AMOUNT, SECRET = "amount", "secret"
+# An attribute of an enumeration takes as long as a call.
+_READ, _WRITE = Access
+_THIS, _OTHER, _ = Asked
+_INTERNAL, _EXTERNAL = Reach
+_ROLE_TARGET, _ROLE_PAYLOAD, _ROLE_CONTROL = Role
 # Longer is no name of a thing.
 _NAME, _NAME_WORDS = 60, 4
 # Kinds that say how or when, and nothing about to whom.
@@ -62,7 +78,8 @@ class IntentSession:
     """The state of one session. Safe to use from many threads.
 
     `prompt` are the user's words, `identities` names of the user that the host program vouches for, `is_listed`
-    tells whether the inventory knows an id.
+    tells whether the inventory knows an id. `note` is handed each event before it counts; what it raises is passed on,
+    and the event does not count.
     """
 
     def __init__(
@@ -72,12 +89,18 @@ class IntentSession:
         *,
         identities: Iterable[str] = (),
         is_listed: Callable[[str], bool] = lambda _: False,
+        note: Callable[[Event], None] | None = None,
     ) -> None:
         self.shapes = shapes
         self.words = Words(prompt)
         self.memory = Memory(self.words, frozenset(filter(None, map(key_of, identities))))
         self.lock = threading.RLock()
         self._is_listed = is_listed
+        # Tools of which nothing else is known than that they gave back what reads give.
+        self._gave_records: set[str] = set()
+        self._note = note
+        # What the words ask for does not change, nor what a tool does.
+        self._asks: dict[tuple[str, bool], Asked] = {}
 
     def judge(
         self, name: str, params: dict[str, Any], provenance: Mapping[str, Provenance] | None = None
@@ -91,36 +114,48 @@ class IntentSession:
         self, shape: Shape, params: dict[str, Any], provenance: Mapping[str, Provenance] | None
     ) -> CallOrigins:
         values = shape.values(params)
-        flow = shape.action.flow
-        is_external = (flow is not None and flow.sink is Sink.EXTERNAL) or _names_outside(values)
+        is_write = shape.is_write and shape.name not in self._gave_records
+        is_external = shape.is_sink or _names_outside(values)
+        words = self.words
         asked = self._asked(shape)
-        # "Do what the mail says" names no kind of change: it is for whatever that says.
-        is_open = self.words.hands_over and not self.words.wish.kinds
-        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is Asked.THIS or is_open)
+        if asked is not _THIS and words.leaves_deeds and is_asked_there(shape, self.memory):
+            asked = _THIS
+        judge = self._judge_for(shape, is_external=is_external, is_asked=asked is _THIS or words.is_open)
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
+        judged: list[tuple[Value, str, Any, Found]] = []
         reaches_out = False
-        for each in self._settled(values, is_write=shape.is_write):
-            role = _role_of(each, is_write=shape.is_write)
+        for each in self._settled(values) if is_write and shape.has_doubts else values:
+            role = _role_of(each, is_write=is_write)
             if role is None:
                 continue
             for part in _parts(each, role):
                 endpoint = is_external and each.kind in EXTERNAL_KINDS
                 reaches_out = reaches_out or endpoint or shape_of(key_of(part)) in ENDPOINTS
                 found = self._found(judge, part, each, role, provenance, is_endpoint=endpoint)
-                told.append(_explained(each.pointer, role, found))
-                if found.kind.rank > worst[role].rank:
-                    worst[role] = found.kind
+                judged.append((each, role, part, found))
+        for each, role, found in with_parts(judged):
+            told.append(_explained(each.pointer, role, found))
+            if found.kind.rank > worst[role].rank:
+                worst[role] = found.kind
         is_named = worst[TARGET] is not K.NONE or any(_is_setting(each, self.words) for each in values)
-        if asked is Asked.OTHER and is_named and worst[TARGET].rank <= K.SELECTED.rank:
-            asked = self._asked(shape, is_named=True)
-        if asked is Asked.OTHER and is_open and reaches_out and worst[TARGET] is K.DELEGATED:
-            asked = Asked.THIS
-        carries = _carry(values, self.words)
+        if shape.is_unknown and is_spelt_out(values, words, worst[TARGET]):
+            asked = _THIS
+        if asked is _OTHER:
+            asked = asked_by_targets(
+                shape, words, lambda: self._asked(shape, is_named=True),
+                worst=worst[TARGET], is_named=is_named, reaches_out=reaches_out, is_external=is_external,
+            )  # fmt: skip
+        if asked is not _THIS and is_write:
+            for pointer, found in taken_along(values, judge):
+                told.append(_explained(pointer, TARGET, found))
+                worst[TARGET] = max(worst[TARGET], found.kind, key=lambda kind: kind.rank)
+        # What names an outsider only if it is given goes nowhere without.
+        carries = (reaches_out or not shape.has_endpoint) and _carry(values, words)
         return CallOrigins(
-            Access.WRITE if shape.is_write else Access.READ,
+            _WRITE if is_write else _READ,
             asked,
-            Reach.EXTERNAL if reaches_out else Reach.INTERNAL,
+            _EXTERNAL if reaches_out else _INTERNAL,
             worst[TARGET],
             worst[AMOUNT],
             worst[SECRET],
@@ -128,12 +163,12 @@ class IntentSession:
             carries,
         )
 
-    def _settled(self, values: list[Value], *, is_write: bool) -> list[Value]:
+    def _settled(self, values: list[Value]) -> list[Value]:
         """Return the values with a role for each of which no word tells what it is: by what it looks like.
 
         A short name that was never read can be a title or a person. If nothing else is a target, it counts as one.
         """
-        if not is_write or all(each.is_sure for each in values):
+        if all(each.is_sure for each in values):
             return values
         settled = [each if each.is_sure else self._by_value(each) for each in values]
         if any(_role_of(each, is_write=True) == TARGET for each in settled):
@@ -146,12 +181,12 @@ class IntentSession:
         return settled
 
     def _by_value(self, value: Value) -> Value:
-        if value.kind in _NEUTRAL or value.role is None or value.role is Role.CONTROL:
+        if value.kind in _NEUTRAL or value.role is None or value.role is _ROLE_CONTROL:
             return value
         key = key_of(value.value)
         shape = shape_of(key)
         if measure_of(value.value) is not None and is_moment(value.value):
-            return value._replace(role=Role.PAYLOAD, kind="date")
+            return replace(value, role=_ROLE_PAYLOAD, kind="date")
         known = key in self.memory.values or self.words.says(key) is not None
         if (
             shape in ENDPOINTS
@@ -159,21 +194,21 @@ class IntentSession:
             or (shape in (ID, PATH) and _is_short(value.value))
         ):
             kind = "recipient" if shape in (MAIL, ACCOUNT) else "url" if shape == URL else value.kind
-            return value._replace(role=Role.TARGET, kind=kind)
-        return value._replace(role=Role.PAYLOAD, kind="text")
+            return replace(value, role=_ROLE_TARGET, kind=kind)
+        return replace(value, role=_ROLE_PAYLOAD, kind="text")
 
     def _judge_for(self, shape: Shape, *, is_external: bool, is_asked: bool = True) -> Judge:
-        risky = shape.action.risk.weight >= _RISKY
         # Looking is never asked for in so many words.
         is_asked = is_asked or not shape.is_write
         return Judge(
             self.memory,
             self._is_listed,
             is_external=is_external,
-            is_risky=risky,
+            is_risky=shape.is_risky,
             is_asked=is_asked,
             is_read=not shape.is_write,
-            makes=shape.craft.verb in MAKING,
+            makes=shape.makes,
+            names_object=not shape.craft.objects.isdisjoint(self.words.wish.words),
         )
 
     def _found(
@@ -197,14 +232,18 @@ class IntentSession:
         return found
 
     def _asked(self, shape: Shape, *, is_named: bool = False) -> Asked:
-        return is_asked(shape.craft, self.words.wish, hands_over=self.words.hands_over, is_named=is_named)
+        found = self._asks.get((shape.name, is_named))
+        if found is None:
+            words = self.words
+            found = is_asked(shape.craft, words.wish, hands_over=words.hands_over, is_named=is_named)
+            self._asks[shape.name, is_named] = found
+        return found
 
     def decided(self, name: str, params: dict[str, Any], origins: CallOrigins, effect: Effect) -> None:
         """Remember what was decided: what was refused once is not asked about again."""
         if effect is not Effect.DENY and effect is not Effect.REQUIRE_APPROVAL:
             return
         with self.lock:
-            memory = self.memory
             bad = {
                 each.argument
                 for each in origins.arguments
@@ -212,42 +251,66 @@ class IntentSession:
             }
             if not bad:
                 return
-            memory.strikes += 1
-            for value in self.shapes[name].values(params):
-                if value.pointer not in bad:
-                    continue
-                for part in parts_of(value.value):
-                    self._refused(key_of(part), effect)
+            values = [each for each in self.shapes[name].values(params) if each.pointer in bad]
+            keys = tuple(key_of(part) for value in values for part in parts_of(value.value))
+            event = Refused(keys, effect is Effect.DENY)
+            if self._note is not None:
+                self._note(event)
+            self._count(event)
 
-    def _refused(self, key: str, effect: Effect) -> None:
+    def _count(self, event: Refused) -> None:
+        self.memory.strikes += 1
+        for key in event.keys:
+            self._refused(key, is_denied=event.is_denied)
+
+    def _refused(self, key: str, *, is_denied: bool) -> None:
         memory = self.memory
         if not key or self.words.says(key) is not None:
             return
         memory.pending[key] = memory.pending.get(key, 0) + 1
-        if effect is Effect.DENY or memory.pending[key] > MAX_ASKS:
+        if is_denied or memory.pending[key] > MAX_ASKS:
             memory.refused.add(key)
 
     def observe(self, name: str, params: dict[str, Any], result: Any, error: str = "") -> None:
         """Take in what a call gave back: its records, and who and what they belong to."""
-        shape = self.shapes.get(name)
+        seen = Seen(name, params, result, error)
         parsed = parse_result(result) if result is not None else None
         with self.lock:
-            memory = self.memory
-            call = memory.begin(name)
-            call.is_loose = parsed is not None and parsed.is_loose
-            call.is_document = parsed is not None and parsed.is_document
-            # What an unknown tool did may have been anything.
-            call.is_write = shape is None or shape.is_write
-            values = shape.values(params) if shape is not None else []
-            if shape is not None:
-                self._lead(call, values, self._judge_for(shape, is_external=False))
-            if call.is_write:
-                memory.wrote([value.value for value in values])
-                self._resolve(values)
-            if parsed is not None:
-                memory.take(call, parsed.value)
-            if error:
-                memory.take(memory.begin(name), error)
+            if self._note is not None:
+                self._note(seen)
+            self._take(seen, parsed)
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Take in again what was noted of this session by an earlier process."""
+        with self.lock:
+            for event in events:
+                if isinstance(event, Refused):
+                    self._count(event)
+                else:
+                    self._take(event, parse_result(event.result) if event.result is not None else None)
+
+    def _take(self, seen: Seen, parsed: Parsed | None) -> None:
+        name = seen.tool
+        shape = self.shapes.get(name)
+        memory = self.memory
+        call = memory.begin(name)
+        call.is_loose = parsed is not None and parsed.is_loose
+        call.is_document = parsed is not None and parsed.is_document
+        # What an unknown tool did may have been anything.
+        call.is_write = shape is None or shape.is_write
+        if shape is not None and shape.is_unknown and parsed is not None and is_rich(parsed.value):
+            self._gave_records.add(name)
+            call.is_write = False
+        values = shape.values(seen.params) if shape is not None else []
+        if shape is not None:
+            self._lead(call, values, self._judge_for(shape, is_external=False))
+        if shape is None or shape.is_write:
+            memory.wrote([value.value for value in values])
+            self._resolve(values)
+        if parsed is not None:
+            memory.take(call, parsed.value)
+        if seen.error:
+            memory.take(memory.begin(name), seen.error)
 
     def _resolve(self, values: list[Value]) -> None:
         """Take back what an approval that was given had counted against the call."""
@@ -276,7 +339,7 @@ class IntentSession:
                 )
                 selecting = True
                 continue
-            if value.role is Role.CONTROL:
+            if value.role is _ROLE_CONTROL:
                 continue
             selecting = True
             found = judge.origin(value.value)
@@ -292,7 +355,7 @@ def _names_outside(values: list[Value]) -> bool:
     """Tell whether one of the targets is an endpoint of others."""
     # Loops here and below: a generator costs more than the look.
     for each in values:  # noqa: SIM110 - see above
-        if each.kind in EXTERNAL_KINDS and each.role is Role.TARGET:
+        if each.kind in EXTERNAL_KINDS and each.role is _ROLE_TARGET:
             return True
     return False
 
@@ -321,11 +384,11 @@ def _role_of(value: Value, *, is_write: bool) -> str | None:
         return AMOUNT if kind is not str or any(map(str.isdigit, value.value)) else None
     if value.kind == "command":
         return TARGET
-    if value.role is Role.TARGET:
+    if value.role is _ROLE_TARGET:
         return None if value.kind in ("date", "text") else TARGET
     if value.role is None and is_write:
         return TARGET if value.pointer == "" or shape_of(key_of(value.value)) in ENDPOINTS else None
-    if value.role is Role.PAYLOAD and is_write and value.kind != "text" and not is_text(value.value):
+    if value.role is _ROLE_PAYLOAD and is_write and value.kind != "text" and not is_text(value.value):
         return TARGET if shape_of(key_of(value.value)) in (MAIL, ACCOUNT) else None
     return None
 
@@ -334,7 +397,7 @@ def _is_setting(value: Value, words: Words) -> bool:
     """Tell whether an argument is a switch that the user's words name, by its name or by one of few values."""
     if type(value.value) is bool:
         said = value.pointer.rpartition("/")[2]
-    elif value.role is Role.CONTROL and type(value.value) is str:
+    elif value.role is _ROLE_CONTROL and type(value.value) is str:
         said = value.value
     else:
         return False
@@ -344,9 +407,9 @@ def _is_setting(value: Value, words: Words) -> bool:
 
 def _carries(value: Value, words: Words) -> bool:
     """Tell whether an argument can take along what was read: a text that is not made of the user's words."""
-    if type(value.value) is not str or value.role in (Role.TARGET, Role.CONTROL) or value.kind in _NEUTRAL:
+    if type(value.value) is not str or value.role in (_ROLE_TARGET, _ROLE_CONTROL) or value.kind in _NEUTRAL:
         return False
-    return not is_made_of(key_of(value.value), words.every)
+    return not is_made_of(value.value, words.every)
 
 
 def _parts(value: Value, role: str) -> list[Any]:

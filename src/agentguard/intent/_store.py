@@ -64,6 +64,17 @@ class IntentStore(Generic[S]):
             self._sessions.move_to_end(key)
             return session
 
+    def all(self) -> list[tuple[Key, S, float]]:
+        """Return the sessions that are there, each with its key and when it was used last."""
+        with self._lock:
+            return [(key, session, used) for key, (session, used) in self._sessions.items()]
+
+    def end(self, key: Key) -> None:
+        """End a session, if there is one of this name."""
+        with self._lock:
+            if key in self._sessions:
+                self._end(key)
+
     def knows(self, key: Key) -> bool:
         """Tell whether a session of this name is or was there."""
         return key in self._sessions or key in self._ended

@@ -6,11 +6,14 @@ is known nothing is claimed: the call then counts as one that the user did not e
 
 from __future__ import annotations
 
+import itertools
 import re
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from agentguard.core import Asked
+from agentguard.intent._imperatives import asks, imperatives
 from agentguard.intent._vocabulary import (
     ASKED_DEEDS,
     ASKING,
@@ -26,11 +29,15 @@ from agentguard.intent._vocabulary import (
     MANY,
     NOUNS,
     NUMBERS,
+    OBJECT_KINDS,
     REPORTING,
     SLOTS,
     STOP,
     VAGUE,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _CLAUSES = re.compile(r"[.!?;:,\n()\"\u201c\u201d]+|\s-\s|\band\b|\bthen\b")
 _PIECES = re.compile(r"[a-z][a-z'-]*")
@@ -42,9 +49,18 @@ _PASSIVE = re.compile(
 _ASKED_FOR = re.compile(
     r"\b(?:ask(?: \w+)? for|request|apply for|demand|claim|i want|i need|i'd like)\s+(?:(?:a|an|the|my|full|partial)\s+){0,2}([a-z]+)\b"
 )
+# What is kept for the user, by whatever tool keeps such things.
+_FOR_MYSELF = re.compile(
+    r"\b(?:remind me|note to (?:my)?self|don't let me forget|so (?:that )?i (?:don't|won't) forget)\b"
+)
+_RID = re.compile(r"\b(?:get|getting) rid of\b")
 _NO_MORE = re.compile(r"\bno (?:more|longer)\b")
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
+# Words for what is known of somebody, each as good as the other.
+_DATA = frozenset(("info", "information", "data", "detail", "profile"))
 _WORDS_READ = 40
+# So near stands a noun to the verb that leaves the meaning to it.
+_REACH = 7
 _REPORTING = re.compile(rf"\b(?:{'|'.join(REPORTING)})\b")
 
 
@@ -52,27 +68,35 @@ class Wish(msgspec.Struct, frozen=True):
     """The changes that a user's words ask for.
 
     `kinds` by verbs that say enough, `loose` by those that need their object; `verbs` are both, `words` all words, in
-    their singular.
+    their singular. `unknown` are verbs of which the vocabulary does not know what they ask for: "dim the lamp".
+    `is_request`: something is asked for, and it is no answer: "the red one, please".
     """
 
     kinds: frozenset[str]
     loose: frozenset[str]
     verbs: frozenset[str]
     words: frozenset[str]
+    unknown: frozenset[str] = frozenset()
+    is_request: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether no change is asked for."""
-        return not self.verbs
+        return not self.verbs and not self.loose and not self.unknown and not self.is_request
 
 
 class Craft(msgspec.Struct, frozen=True):
-    """What a tool does: the kinds of its verb, whether that says little, the verb itself, and what it is done to."""
+    """What a tool does: the kinds of its verb, whether that says little, the verb itself, and what it is done to.
+
+    `words` are those of its name, and the first of its description: it may have a verb that is in no list.
+    """
 
     kinds: frozenset[str] = frozenset()
     is_generic: bool = True
     verb: str = ""
     objects: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
+    is_of_data: bool = False
 
 
 def read_wish(prompt: str) -> Wish:
@@ -82,19 +106,13 @@ def read_wish(prompt: str) -> Wish:
     verbs: set[str] = set()
     every: set[str] = set()
     text = prompt.casefold().replace("\u2019", "'")
-    plain = _REPORTING.sub(" ", text)
+    plain = _FOR_MYSELF.sub(" ", _REPORTING.sub(" ", text))
     for clause in _CLAUSES.split(plain):
         words = _PIECES.findall(clause)
         every.update(map(singular, words))
-        for at, word in enumerate(words):
-            if word in ASKING:
-                # "Tell me what I have to pay" asks for no payment.
-                break
-            found = KINDS.get(word)
-            if found is None or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
-                continue
-            verbs.add(word)
-            (loose if word in GENERIC else kinds).update(found)
+        for verb in _verbs_of(words):
+            verbs.add(verb)
+            (loose if verb in GENERIC else kinds).update(KINDS[verb])
     for match in _PASSIVE.finditer(text):
         verb = _base(match[1])
         if verb in KINDS:
@@ -105,15 +123,38 @@ def read_wish(prompt: str) -> Wish:
         if deed in ASKED_DEEDS:
             kinds.update(KINDS[DEEDS[deed]])
             verbs.add(DEEDS[deed])
+    if _RID.search(text) is not None:
+        kinds.add("remove")
+        verbs.add("remove")
     if _NO_MORE.search(text) is not None:
         verbs.add("stop")
-        loose.update(("change", "remove"))
+        loose.update(("switch", "remove"))
     if not verbs:
         # "I would like a refund" has no verb of a change.
         for deed in ASKED_DEEDS & every:
             loose.update(KINDS[DEEDS[deed]])
             verbs.add(DEEDS[deed])
-    return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every))
+    if _FOR_MYSELF.search(text) is not None:
+        loose.add("create")
+        verbs.add("remind")
+    unknown = imperatives(text) - verbs
+    is_request = not verbs and not unknown and asks(text)
+    return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every), unknown, is_request)
+
+
+def _verbs_of(words: list[str]) -> Iterator[str]:
+    """Yield the verbs of a clause, as far as it asks for something."""
+    for at, word in enumerate(words):
+        if word in ASKING or (word == "that" and words[at - 1 : at] != ["sure"]):
+            # "Tell me what I have to pay" asks for no payment.
+            return
+        if word not in KINDS or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
+            continue
+        yield word
+        if word in LIGHT:
+            # "Give her access", "make a payment": the noun says what is done.
+            deeds = (DEEDS[each] for each in map(singular, words[at + 1 : at + _REACH]) if each in DEEDS)
+            yield from itertools.islice(deeds, 1)
 
 
 def read_craft(name: str, description: str) -> Craft:
@@ -130,17 +171,33 @@ def read_craft(name: str, description: str) -> Craft:
         deeds = [DEEDS[word] for word in map(singular, named or head) if word in DEEDS and word != verb]
         for deed in deeds[:1]:
             kinds, generic, verb = kinds | KINDS[deed], False, deed
+    # To send money is to pay.
+    meant = {
+        OBJECT_KINDS[word] for word in map(singular, named or head) if word in OBJECT_KINDS and word != verb
+    }
+    kinds = (kinds & meant) or kinds
     objects = frozenset(
         word
         for word in map(singular, (*named, *head))
         if len(word) > 2 and word not in STOP | VAGUE and word != verb  # noqa: PLR2004 - of, to
     )
-    return Craft(kinds, generic, verb, objects)
+    return Craft(
+        kinds,
+        generic,
+        verb,
+        objects,
+        frozenset((*own, first, *_bases(first))) - {""},
+        not _DATA.isdisjoint(map(singular, named)) and not objects,
+    )
 
 
 def is_asked(craft: Craft, wish: Wish, *, hands_over: bool, is_named: bool = False) -> Asked:
     """Tell whether a wish asks for what a tool does; `is_named`: the user's words name what it is done to."""
-    has_object = not craft.objects.isdisjoint(wish.words)
+    has_object = not craft.objects.isdisjoint(wish.words) or (
+        craft.is_of_data and craft.verb in wish.verbs and not _DATA.isdisjoint(wish.words)
+    )
+    if not wish.unknown.isdisjoint(craft.words):
+        return Asked.THIS
     if (
         craft.verb
         and (
@@ -196,26 +253,48 @@ def _base(participle: str) -> str:
     return participle
 
 
-_OPEN = re.compile(
+# What is to be done is left to a text.
+_DEEDS_OPEN = re.compile(
     r"\b(?:do|follow|complete|perform|carry out|execute|handle|process|act on|implement|take care of|work through"
     r"|finish|fulfil|fulfill|go through|accomplish|solve|see to)\b(?:\W+\w[\w'-]*){0,5}?\W+"
     r"(?:instructions?|tasks?|actions?|steps?|to-?dos?|checklist|requests?|directions|what|everything|whatever"
     r"|changes|things|it says|list)\b"
     r"|\b(?:as|like)\s+(?:\w+\s+){0,2}(?:instructed|requested|described|specified|asked|told|says?|said|suggests?|suggested"
     r"|explains?|explained|wrote|writes|mentions?|mentioned|posted|proposed|proposes)\b"
-    r"|\b(?:that|which|what)\s+\w+\s+(?:asked|wants?|wanted|requested|needs?|suggested|proposed)\b"
+)
+# With whom, where or which is.
+_VALUES_OPEN = re.compile(
+    r"\b(?:that|which|what)\s+\w+\s+(?:asked|wants?|wanted|requested|needs?|suggested|proposed)\b"
     r"|\b(?:where|whom|whoever|wherever|when|how)\b(?:\W+\w[\w'-]*){1,3}?\W+(?:wants?|says?|asks?|suggests?|proposes?|offered"
     r"|prefers?|needs?)\b"
     r"|\b(?:whoever|whomever|wherever)\W+\w+\b|\bsee (?:the|his|her|their|its|this|that)\b"
-    r"|\b(?:wrote|said|told|explained|explains|describes|says|sent|mentions?)\s+(?:me\s+|us\s+)?(?:what|how|where) to\b"
 )
-_OWN_LIST = re.compile(r"\b(?:following|these|below)\b[^.\n]{0,40}:")
+# How it is to be done.
+_WAY_OPEN = re.compile(
+    r"\b(?:wrote|said|told|explained|explains|describes|says|sent|mentions?)\s+(?:me\s+|us\s+)?(?:what|how|where) to\b"
+)
+_OWN_LIST = re.compile(r"(?:\b[\w']+ ){0,3}\b(?:following|these|below)\b[^.\n]{0,60}:")
 
 
 def delegates(prompt: str) -> bool:
-    """Tell whether a user hands the instructions over to something that is read: "do what the mail says"."""
-    text = prompt.casefold().replace("\u2019", "'")
-    return _OPEN.search(text) is not None and _OWN_LIST.search(text) is None
+    """Tell whether a user hands a choice over to something that is read: "invite whom the mail names"."""
+    text = _spoken(prompt)
+    return any(each.search(text) is not None for each in (_DEEDS_OPEN, _VALUES_OPEN, _WAY_OPEN))
+
+
+def delegates_deeds(prompt: str) -> bool:
+    """Tell whether a user hands over what is to be done: "do what the mail says"."""
+    return _DEEDS_OPEN.search(_spoken(prompt)) is not None
+
+
+def delegates_the_way(prompt: str) -> bool:
+    """Tell whether a user hands over how something is to be done: "the landlord wrote what to do"."""
+    return _WAY_OPEN.search(_spoken(prompt)) is not None
+
+
+def _spoken(prompt: str) -> str:
+    # "Do the following: …" hands nothing over, and what follows may.
+    return _OWN_LIST.sub(":", prompt.casefold().replace("\u2019", "'"))
 
 
 _CITES = re.compile(
@@ -259,9 +338,18 @@ _FIRST = re.compile(
 )
 
 
+_COMPARED = ("er", "less")
+
+
 def extremes(words: list[str], prompt: str) -> frozenset[int]:
     """Return which end of a scale a user asks for: -1 the low one ("cheapest"), 1 the high one."""
-    found = {end for end, known in ENDS.items() if not known.isdisjoint(words)}
+    # "The cheaper one" is an end of a scale, and "a week longer" is none.
+    said = {
+        word
+        for before, word in zip(("", *words), words, strict=False)
+        if not word.endswith(_COMPARED) or before == "the"
+    }
+    found = {end for end, known in ENDS.items() if not known.isdisjoint(said)}
     if _MOST.search(prompt.casefold()) is not None:
         found.add(1)
     if _FIRST.search(prompt.casefold()) is not None:

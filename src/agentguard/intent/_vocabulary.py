@@ -13,7 +13,7 @@ import msgspec
 class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Lists of words, apart by spaces.
 
-    `kinds`: verbs by the kind of change; `generic`: verbs that say little without their object; `nouns`: verbs that are
+    `kinds`: verbs by the kind of change; `objects`: what makes a verb of several kinds one of this kind; `generic`: verbs that say little without their object; `nouns`: verbs that are
     nouns too; `before_a_verb`: what an imperative stands behind; `reading`: beginnings of sentences that are no names;
     `stop`, `plain`: words that pick nothing out; `slots`: words by the shape of what they speak of; `mailing`: what makes
     an address one of mail; `many`: what speaks of more than one; `low`, `high`: ends of a scale; `computing`: what asks
@@ -26,6 +26,7 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kinds: dict[str, str]
+    objects: dict[str, str]
     generic: str
     nouns: str
     before_a_verb: str
@@ -91,6 +92,8 @@ KINDS: dict[str, frozenset[str]] = {}
 for _kind, _verbs in ENGLISH.kinds.items():
     for _verb in _verbs.split():
         KINDS[_verb] = KINDS.get(_verb, frozenset()) | {_kind}
+
+OBJECT_KINDS = {word: kind for kind, names in ENGLISH.objects.items() for word in names.split()}
 
 SLOTS: dict[str, frozenset[str]] = {}
 for _shape, _names in ENGLISH.slots.items():

@@ -8,6 +8,7 @@ from typing import Any
 from agentguard.intent._forms import (
     ENDPOINTS,
     MAX_VALUE,
+    URL,
     atoms_of,
     clean,
     dates_of,
@@ -21,6 +22,8 @@ from agentguard.intent._verbs import (
     cites,
     computes,
     delegates,
+    delegates_deeds,
+    delegates_the_way,
     extremes,
     read_wish,
     singular,
@@ -75,6 +78,9 @@ class Words:
         for number in spelt_numbers(every):
             self.phrases.setdefault(number, number)
         self.hands_over = delegates(text)
+        # "Do what the mail says" names no kind of change: it is for whatever that says.
+        self.leaves_deeds = not self.wish.kinds and delegates_deeds(text)
+        self.is_open = self.leaves_deeds or (not self.wish.kinds and delegates_the_way(text))
         self.cites = cites(text)
         self.slots = slots(every)
         self.many = speaks_of_many(every)
@@ -82,6 +88,10 @@ class Words:
         self.every = frozenset(every)
         self.extremes = extremes(every, text)
         self.me = frozenset(_identities(text))
+        # The hosts of addresses that are spelt out.
+        self.hosts = frozenset(
+            key.partition("/")[0] for key in self.phrases if shape_of(key) == URL and "://" not in key
+        )
         self._skeletons = {
             skeleton(key): key for key in self.phrases if len(key) >= _MIN_SKELETON and _is_distinct(key)
         }

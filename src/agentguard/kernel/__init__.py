@@ -10,25 +10,32 @@ from typing import TYPE_CHECKING
 from agentguard.core import KernelError
 
 if TYPE_CHECKING:
-    from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._brake import Brake
+    from agentguard.kernel._cgroups import PARENT, Cgroup, container_of, find_mount, own_path
+    from agentguard.kernel._check import Check
     from agentguard.kernel._events import clock_offset_ns, event_of
     from agentguard.kernel._handover import Handover
-    from agentguard.kernel._judge import Judge, Verdict
-    from agentguard.kernel._launch import Child
-    from agentguard.kernel._layout import Drop
+    from agentguard.kernel._judge import PEP, Judge, Verdict
+    from agentguard.kernel._launch import Child, MakeChild
+    from agentguard.kernel._layout import Drop, Kind
     from agentguard.kernel._learn import Proposal, propose
     from agentguard.kernel._loader import Settings
+    from agentguard.kernel._lsm import LsmEnforcer, hold_by_lsm
     from agentguard.kernel._observer import Observer
-    from agentguard.kernel._probe import Probe, probe, tier_of
+    from agentguard.kernel._probe import Probe, probe, probe_network, tier_of
     from agentguard.kernel._publish import Publisher
     from agentguard.kernel._report import AlertSeen, Report, tell, to_html
+    from agentguard.kernel._requests import Wish
     from agentguard.kernel._run import Ended, ObservedRun, Surroundings, clean_up, end_all
     from agentguard.kernel._seen import Seen, Traffic
-    from agentguard.kernel._selftest import Check
     from agentguard.kernel._tally import Tally
+    from agentguard.kernel._tree import ProcessTree
 
 __all__ = [
+    "PARENT",
+    "PEP",
     "AlertSeen",
+    "Brake",
     "Cgroup",
     "Check",
     "Child",
@@ -36,9 +43,13 @@ __all__ = [
     "Ended",
     "Handover",
     "Judge",
+    "Kind",
+    "LsmEnforcer",
+    "MakeChild",
     "ObservedRun",
     "Observer",
     "Probe",
+    "ProcessTree",
     "Proposal",
     "Publisher",
     "Report",
@@ -48,11 +59,17 @@ __all__ = [
     "Tally",
     "Traffic",
     "Verdict",
+    "Wish",
     "clean_up",
     "clock_offset_ns",
+    "container_of",
     "end_all",
     "event_of",
+    "find_mount",
+    "hold_by_lsm",
+    "own_path",
     "probe",
+    "probe_network",
     "propose",
     "tell",
     "tier_of",
@@ -60,17 +77,24 @@ __all__ = [
 ]
 
 _PLACES = {
+    "PARENT": "_cgroups",
+    "PEP": "_judge",
     "AlertSeen": "_report",
+    "Brake": "_brake",
     "Cgroup": "_cgroups",
-    "Check": "_selftest",
+    "Check": "_check",
     "Child": "_launch",
     "Drop": "_layout",
     "Ended": "_run",
     "Handover": "_handover",
     "Judge": "_judge",
+    "Kind": "_layout",
+    "LsmEnforcer": "_lsm",
+    "MakeChild": "_launch",
     "ObservedRun": "_run",
     "Observer": "_observer",
     "Probe": "_probe",
+    "ProcessTree": "_tree",
     "Proposal": "_learn",
     "Publisher": "_publish",
     "Report": "_report",
@@ -80,11 +104,17 @@ _PLACES = {
     "Tally": "_tally",
     "Traffic": "_seen",
     "Verdict": "_judge",
+    "Wish": "_requests",
     "clean_up": "_run",
     "clock_offset_ns": "_events",
+    "container_of": "_cgroups",
     "end_all": "_run",
     "event_of": "_events",
+    "find_mount": "_cgroups",
+    "hold_by_lsm": "_lsm",
+    "own_path": "_cgroups",
     "probe": "_probe",
+    "probe_network": "_probe",
     "propose": "_learn",
     "tell": "_report",
     "tier_of": "_probe",

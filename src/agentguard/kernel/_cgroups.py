@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PARENT = "agentguard"
 _TRIES = 16
+_POD_UIDS = (36, 32)  # characters
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -138,6 +139,12 @@ class Cgroup:
         with contextlib.suppress(OSError):
             self.path.parent.rmdir() if self.path.parent.name == PARENT else None
 
+    def let_go(self) -> None:
+        """Forget it: the cgroup and what is in it stay as they are. Idempotent."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def _try_remove(self) -> bool:
         try:
             for folder, _, _ in os.walk(self.path, topdown=False):
@@ -172,7 +179,8 @@ def own_container() -> dict[str, str]:
 def container_of(path: str) -> Mapping[str, str]:
     """Return what a cgroup's path says of where it runs: `container` and `pod`, each where there is one.
 
-    Docker, containerd, CRI-O and podman put the container's id into the path, the kubelet the pod's uid.
+    Docker, containerd, CRI-O and podman put the container's id into the path, the kubelet the pod's uid: a UUID, or
+    for a pod that comes from a file of the node 32 hex digits. Both write `-` as `_` where systemd makes the cgroups.
     """
     found: dict[str, str] = {}
     for part in path.split("/"):
@@ -182,6 +190,6 @@ def container_of(path: str) -> Mapping[str, str]:
             found["container"] = last
         _, marker, uid = text.rpartition("pod")
         uid = uid.replace("_", "-")
-        if marker and len(uid) == 36 and set(uid) <= set("0123456789abcdef-"):  # noqa: PLR2004 - a UUID
+        if marker and len(uid) in _POD_UIDS and set(uid) <= set("0123456789abcdef-"):
             found["pod"] = uid
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import secrets
+import struct
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from agentguard.kernel._ring import whole
 from agentguard.kernel._seen import O_ACCMODE, Seen, read_address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
 MAX_FILES = 262_144
@@ -32,9 +36,12 @@ _OPEN = np.uint16(Kind.OPEN)
 _MODE_BITS = O_ACCMODE | 0o1100
 _MODES = np.uint64(_MODE_BITS)
 _SMALL = 48  # rows, up to which plain Python is quicker than numpy
-_FD, _BASED, _CLAIMED = int(Flag.FD), int(Flag.BASED), int(Flag.CLAIMED)
+_FD, _BASED, _CLAIMED, _NAMED = int(Flag.FD), int(Flag.BASED), int(Flag.CLAIMED), int(Flag.NAMED)
 _HALF = np.uint64(29)
 _KIND_BITS = np.uint64(32)
+_NAMED_FLAG, _KEPT_FLAGS = np.uint16(_NAMED), np.uint16(0xFFFF & ~(_CLAIMED | CUT | _NAMED))
+# As SEC_SLOT, which a test compares.
+_ROW = struct.Struct(f"<IIQQQIIHHHBBqQQQQIIIIHHI16s{DATA}s")
 
 # The columns of a row as `tolist` gives them.
 (_SIZE, _PAGE, _TIME, _CGROUP, _START, _PID, _TID, _KIND, _FLAGS, _NR, _PART, _PARTS, _RET, _A0, _A1, _INO, _BASE_INO,
@@ -46,14 +53,15 @@ Row = tuple[Any, ...]
 class Decoder:
     """Keeps what later rows refer to: paths of files, and records in several parts. For one thread.
 
-    An open of a file that this cgroup has opened like this before says nothing new and is only counted
-    (`repeated`); so is the same failed open.
+    An open of a file that this cgroup has opened like this and by this name before says nothing new and is only
+    counted (`repeated`); so is the same failed open.
     """
 
     def __init__(self) -> None:
         self.repeated = 0
         self.broken = 0
-        self._paths: dict[tuple[int, int], list[str]] = {}
+        # Most files have one path; of others the latest ones, in order.
+        self._paths: dict[tuple[int, int], str | list[str]] = {}
         # What the two ways of looking know is kept apart: at worst an open is told twice.
         self._known: set[int] = set()
         self._known_few: set[tuple[int | bytes, ...]] = set()
@@ -64,40 +72,59 @@ class Decoder:
 
     def path(self, dev: int, ino: int, claimed: str = "") -> str:
         """Return the file's path; of several (hard links) the one that ends as `claimed` does, else the latest."""
-        paths = self._paths.get((dev, ino))
-        if not paths:
-            return ""
-        if claimed and len(paths) > 1:
+        paths = self._paths.get((dev, ino), "")
+        if isinstance(paths, str):
+            return paths
+        if claimed:
             name = posixpath.basename(claimed)
             return next((each for each in reversed(paths) if posixpath.basename(each) == name), paths[-1])
         return paths[-1]
 
     def feed(self, rows: NDArray[Any]) -> list[Seen]:
         """Return what is new in `rows`, records of the large ring in the order of their time."""
-        names = rows["kind"] == _PATH
-        if not names.any():
-            return self._read(rows)
-        short = names & (rows["parts"] == 1)
-        if not self._gives_new_names(rows[short]):
-            return self._read(self._learn_all(rows, short))
-        # A file got another name meanwhile: what came before that goes by the one that it had.
+        if len(rows) < _SMALL:
+            return self.feed_few(rows_in(rows.tobytes()))
+        named = (rows["flags"] & _NAMED_FLAG) != 0
+        fresh = rows if named.all() else self._news(rows, named)
         found: list[Seen] = []
         start = 0
-        for place in np.flatnonzero(short).tolist():
-            found += self._read(rows[start:place])
-            self._learn_all(rows[place : place + 1], short[place : place + 1])
+        # What is no open that brings its own name goes the long way, and the order holds.
+        for place in np.flatnonzero((fresh["flags"] & _NAMED_FLAG) == 0).tolist():
+            if place > start:
+                found += self._named_opens(fresh[start:place])
+            found += self._read(rows_in(fresh[place : place + 1].tobytes()))
             start = place + 1
-        return found + self._read(rows[start:])
+        if start < len(fresh):
+            found += self._named_opens(fresh[start:])
+        return found
 
-    def _read(self, rows: NDArray[Any]) -> list[Seen]:
-        """Return what is new in rows whose paths are known."""
+    def feed_few(self, rows: Iterable[Row]) -> list[Seen]:
+        """Return the same for a few, for which numpy takes longer than it saves."""
+        return self._read(row for row in rows if row[_KIND] != _OPEN_KIND or self._is_new(row))
+
+    def _named_opens(self, rows: NDArray[Any]) -> list[Seen]:
+        """Return opens that bring their names: by far the most frequent news, so it is made column by column."""
+        texts = list(map(bytes.__getitem__, rows["data"].tolist(), map(slice, rows["len"].tolist())))
+        # A name may hold a line break, and any byte that is no UTF-8, but never a null.
+        paths = b"\0".join(texts).decode("utf-8", "backslashreplace").split("\0")
+        dev, ino = rows["dev"].tolist(), rows["ino"].tolist()
+        for key, path in zip(zip(dev, ino, strict=True), paths, strict=True):
+            self._learn(key, path or "/")
+        flags = (rows["flags"] & _KEPT_FLAGS).tolist()
+        some = (rows[name].tolist() for name in ("time_ns", "cgroup", "pid", "start_ns", "ret"))
+        more = (rows[name].tolist() for name in ("a0", "a1", "nr", "tid", "ppid", "uid"))
+        return list(
+            map(
+                Seen, repeat(Kind.OPEN), *some, flags, *more, repeat(""), [each or "/" for each in paths], repeat(""),
+                repeat(()), repeat(None), repeat(None), dev, ino, rows["mode"].tolist(),
+            )
+        )  # fmt: skip
+
+    def _read(self, rows: Iterable[Row]) -> list[Seen]:
+        """Return what rows say, in their order: a file goes by the name that it had at the time."""
         found: list[Seen] = []
-        is_small = len(rows) < _SMALL
-        for row in (rows if is_small else self._news(rows)).tolist():
-            kind = row[_KIND]
-            if is_small and kind == _OPEN_KIND and not self._is_new(row):
-                continue
-            in_parts = kind == Kind.PATH or row[_PARTS] > 1
+        for row in rows:
+            in_parts = row[_KIND] == _PATH or row[_PARTS] > 1
             seen = self._chain(row) if in_parts else self._single(row)
             if seen is not None:
                 found.append(seen)
@@ -105,24 +132,26 @@ class Decoder:
 
     def _is_new(self, row: Row) -> bool:
         """Tell whether an open says something new: `_news` for one row, which is quicker for a few."""
+        is_named = row[_FLAGS] & _NAMED
         mode = row[_A0] & _MODE_BITS
-        what = row[_INO] or row[_DATA][: row[_LEN]]
-        key = (row[_CGROUP], what, row[_DEV], row[_BASE_INO], min(0, row[_RET]), mode)
+        text = b"" if is_named else row[_DATA][: row[_LEN]]
+        key = (row[_CGROUP], row[_INO], text, row[_DEV], row[_BASE_INO], min(0, row[_RET]), mode)
         if key in self._known_few:
-            self.repeated += 1
-            return False
+            # A name that the kernel has not told before is news in any case.
+            self.repeated += not is_named
+            return bool(is_named)
         if len(self._known_few) >= MAX_FEW:
             self._known_few.clear()
         self._known_few.add(key)
         return True
 
-    def _news(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def _news(self, rows: NDArray[Any], named: NDArray[np.bool_]) -> NDArray[Any]:
         is_open = rows["kind"] == _OPEN
-        keys = self._keys(rows, is_open)
+        keys = self._keys(rows, is_open & (rows["len"] > 0) & ~named)
         _, first = np.unique(keys, return_index=True)
         known = self._known
-        # What is no open always says something new.
-        fresh = ~is_open
+        # What is no open always says something new, and so does one with a name that was not told before.
+        fresh = ~is_open | named
         for index, key in zip(first.tolist(), keys[first].tolist(), strict=True):
             if key not in known and is_open[index]:
                 known.add(key)
@@ -133,16 +162,16 @@ class Decoder:
         self.repeated += len(rows) - count
         return rows if count == len(rows) else whole(rows)[fresh].view(rows.dtype)
 
-    def _keys(self, rows: NDArray[Any], is_open: NDArray[np.bool_]) -> NDArray[np.uint64]:
-        """Return one number for each open: the file and how it was opened, or what was asked for in vain."""
+    def _keys(self, rows: NDArray[Any], has_text: NDArray[np.bool_]) -> NDArray[np.uint64]:
+        """Return one number for each open: the file, how it was opened, and what was asked for where that is told."""
         odd = self._odd
         keys: NDArray[np.uint64] = rows["ino"] * odd[2]
         keys += rows["dev"] * odd[3]
         keys ^= rows["cgroup"] * odd[0]
         keys ^= (rows["a0"] & _MODES | rows["kind"].astype("<u8") << _KIND_BITS) * odd[1]
-        in_vain = np.flatnonzero(is_open & (rows["ino"] == 0))
-        if len(in_vain):
-            keys[in_vain] ^= self._text_keys(rows[in_vain])
+        texts = np.flatnonzero(has_text)
+        if len(texts):
+            keys[texts] ^= self._text_keys(rows[texts])
         # The low bits of a product are weak; the set looks at those.
         keys ^= keys >> _HALF
         return keys
@@ -186,7 +215,7 @@ class Decoder:
         kind = first[_KIND]
         if kind == Kind.PATH:
             data = b"".join(part[_DATA][: part[_LEN]] for part in parts)
-            self._learn(first[_DEV], first[_INO], data)
+            self._learn((first[_DEV], first[_INO]), data.decode("utf-8", "backslashreplace") or "/")
             return None
         seen = self._single(first)
         if kind == Kind.EXEC:
@@ -203,58 +232,22 @@ class Decoder:
             seen.flags |= parts[1][_FLAGS] & CUT
         return seen
 
-    def _gives_new_names(self, names: NDArray[Any]) -> bool:
-        """Tell whether a file that has a path gets another one."""
-        latest: dict[tuple[int, int], bytes] = {}
-        for dev, ino, length, data in zip(
-            names["dev"].tolist(),
-            names["ino"].tolist(),
-            names["len"].tolist(),
-            names["data"].tolist(),
-            strict=True,
-        ):
-            key = (dev, ino)
-            name = data[:length]
-            before = latest.setdefault(key, name)
-            known = self._paths.get(key)
-            if before != name or (known is not None and known[-1] != _path_of(name)):
-                return True
-        return False
-
-    def _learn_all(self, rows: NDArray[Any], short: NDArray[np.bool_]) -> NDArray[Any]:
-        """Learn the paths that came in one part, and return the other rows; a path stands before what it is for."""
-        found = whole(rows)[short].view(rows.dtype)
-        for dev, ino, length, data in zip(
-            found["dev"].tolist(),
-            found["ino"].tolist(),
-            found["len"].tolist(),
-            found["data"].tolist(),
-            strict=True,
-        ):
-            self._learn(dev, ino, data[:length])
-        others: NDArray[Any] = whole(rows)[~short].view(rows.dtype)
-        return others
-
-    def _learn(self, dev: int, ino: int, data: bytes) -> None:
-        path = _path_of(data)
-        paths = self._paths.get((dev, ino))
-        if paths is None:
-            if len(self._paths) >= MAX_FILES:
+    def _learn(self, key: tuple[int, int], path: str) -> None:
+        paths = self._paths.setdefault(key, path)
+        if paths is path:
+            if len(self._paths) > MAX_FILES:
                 # The oldest quarter goes; a dictionary keeps the order of insertion.
                 for old in list(self._paths)[: MAX_FILES // 4]:
                     del self._paths[old]
-            self._paths[(dev, ino)] = [path]
-            return
-        if path in paths:
-            paths.remove(path)
-        paths.append(path)
-        del paths[:-_MAX_PATHS_OF_A_FILE]
+        elif paths != path:
+            several = [paths] if isinstance(paths, str) else [each for each in paths if each != path]
+            self._paths[key] = [*several, path][-_MAX_PATHS_OF_A_FILE:]
 
     def _single(self, row: Row) -> Seen:
         kind = Kind(row[_KIND])
         seen = Seen(
             kind, row[_TIME], row[_CGROUP], row[_PID], row[_START], row[_RET], row[_FLAGS], row[_A0], row[_A1],
-            row[_NR], row[_TID], row[_PPID], row[_UID], row[_COMM].decode("utf-8", "backslashreplace") if row[_COMM] else "",
+            row[_NR], row[_TID], row[_PPID], row[_UID], row[_COMM].partition(b"\0")[0].decode("utf-8", "backslashreplace"),
             dev=row[_DEV], ino=row[_INO], mode=row[_MODE],
         )  # fmt: skip
         if kind in _ADDRESSES and not (kind == Kind.URING_OP and row[_A0] != _URING_CONNECT):
@@ -265,6 +258,10 @@ class Decoder:
             seen.path = self.path(row[_DEV], row[_INO])
             seen.other = row[_DATA][: row[_LEN]].decode("utf-8", "backslashreplace")
             seen.cwd = self.path(row[_BASE_DEV], row[_BASE_INO])
+        elif row[_FLAGS] & _NAMED:
+            seen.path = row[_DATA][: row[_LEN]].decode("utf-8", "backslashreplace") or "/"
+            seen.flags &= ~(_NAMED | _CLAIMED | CUT)
+            self._learn((row[_DEV], row[_INO]), seen.path)
         else:
             seen.path = self._named(row)
             if row[_FLAGS] & _FD and seen.path:
@@ -286,6 +283,11 @@ class Decoder:
         return posixpath.normpath(claimed) if claimed.startswith("/") else claimed
 
 
-def _path_of(data: bytes) -> str:
-    """Return the path that the kernel tells from the file up to the root, each name with its null."""
-    return "/".join(reversed(data.decode("utf-8", "backslashreplace").split("\0"))) or "/"
+def rows_in(block: bytes) -> Iterator[Row]:
+    """Return the records of a block of the large ring, as `tolist` would give them."""
+    return _ROW.iter_unpack(block)
+
+
+def pack_row(row: Row) -> bytes:
+    """Return a record as it came."""
+    return _ROW.pack(*row)

@@ -17,7 +17,7 @@ _MAX_POINTERS = 32
 _POINTER = 0xC0
 
 
-class DnsMessage(msgspec.Struct, frozen=True):
+class DnsMessage(msgspec.Struct, frozen=True, gc=False):
     """A question, and where it is an answer the addresses; names in lower case without the last dot."""
 
     name: str

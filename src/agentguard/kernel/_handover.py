@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from agentguard.kernel._layout import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agentguard.kernel._seen import Seen
 
 # What a flood consists of; all else is kept whatever it costs.
@@ -63,3 +65,13 @@ class Handover:
             return []
         self._taken += len(batch)
         return batch
+
+    def batches(self, done: threading.Event, *, timeout: float = 0.1) -> Iterator[list[Seen]]:
+        """Yield batches until `done` is set and nothing is left; an empty one each `timeout` seconds without any."""
+        while True:
+            # INVARIANT: asked before the queue is looked at. What is put before `done` is set is never left behind.
+            is_last = done.is_set()
+            batch = self.take(timeout)
+            if not batch and is_last:
+                return
+            yield batch

@@ -36,11 +36,13 @@ _MANY = Verdict(Effect.DENY, "more different actions than are judged in one run"
 class Judge:
     """Asks `decider` about each different wish once; the decider records it. For one thread.
 
-    Without a decider nothing is judged, and the wishes are kept all the same.
+    It asks as of what was observed: no limit, sequence or breaker counts it for what is really asked for.
+    `unrecorded` counts decisions that the audit log did not take. Without a decider nothing is judged, and the wishes are kept all the same.
     """
 
     def __init__(self, decider: Decider | None, *, principal: Principal, run: str) -> None:
         self.wishes: dict[tuple[str, str, str], tuple[Wish, Verdict | None]] = {}
+        self.unrecorded = 0
         self._decider, self._principal = decider, principal
         self._context = Context(session=run, correlation_id=run, attributes={"pep": PEP, "observed": True})
 
@@ -59,12 +61,15 @@ class Judge:
         elif not wish.known:
             verdict = _CUT
         else:
-            verdict = _verdict(self._decider.decide(self._request(wish)))
+            decision = self._decider.decide(self._request(wish))
+            # What could not be recorded is a deny; here it changes nothing but that there is no proof of it.
+            self.unrecorded += decision.stage == "audit"
+            verdict = _verdict(decision)
         self.wishes[key] = (wish, verdict)
         return verdict
 
     def _request(self, wish: Wish) -> Request:
-        return Request(self._principal, wish.action, wish.resource, wish.params, self._context)
+        return Request(self._principal, wish.action, wish.resource, wish.params, self._context, observed=True)
 
 
 def _verdict(decision: Decision) -> Verdict:

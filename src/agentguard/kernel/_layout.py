@@ -6,7 +6,7 @@ import enum
 
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 MAX_LEVEL = 8
 DATA = 256
 PAGE = 4096
@@ -69,6 +69,7 @@ class Flag(enum.IntFlag):
     OUTGOING = 32
     FD = 64
     BLIND = 128
+    NAMED = 256
 
 
 # A part is missing, so that no permission may rest on the rest.
@@ -83,7 +84,8 @@ class Drop(enum.IntEnum):
     IO = 2
 
 
-DROPS = 4
+ABSENT, REPEATED = 3, 4  # counted beside the drops: opens of which no record is made
+DROPS = 5
 EACH_IO = 1
 EACH_OPEN = 2
 FAST = 2
@@ -105,15 +107,16 @@ IO_SLOT = np.dtype([*_SLOT, *_HEAD])
 SEC_SLOT = np.dtype([*_SLOT, *_HEAD, *_REST])
 CONFIG = np.dtype(
     [
-        ("levels", "<u4"), ("file_limit", "<u4"), ("fast", "<u4"), ("flags", "<u4", 2), ("spare", "<u4"),
-        ("ids", "<u8", 2),
+        ("levels", "<u4"), ("file_limit", "<u4"), ("fast", "<u4"), ("flags", "<u4", 2), ("level", "<u4"),
+        ("slot", "<u4"), ("spare", "<u4"), ("ids", "<u8", 2),
     ]
 )  # fmt: skip
+CONFIGS = np.dtype([("which", "<u4"), ("spare", "<u4"), ("each", CONFIG, 2)])
 GUARD = np.dtype([("flags", "<u4"), ("slot", "<u4")])
 SUM_KEY = np.dtype([("start_ns", "<u8"), ("ino", "<u8"), ("cgroup", "<u8"), ("pid", "<u4"), ("dev", "<u4")])
 SUM = np.dtype(
     [
-        ("reads", "<u8"), ("read_bytes", "<u8"), ("writes", "<u8"), ("written_bytes", "<u8"), ("first_ns", "<u8"),
+        ("reads", "<u8"), ("read_bytes", "<u8"), ("writes", "<u8"), ("written_bytes", "<u8"),
         ("mode", "<u4"), ("spare", "<u4"),
     ]
 )  # fmt: skip

@@ -6,15 +6,18 @@ import contextlib
 import ctypes
 import errno
 import os
+import platform
 import resource
+import secrets
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from agentguard.core import KernelError
-from agentguard.kernel._layout import CONFIG, DROPS, FAST, GUARD, MAX_LEVEL, SUM, SUM_KEY
+from agentguard.kernel._layout import CONFIG, CONFIGS, DROPS, FAST, GUARD, MAX_LEVEL, SUM, SUM_KEY, Drop
 from agentguard.kernel._libbpf import libbpf
 from agentguard.kernel._objects import NAMES, read_object
 
@@ -31,6 +34,8 @@ CGROUP_OBJECT = "dns"
 ALL_LEVELS = sum(1 << level for level in range(1, MAX_LEVEL + 1))
 _BATCH = 4096
 _STATS_RUN_TIME = 0
+_SYS_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+_MEMBARRIER_GLOBAL, _A_WHILE_S = 1, 0.05
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -42,11 +47,12 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What a program has cost, as the kernel counts it while `enable_stats` is held."""
+    """What a program has cost, as the kernel counts it while `enable_stats` is held; `missed` runs it counts always."""
 
     name: str
     runs: int
     run_time_ns: int
+    missed: int = 0
 
 
 class Loaded:
@@ -68,6 +74,8 @@ class Loaded:
         # Guarded cgroups: a descriptor and flags of each.
         self._guarded: dict[int, tuple[int, int]] = {}
         self._levels = ALL_LEVELS
+        self._configs = np.zeros(1, CONFIGS)
+        self._odd = np.array([secrets.randbits(64) | 1 for _ in range(8)], "<u8")
         # Guards come and go from many threads of a sensor.
         self._changing = threading.RLock()
         self._bpf = libbpf()
@@ -132,6 +140,8 @@ class Loaded:
             elif name == ".rodata.cast":
                 value = ctypes.c_uint32(self._has_cast)
                 self._bpf.call("bpf_map__set_initial_value", each, ctypes.byref(value), 4)
+            elif name == ".rodata.odd":
+                self._bpf.call("bpf_map__set_initial_value", each, self._odd.ctypes.data, self._odd.nbytes)
 
     def _maps(self, opened: int) -> Iterable[int]:
         return self._walk("bpf_object__next_map", opened)
@@ -148,7 +158,7 @@ class Loaded:
         """Watch what happens in the cgroup and below it; `cgroup_id` is the inode of its folder.
 
         Raises:
-            KernelError: there is no room for another one.
+            KernelError: there is no room for another one, or it is gone (`cgroup_gone`).
         """
         if CGROUP_OBJECT in self._objects and CGROUP_OBJECT not in self.missing:
             try:
@@ -157,6 +167,9 @@ class Loaded:
                     for each in self._programs(CGROUP_OBJECT)
                 ]
             except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENODEV}:
+                    # That says nothing of the others.
+                    raise KernelError("the cgroup is gone", code="cgroup_gone") from None
                 self.missing[CGROUP_OBJECT] = _explain(error, ())
         value = np.zeros(1, GUARD)
         value["flags"] = flags
@@ -187,19 +200,51 @@ class Loaded:
             self._levels = levels
             self._configure()
 
+    @property
+    def levels(self) -> int:
+        """The levels on which guarded cgroups are looked for, one bit each."""
+        return self._levels
+
+    def add_level(self, level: int) -> None:
+        """Look for guarded cgroups on this level as well.
+
+        Raises:
+            KernelError: it is deeper than the programs look (`cgroup_deep`).
+        """
+        if not 1 <= level <= MAX_LEVEL:
+            raise KernelError(
+                f"the cgroup is {level} levels deep, and the programs look at {MAX_LEVEL} only",
+                code="cgroup_deep",
+                hint="watch one that is above it",
+            )
+        with self._changing:
+            if not self._levels >> level & 1:
+                self.set_levels(self._levels | 1 << level)
+
     def _configure(self) -> None:
         value = np.zeros(1, CONFIG)
         value["file_limit"] = self.settings.sec_bytes // 8 * 7
         if self._guarded:
             value["levels"] = self._levels
-        # INVARIANT: while the slots change nobody looks there, or what one does would count as another's.
-        self._put("config", np.zeros(1, "<u4"), value)
-        if len(self._guarded) <= FAST:
-            for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
-                self._put("cgroups", np.array([index], "<u4"), np.array([descriptor], "<u4"))
-                value["ids"][0, index], value["flags"][0, index] = cgroup_id, flags
-            value["fast"] = len(self._guarded)
-        self._put("config", np.zeros(1, "<u4"), value)
+            is_one = self._levels.bit_count() == 1
+            value["level"] = self._levels.bit_length() - 1 if is_one else 0
+        # INVARIANT: nobody looks at what is written here, or what one does would count as another's, or for nobody.
+        _wait_for_programs()
+        both, key = self._configs, np.zeros(1, "<u4")
+        which = 1 - int(both["which"][0])
+        value["slot"] = which * FAST
+        # A cgroup that was removed fits into no slot; the way over the ancestors does without them.
+        with contextlib.suppress(OSError):
+            if len(self._guarded) <= FAST:
+                for index, (cgroup_id, (descriptor, flags)) in enumerate(self._guarded.items()):
+                    slot = np.array([which * FAST + index], "<u4")
+                    self._put("cgroups", slot, np.array([descriptor], "<u4"))
+                    value["ids"][0, index], value["flags"][0, index] = cgroup_id, flags
+                value["fast"] = len(self._guarded)
+        both["each"][0, which] = value[0]
+        self._put("config", key, both)
+        both["which"] = which
+        self._put("config", key, both)
 
     def drops(self) -> NDArray[np.uint64]:
         """Return how many records of each class (`Drop`) found no room since the start."""
@@ -210,6 +255,8 @@ class Loaded:
                 "bpf_map_lookup_elem", self.maps["drops"], key.ctypes.data, counts[index].ctypes.data
             )
         total: NDArray[np.uint64] = counts.sum(axis=1, dtype=np.uint64)
+        # A program that was not run, since it was running already, has made no record of what it would have seen.
+        total[Drop.VITAL] += np.uint64(sum(each.missed for each in self.costs()))
         return total
 
     def sums(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -244,7 +291,7 @@ class Loaded:
             if name in self.missing:
                 continue
             for program in self._programs(name):
-                # struct bpf_prog_info: run_time_ns and run_cnt are at 192 and 200 since 5.1.
+                # struct bpf_prog_info: run_time_ns, run_cnt and, since 5.12, recursion_misses, from 192 on.
                 info, size = np.zeros(29, "<u8"), ctypes.c_uint32(232)
                 self._bpf.call(
                     "bpf_obj_get_info_by_fd",
@@ -253,7 +300,7 @@ class Loaded:
                     ctypes.byref(size),
                 )
                 title = self._bpf.bpf_program__name(program).decode()
-                found.append(Cost(title, int(info[25]), int(info[24])))
+                found.append(Cost(title, int(info[25]), int(info[24]), int(info[26])))
         return found
 
     def enable_stats(self) -> int:
@@ -283,6 +330,13 @@ class Loaded:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _wait_for_programs() -> None:
+    """Wait until each program that runs now has ended: the kernel runs them under RCU, of which this is the end."""
+    if ctypes.CDLL(None).syscall(_SYS_MEMBARRIER[platform.machine()], _MEMBARRIER_GLOBAL, 0, 0) != 0:
+        # A kernel without it, or one that refuses it: what runs now has ended by then, unless it was held up.
+        time.sleep(_A_WHILE_S)
 
 
 def _raise_memlock() -> None:

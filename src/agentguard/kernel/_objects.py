@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # As `bpf/*.bpf.c`; the first is what the others build on.
 NAMES = ("syscalls", "process", "uring", "dns")
+# Those that enforce; each is loaded by whoever attaches it.
+ENFORCING = ("net", "lsm")
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

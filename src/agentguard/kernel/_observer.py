@@ -12,7 +12,7 @@ from agentguard.kernel._handover import Handover
 from agentguard.kernel._loader import Loaded, Settings
 from agentguard.kernel._reader import Reader
 from agentguard.kernel._seen import Traffic
-from agentguard.kernel._selftest import Check, self_test
+from agentguard.kernel._selftest import self_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._check import Check
     from agentguard.kernel._layout import Drop
 
 _PID_BITS = 48
@@ -31,7 +32,8 @@ class Observer:
     """Sees what happens in the cgroups that it is told to watch. What it saw is in `handover`.
 
     `checks` are the self-test's verdicts, `missing` what this kernel does not have and why. `on_drop` is told
-    when records found no room, from the reader's thread.
+    when records found no room, from the reader's thread. `before_reading` is called once all is loaded and proven and
+    no thread has been started: the moment to give up rights.
 
     Raises:
         KernelError: it cannot be loaded, or does not see what it must; says what to do.
@@ -44,6 +46,7 @@ class Observer:
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
         handover: Handover | None = None,
+        before_reading: Callable[[], None] = lambda: None,
     ) -> None:
         self.handover = handover or Handover()
         with contextlib.ExitStack() as stack:
@@ -51,6 +54,7 @@ class Observer:
             self.reader = Reader(self.loaded, self.handover, on_drop=on_drop)
             stack.callback(self.reader.stop)
             self.checks: list[Check] = self_test(self.loaded, self.reader, self.handover)
+            before_reading()
             self._stack = stack.pop_all()
         self.reader.begin_counting()
         self.reader.start()
@@ -90,10 +94,17 @@ class Observer:
                 self.loaded.forget_sums(keys[ours])
         return found
 
+    def forget(self, cgroup: Cgroup, *, unless: Callable[[int], bool] = lambda _pid: False) -> None:
+        """Make room: forget what processes of the cgroup have moved, but not those for whose pid `unless` holds."""
+        keys, _ = self.loaded.sums()
+        ours = keys[keys["cgroup"] == np.uint64(cgroup.id)]
+        if len(ours):
+            self.loaded.forget_sums(ours[[not unless(pid) for pid in ours["pid"].tolist()]])
+
     def _named(self, keys: NDArray[Any], values: NDArray[Any]) -> Iterator[Traffic]:
         for key, value in zip(keys.tolist(), values.tolist(), strict=True):
             _, ino, _, _, dev = key
-            reads, read, writes, written, _, mode, _ = value
+            reads, read, writes, written, mode, _ = value
             is_socket = stat.S_IFMT(mode) == stat.S_IFSOCK
             path = "" if is_socket else self.reader.decoder.path(dev, ino)
             yield Traffic(ino, path, is_socket, reads, read, writes, written)

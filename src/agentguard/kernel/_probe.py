@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 TIER_OBSERVE, TIER_NONE = "observe", "none"
 _BTF = Path("/sys/kernel/btf/vmlinux")
+_STATUS = Path("/proc/self/status")
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
 _RINGBUF = 27
 _TRACING, _CGROUP_SKB, _SOCK_ADDR, _LSM = 26, 8, 18, 29
-_RAW_TP, _LSM_MAC, _CONNECT4, _SKB_INGRESS = 23, 27, 10, 0
+_RAW_TP, _LSM_MAC, _CONNECT4, _UNIX_CONNECT, _SKB_INGRESS = 23, 27, 10, 49, 0
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ _PROGRAMS = {
     "io_uring": (_TRACING, _RAW_TP, "io_uring_submit_req", 0, False, "tp_btf/io_uring_submit_req"),
     "DNS": (_CGROUP_SKB, _SKB_INGRESS, "", 1, False, "cgroup_skb"),
     "connect hooks": (_SOCK_ADDR, _CONNECT4, "", 1, False, "cgroup/connect4, for enforcement"),
+    "unix hooks": (_SOCK_ADDR, _UNIX_CONNECT, "", 1, False, "cgroup/connect_unix, for enforcement"),
     "BPF LSM": (_LSM, _LSM_MAC, "file_open", 0, False, "lsm/file_open, for enforcement"),
 }
 
@@ -71,6 +73,22 @@ _PROGRAMS = {
 def probe() -> list[Probe]:
     """Return what was tried and how it went; loads tiny programs and takes them out at once."""
     return list(_probes())
+
+
+def probe_network() -> list[Probe]:
+    """Return how it went with what decides about connections: programs for those of the internet and of unix sockets."""
+    there = _try("libbpf", lambda: libbpf().libbpf_version_string().decode())
+    return [there, *(_program(name) for name in ("connect hooks", "unix hooks"))] if there.ok else [there]
+
+
+def unix_hooks() -> Probe:
+    """Return how it went with what decides about unix sockets; kernels before 6.7 have no such hook."""
+    return _program("unix hooks")
+
+
+def lsm_hooks() -> Probe:
+    """Return how it went with what decides about files and programs."""
+    return _program("BPF LSM")
 
 
 def tier_of(probes: list[Probe]) -> str:
@@ -107,19 +125,20 @@ def _probes() -> Iterator[Probe]:
 
 def _rights() -> Probe:
     effective = 0
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+    for line in _STATUS.read_text(encoding="utf-8").splitlines():
         if line.startswith("CapEff:"):
             effective = int(line.split()[1], 16)
     missing = [name for bit, name in _CAPABILITIES.items() if not effective >> bit & 1]
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if not missing:
         return Probe("rights", ok=True, detail=f"{who} with the capabilities for BPF")
-    # CAP_SYS_ADMIN stands for the others.
+    # Either CAP_SYS_ADMIN, which stands for the others, or these two, which are all that is needed of it.
+    is_enough = "CAP_SYS_ADMIN" not in missing or not {"CAP_BPF", "CAP_PERFMON"} & set(missing)
     return Probe(
         "rights",
-        "CAP_SYS_ADMIN" not in missing,
+        is_enough,
         f"{who} without {', '.join(missing)}",
-        "run as root, or start the sensor",
+        "" if is_enough else "run as root, or start the sensor",
     )
 
 

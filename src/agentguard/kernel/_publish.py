@@ -48,14 +48,11 @@ class Publisher:
             return
         if told is not None or len(self._known) < MAX_KNOWN:
             self._known[key] = seen.time_ns
-        more = {"action": wish.action, "resource": wish.resource}
-        if verdict is not None:
-            more |= {"effect": effect, "reason": verdict.reason, "rule": verdict.rule}
-        self._publish(seen, tree, more)
+        self._publish(seen, tree, _said(wish, verdict))
 
-    def note_attempt(self, seen: Seen, tree: ProcessTree) -> None:
-        """Tell of an attempt at what ordinary agents have no need of."""
-        self._publish(seen, tree, {})
+    def note_attempt(self, seen: Seen, tree: ProcessTree, wish: Wish, verdict: Verdict | None) -> None:
+        """Tell of an attempt at what ordinary agents have no need of, each time."""
+        self._publish(seen, tree, _said(wish, verdict))
 
     def _publish(self, seen: Seen, tree: ProcessTree, more: dict[str, str]) -> None:
         event = event_of(seen, tree, principal=self._principal, run=self._run, offset_ns=self._offset_ns)
@@ -73,6 +70,13 @@ class Publisher:
             if self._bus.publish([event]):
                 return
         self.lost += 1
+
+
+def _said(wish: Wish, verdict: Verdict | None) -> dict[str, str]:
+    said = {"action": wish.action, "resource": wish.resource}
+    if verdict is not None:
+        said |= {"effect": verdict.effect.value, "reason": verdict.reason, "rule": verdict.rule}
+    return said
 
 
 def _is_allowed_file(wish: Wish, verdict: Verdict | None) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from agentguard.core import Effect
 from agentguard.kernel._cgroups import own_container
-from agentguard.kernel._selftest import Check
+from agentguard.kernel._check import Check
 from agentguard.kernel._tally import AttemptUse, FileUse, HostUse, NameUse, ProgramUse, Use
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class Report(msgspec.Struct, frozen=True):
 
     `tier` is `observe`, or `none` where nothing could be seen; `decided_by` is `sidecar`, `process` or `nobody`.
     `container` has the ids of container and pod in which it ran, where there are. `would_be` counts things by the effect that enforcement would have had for them. `dropped` counts records
-    that were lost, by class; `alerts` are where what was done contradicts what was decided; `left_out` things that are in the counts and not in the lists.
+    that were lost, by class; `enforced` is the tier of the jail, empty where there was none, `protections` say of each whether
+    it was on (`on: …`, `off: …`), `denied` what was refused, each once, a sentence each; `alerts` are where what was done contradicts what was decided; `left_out` things that are in the counts and not in
+    the lists; `unrecorded` decisions that the audit log did not take.
     """
 
     run: str
@@ -67,6 +69,7 @@ class Report(msgspec.Struct, frozen=True):
     dropped: dict[str, int] = {}
     left_out: int = 0
     errors: int = 0
+    unrecorded: int = 0
     would_be: dict[str, int] = {}
     classes: list[FileClass] = []
     files: list[FileUse] = []
@@ -75,6 +78,9 @@ class Report(msgspec.Struct, frozen=True):
     names: list[NameUse] = []
     attempts: list[AttemptUse] = []
     alerts: list[AlertSeen] = []
+    enforced: str = ""
+    protections: dict[str, str] = {}
+    denied: list[str] = []
 
     @property
     def is_complete(self) -> bool:
@@ -86,6 +92,7 @@ def tell(tally: Tally, ended: Ended, **facts: Any) -> Report:
     """Return the report of what `tally` holds; `facts` are those that it cannot know."""
     uses: list[Use] = [
         *tally.files.values(), *tally.programs.values(), *tally.hosts.values(), *tally.names.values(),
+        *tally.attempts.values(),
     ]  # fmt: skip
     counts = {effect.value: sum(use.effect is effect for use in uses) for effect in Effect}
     return Report(
@@ -104,7 +111,7 @@ def tell(tally: Tally, ended: Ended, **facts: Any) -> Report:
         programs=sorted(tally.programs.values(), key=lambda use: (-_rank(use), -use.runs, use.path)),
         hosts=sorted(tally.hosts.values(), key=lambda use: (-_rank(use), use.host, use.port)),
         names=sorted(tally.names.values(), key=lambda use: (-_rank(use), use.name)),
-        attempts=list(tally.attempts.values()),
+        attempts=sorted(tally.attempts.values(), key=lambda use: (-_rank(use), use.what, use.detail)),
         **facts,
     )
 

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentguard.kernel._attempts import (
+    PIDFD_GETFD,
+    describe_attempt,
+    identity_of,
+    special_call,
+    uring_operation,
+)
 from agentguard.kernel._layout import Kind
-from agentguard.kernel._seen import O_PATH
+from agentguard.kernel._seen import O_PATH, O_WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +27,7 @@ _DNS_TYPES = frozenset(("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SRV", "TXT"))
 _SIGNALS = {1: "HUP", 2: "INT", 9: "KILL", 10: "USR1", 12: "USR2", 15: "TERM", 18: "CONT", 19: "STOP"}
 # Every program reads these through its libc; a tool that asks for them is another matter.
 _EVERYBODYS = frozenset(("/etc/passwd", "/etc/group"))
+_U32, _MAX_PID = 0xFFFFFFFF, 4_194_304
 _NO_FILES = (stat.S_IFIFO, stat.S_IFSOCK)
 
 
@@ -136,6 +144,69 @@ def _signal(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
     return [Wish("process.signal", f"process:{pid}", {"pid": pid, "signal": _SIGNALS[number]})]
 
 
+def _trace(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+    if seen.kind == Kind.PTRACE:
+        # 0 is PTRACE_TRACEME: the parent may look at it.
+        how, pid = "ptrace", seen.pid if seen.a0 == 0 else seen.a1 & _U32
+    else:
+        how, pid = ("descriptor", 0) if seen.nr == PIDFD_GETFD else ("memory", seen.a0 & _U32)
+    if not 0 < pid <= _MAX_PID:
+        return [Wish("process.trace", "process:unknown", {"how": how})]
+    return [Wish("process.trace", f"process:{pid}", {"how": how, "pid": pid})]
+
+
+def _memfd(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+    name = seen.path[:4096]
+    return [Wish("process.memfd", "process:memfd", {"name": name}, not seen.truncated)]
+
+
+def _identity(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+    who = identity_of(seen)
+    return [] if who is None else [Wish("process.set-user", f"{who[0]}:{who[1]}", {"id": who[1]})]
+
+
+def _escape(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+    if describe_attempt(seen) is None:
+        return []
+    pid = seen.a0 & _U32
+    return [Wish("process.escape", f"process:{pid}", {"pid": pid} | ({"to": seen.path} if seen.path else {}))]
+
+
+def _mount(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+    if not seen.path.startswith("/"):
+        return [Wish("file.mount", "kernel:mount", {}, not seen.truncated)]
+    return _file("file.mount", seen.path, seen)
+
+
+def _socket(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+    if describe_attempt(seen) is None:
+        return []
+    return [Wish("net.capture", "kernel:packet-socket", {})]
+
+
+def _uring(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+    if seen.kind == Kind.URING_SETUP:
+        return [Wish("kernel.io-uring", "kernel:io-uring", {})]
+    wish = Wish("kernel.io-uring", "kernel:io-uring", {"operation": uring_operation(seen.a0)})
+    if not seen.path:
+        return [wish]
+    # It is told before it is done, so that there is no inode to look at.
+    return [wish, *_file("file.write" if seen.a1 & O_WRITES else "file.read", seen.path, seen)]
+
+
+def _kernel(
+    action: str, resource: str, *, key: str = ""
+) -> Callable[[Seen, Callable[[str], str]], list[Wish]]:
+    def make(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+        return [Wish(action, f"kernel:{resource}", {key: seen.a0} if key else {})]
+
+    return make
+
+
+def _special(seen: Seen, _: Callable[[str], str]) -> list[Wish]:
+    return [Wish("kernel.call", f"kernel:{special_call(seen.nr)}", {})]
+
+
 _MAKERS = {
     Kind.OPEN: _open,
     Kind.UNLINK: _unlink,
@@ -148,4 +219,16 @@ _MAKERS = {
     Kind.SENDTO: _connect,
     Kind.DNS: _dns,
     Kind.SIGNAL: _signal,
+    **dict.fromkeys((Kind.PTRACE, Kind.VM_ACCESS), _trace),
+    Kind.MEMFD: _memfd,
+    Kind.IDENTITY: _identity,
+    **dict.fromkeys((Kind.CGROUP_MOVE, Kind.FORK), _escape),
+    Kind.MOUNT: _mount,
+    Kind.SOCKET: _socket,
+    **dict.fromkeys((Kind.URING_SETUP, Kind.URING_OP), _uring),
+    Kind.BPF: _kernel("kernel.bpf", "bpf", key="command"),
+    Kind.MODULE: _kernel("kernel.module", "module"),
+    Kind.NAMESPACE: _kernel("kernel.namespace", "namespace", key="flags"),
+    Kind.FOREIGN_ABI: _kernel("kernel.call", "foreign-abi"),
+    Kind.SPECIAL: _special,
 }

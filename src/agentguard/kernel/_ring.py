@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import platform
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BUSY = np.uint32(1 << 31)
+_BUSY = 1 << 31
+_LENGTH = struct.Struct("<I")
+_FEW = 48  # records, up to which plain Python is quicker than numpy
 _STRONG_ORDER = platform.machine() in {"x86_64", "i686"}
 _MEMBARRIER, _PRIVATE_EXPEDITED, _REGISTER = 283, 8, 16  # on arm64
 
@@ -29,43 +32,68 @@ class Ring:
         self._mask = size - 1
         self._consumer_page = mmap.mmap(descriptor, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._pages = mmap.mmap(descriptor, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
-        self._consumer = np.frombuffer(self._consumer_page, "<u8", 1)
-        self._producer = np.frombuffer(self._pages, "<u8", 1)
+        self._consumer = memoryview(self._consumer_page)[:8].cast("Q")
+        self._producer = memoryview(self._pages)[:8].cast("Q")
+        self._memory = memoryview(self._pages)
         self._data_offset = page
         self._barrier = _nothing if _STRONG_ORDER else _make_barrier()
 
     @property
     def waiting(self) -> int:
         """How many bytes wait to be read."""
-        return int(self._producer[0]) - int(self._consumer[0])
+        return self._producer[0] - self._consumer[0]
 
-    def drain(self, most: int = 1 << 16) -> NDArray[Any]:
-        """Return up to `most` records in the order in which they were begun, and give their room back."""
-        start = int(self._consumer[0])
-        end = int(self._producer[0])
+    def drain(self, most: int = 1 << 16, *, after: bytes = b"") -> bytes:
+        """Return up to `most` records as one block, in the order in which they were begun, and give their room back.
+
+        `after` is what the block begins with: to put it there later would copy all of it once more.
+        """
+        start = self._consumer[0]
+        end = self._producer[0]
+        size = self._slot.itemsize
+        count = min((end - start) // size, most)
+        if count <= 0:
+            return after
         # INVARIANT: nothing of a record is read before the position that says that it is there.
         self._barrier()
-        count = min((end - start) // self._slot.itemsize, most)
-        if count <= 0:
-            return np.empty(0, self._slot)
-        view: NDArray[Any] = np.frombuffer(
-            self._pages, self._slot, count, offset=self._data_offset + (start & self._mask)
-        )
-        busy = (view["size"] & _BUSY) != 0
-        if busy.any():
-            # Somebody is still writing this one; what comes after it waits, so that the order holds.
-            count = int(busy.argmax())
-            view = view[:count]
+        offset = self._data_offset + (start & self._mask)
+        count = self._ready(offset, count)
         self._barrier()
-        # As one piece: numpy copies records field by field, which takes ten times as long.
-        batch = whole(view).copy().view(self._slot)
-        self._consumer[0] = start + count * self._slot.itemsize
-        return batch
+        block = b"".join((after, self._memory[offset : offset + count * size]))
+        self._consumer[0] = start + count * size
+        return block
+
+    def view(self, most: int = 1 << 16) -> NDArray[Any]:
+        """Return up to `most` records where they lie, until `advance` gives their room back: nothing is copied."""
+        start = self._consumer[0]
+        count = min((self._producer[0] - start) // self._slot.itemsize, most)
+        self._barrier()
+        offset = self._data_offset + (start & self._mask)
+        rows: NDArray[Any] = np.frombuffer(self._pages, self._slot, self._ready(offset, count), offset=offset)
+        self._barrier()
+        return rows
+
+    def advance(self, count: int) -> None:
+        """Give back the room of the first `count` records; nobody may look at them any more."""
+        self._consumer[0] += count * self._slot.itemsize
+
+    def _ready(self, offset: int, count: int) -> int:
+        """Return how many are written; what comes after one that is not waits, so that the order holds."""
+        size = self._slot.itemsize
+        if count <= _FEW:
+            for index in range(count):
+                if _LENGTH.unpack_from(self._memory, offset + index * size)[0] & _BUSY:
+                    return index
+            return count
+        view: NDArray[Any] = np.frombuffer(self._pages, self._slot, count, offset=offset)
+        busy = (view["size"] & np.uint32(_BUSY)) != 0
+        return int(busy.argmax()) if busy.any() else count
 
     def close(self) -> None:
         """Unmap. Idempotent."""
         # The views go first: a mapping with a view on it cannot be closed.
-        self._consumer = self._producer = np.zeros(1, "<u8")
+        for view in (self._consumer, self._producer, self._memory):
+            view.release()
         self._consumer_page.close()
         self._pages.close()
 

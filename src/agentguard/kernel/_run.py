@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.core import RUN_VARIABLE
+from agentguard.kernel._brake import Brake
 from agentguard.kernel._cgroups import PARENT, Cgroup, find_mount
-from agentguard.kernel._launch import Child, Guardian
+from agentguard.kernel._check import Check
+from agentguard.kernel._launch import Child, Guardian, MakeChild
 from agentguard.kernel._layout import Drop
 from agentguard.kernel._observer import Observer
-from agentguard.kernel._selftest import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agentguard.kernel._loader import Settings
     from agentguard.kernel._tally import Tally
 
 _GRACE_S = 2.0
 _COLLECT_EVERY_S = 1.0
-_OURS = re.compile(r"(?:run|self-test)-([0-9]+)-")
+_OURS = re.compile(r"(?:run|self-test|sensor)-([0-9]+)-")
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -56,9 +57,16 @@ class ObservedRun:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None
+        self,
+        argv: Sequence[str],
+        *,
+        on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        make_child: MakeChild = Child,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare. `on_drop` is told when records were lost, from another thread.
+        """Prepare. `on_drop` is told when records were lost, from another thread; `make_child` forks the child.
+
+        `environ` is the program's, this process's own if it is left out.
 
         Raises:
             KernelError: there is no such program, or no cgroup can be made.
@@ -73,8 +81,10 @@ class ObservedRun:
             stack.callback(self._cgroup.remove)
             self._guardian = Guardian(self._cgroup)
             stack.callback(self._guardian.dismiss)
-            self._child = Child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
+            given = os.environ if environ is None else environ
+            self._child = make_child(argv, environ={**given, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
+            self.brake = self._child.brake = Brake(self._child.pid, self._cgroup)
             self._stack = stack.pop_all()
 
     def observe(self, settings: Settings | None = None) -> Surroundings:
@@ -85,6 +95,7 @@ class ObservedRun:
         """
         self._observer = self._stack.enter_context(Observer(settings, on_drop=self._note_drop))
         self._cgroup.add(self._child.pid)
+        self._child.settle(self._cgroup)
         self._observer.watch(self._cgroup)
         return Surroundings(self._observer.checks, dict(self._observer.missing))
 
@@ -118,14 +129,11 @@ class ObservedRun:
         )
 
     def _consume(self, tally: Tally) -> None:
-        handover, next_collection = self._observer.handover, time.monotonic() + _COLLECT_EVERY_S
-        while True:
-            batch = handover.take(0.1)
+        next_collection = time.monotonic() + _COLLECT_EVERY_S
+        for batch in self._observer.handover.batches(self._stop):
             for seen in batch:
                 if seen.cgroup == self._cgroup.id:
                     tally.note(seen)
-            if not batch and self._stop.is_set():
-                return
             if time.monotonic() > next_collection:
                 tally.note_traffic(self._observer.traffic(self._cgroup, tally.tree.take_ended()))
                 next_collection = time.monotonic() + _COLLECT_EVERY_S
@@ -148,10 +156,15 @@ def end_all(cgroup: Cgroup) -> int:
 
 
 def clean_up() -> None:
-    """Remove cgroups of runs whose launcher is not there any more, where they are empty."""
+    """Remove what runs have left whose launcher is gone: cgroups where they are empty, pins of cgroups that are gone."""
     with contextlib.suppress(Exception):
         for folder in (find_mount() / PARENT).iterdir():
             found = _OURS.match(folder.name)
             if found and not Path(f"/proc/{found[1]}").exists():
                 with contextlib.suppress(OSError):
                     folder.rmdir()
+    with contextlib.suppress(Exception):
+        if os.geteuid() == 0:
+            from agentguard.kernel.egress import clean_pins
+
+            clean_pins()

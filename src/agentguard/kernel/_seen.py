@@ -23,7 +23,7 @@ _MAX_UNIX = 108
 _PROTOCOLS = {6: "tcp", 17: "udp", 262: "tcp", 1: "icmp", 58: "icmp", 255: "raw"}
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True, gc=False):
     """A peer. `host` is an IP address, or the path of a unix socket (`@` begins an abstract name)."""
 
     family: str
@@ -32,7 +32,7 @@ class Address(msgspec.Struct, frozen=True):
     protocol: str = ""
 
 
-class Seen(msgspec.Struct):
+class Seen(msgspec.Struct, gc=False):
     """One thing that a process did (`ret` is not negative) or tried (`ret` is minus the errno).
 
     `path` is resolved by the kernel where `flags` (`Flag`) has no CLAIMED, and else as the process wrote it, made

@@ -16,6 +16,7 @@ import msgspec
 
 from agentguard.core import KernelError
 from agentguard.kernel._cgroups import Cgroup
+from agentguard.kernel._check import Check
 from agentguard.kernel._layout import Kind
 from agentguard.kernel._seen import Seen
 
@@ -50,15 +51,6 @@ if child == 0:
 os.waitpid(child, 0)
 os._exit({_EXIT_CODE})
 """
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One verdict: what a process did, and whether it was seen."""
-
-    name: str
-    ok: bool
-    detail: str
-    needed: bool
 
 
 class _Sight(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agentguard.kernel._judge import Judge, Verdict
-    from agentguard.kernel._publish import Publisher
     from agentguard.kernel._requests import Wish
     from agentguard.kernel._seen import Address, Seen, Traffic
 
@@ -29,6 +28,9 @@ _CONNECTS = frozenset((Kind.CONNECT, Kind.SENDTO))
 _ACCESS = {
     "file.read": "read", "file.write": "write", "file.delete": "delete", "file.list": "list",
 }  # fmt: skip
+
+
+_LISTED = frozenset(("process.exec", *_ACCESS))
 
 
 class Use(msgspec.Struct):
@@ -95,11 +97,29 @@ class AttemptUse(Use, kw_only=True):
     refused: int = 0
 
 
-class Tally:
-    """Adds up one run, and has `publisher` tell of it. For one thread."""
+class Listener(Protocol):
+    """Is told of each thing while it is added up."""
 
-    def __init__(self, judge: Judge, publisher: Publisher | None = None) -> None:
-        self._publisher = publisher
+    def note(self, seen: Seen, tree: ProcessTree, wish: Wish, verdict: Verdict | None) -> None:
+        """Take in a thing that was done, with what the policy says of it."""
+
+    def note_attempt(self, seen: Seen, tree: ProcessTree, wish: Wish, verdict: Verdict | None) -> None:
+        """Take in an attempt at what ordinary agents have no need of, each time."""
+
+
+class Tally:
+    """Adds up one run, and has `publisher` tell of it; `on_seen` is told of each thing. For one thread."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        publisher: Listener | None = None,
+        *,
+        on_seen: Callable[[Seen], None] | None = None,
+        translate: Callable[[Seen], Iterable[Seen]] | None = None,
+    ) -> None:
+        self._translate = translate
+        self._publisher, self._on_seen = publisher, on_seen
         self.tree = ProcessTree()
         self.files: dict[str, FileUse] = {}
         self.programs: dict[str, ProgramUse] = {}
@@ -114,25 +134,50 @@ class Tally:
         self._waiting: dict[int, Seen] = {}
 
     def note(self, seen: Seen) -> None:
-        """Take in one thing that was seen."""
+        """Take in one thing that was seen; where connections are led elsewhere, what was wanted stands in its place."""
+        for each in self._translate(seen) if self._translate is not None else (seen,):
+            self._note(each)
+
+    def _note(self, seen: Seen) -> None:
         self.events += 1
         if seen.kind == Kind.DNS:
             # A packet belongs to no process.
             self._note_name(seen)
             return
         process = self.tree.note(seen)
+        if self._on_seen is not None:
+            self._on_seen(seen)
         if seen.kind == Kind.SIGNAL and self.tree.has_pid(seen.a0):
             return
-        if seen.kind in _CONNECTS:
+        what = describe_attempt(seen)
+        if what is not None:
+            self._note_attempt(what, seen, process.program)
+        elif seen.kind in _CONNECTS:
             self._note_peer(seen)
         else:
             for wish in wishes_of(seen, self._name):
                 self._use(wish, seen).take(self._verdict(wish, seen))
-        what = describe_attempt(seen)
-        if what is not None:
-            self._note_attempt(what, seen, process.program)
-            if self._publisher is not None:
-                self._publisher.note_attempt(seen, self.tree)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a datagram socket was connected through which nothing is known to have been sent yet."""
+        return bool(self._waiting)
+
+    @property
+    def size(self) -> int:
+        """How many entries the account has."""
+        return sum(map(len, self._tables()))
+
+    def forget(self) -> None:
+        """Drop the account, and keep what later records refer to: for whoever only listens, for as long as he likes."""
+        for table in self._tables():
+            table.clear()
+        self._sockets = {ino: seen for ino, seen in self._sockets.items() if ino in self._waiting}
+        if len(self._name_of_address) >= MAX_OTHERS * 5:
+            self._name_of_address.clear()
+
+    def _tables(self) -> tuple[dict[Any, Any], ...]:
+        return (self.files, self.programs, self.hosts, self.names, self.attempts, self._judge.wishes)
 
     def _verdict(self, wish: Wish, seen: Seen) -> Verdict | None:
         verdict = self._judge.verdict(wish)
@@ -157,7 +202,9 @@ class Tally:
             if (access := _ACCESS[wish.action]) not in use.access:
                 use.access.append(access)
             return use
-        return self._attempt("signal", wish.resource, program)
+        signal = self._attempt("signal", wish.resource, program)
+        signal.count += 1
+        return signal
 
     def _file(self, path: str, program: str) -> FileUse:
         use: FileUse = self._entry(
@@ -238,6 +285,16 @@ class Tally:
         found = self._attempt(*what, program)
         found.count += 1
         found.refused += seen.ret < 0
+        for wish in wishes_of(seen, self._name):
+            verdict = self._judge.verdict(wish)
+            found.take(verdict)
+            if wish.action in _LISTED:
+                self._use(wish, seen).take(verdict)
+            # Not once for each thing, as the others are: how often it is tried is worth knowing.
+            if self._publisher is not None:
+                self._publisher.note_attempt(seen, self.tree, wish, verdict)
+        if seen.address is not None and seen.kind == Kind.URING_OP:
+            self._note_peer(seen)
 
     def note_traffic(self, traffic: Iterable[Traffic]) -> None:
         """Take in what processes that have ended had moved."""

@@ -22,6 +22,7 @@ from agentguard.llm._call import (
     read_call,
     resource_of,
 )
+from agentguard.llm._form import FormError, FormPart, fields_of, read_form, write_form
 from agentguard.llm._rewrite import RewriteError, rewrite
 from agentguard.llm._sse import SseEvent, SseSplitter
 from agentguard.llm._stream import AnswerStream, StreamMode
@@ -38,6 +39,8 @@ __all__ = [
     "PASS",
     "Answer",
     "AnswerStream",
+    "FormError",
+    "FormPart",
     "HostedTool",
     "LlmCall",
     "RewriteError",
@@ -49,8 +52,11 @@ __all__ = [
     "UnreadableError",
     "Verdict",
     "Wire",
+    "fields_of",
     "provider_of",
     "read_call",
+    "read_form",
     "resource_of",
     "rewrite",
+    "write_form",
 ]

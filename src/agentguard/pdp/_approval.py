@@ -78,6 +78,33 @@ class Case(msgspec.Struct):
     past: Past
     verdict: Verdict
 
+    def decision(self) -> Decision:
+        """Return the decision that the verdict calls for."""
+        verdict = self.verdict
+        return Decision(
+            verdict.effect,
+            verdict.reason,
+            self.principal.id,
+            verdict.action.reference,
+            self.resource.id,
+            verdict.params,
+            verdict.rule,
+            verdict.stage,
+            self.world.policies.version,
+            verdict.risk,
+            verdict.obligations,
+            verdict.findings,
+            prechecks=verdict.action.action.prechecks,
+            required_privileges=verdict.action.action.required_privileges,
+            correlation_id=self.context.correlation_id,
+            origins=() if verdict.origins is None else verdict.origins.arguments,
+        )
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether it has happened already, and what would have been decided is all that is asked."""
+        return self.context.attributes.get("observed") is True
+
     def decide_again(self, params: dict[str, Any]) -> Verdict:
         """Return the verdict with other parameters, and take it for the request's own."""
         history = self.past.history
@@ -97,7 +124,18 @@ class Case(msgspec.Struct):
             return
         action, params, moment = verdict.action.action, verdict.params, self.past.moment
         inside = self.world.facts_about(verdict.action, params, self.resource)
-        facts = Facts(self.principal, action, self.resource, params, self.context, self.now, inside)
+        origins = self.past.provenance((self.principal.id, self.context.session), params, action.name)
+        facts = Facts(
+            self.principal,
+            action,
+            self.resource,
+            params,
+            self.context,
+            self.now,
+            inside,
+            origins,
+            verdict.origins,
+        )
         score = verdict.risk.score if verdict.risk is not None else 0
         history.commit(sequences, facts, effect, now=moment, score=score)
 
@@ -162,6 +200,8 @@ class ApprovalDesk:
 
     def redeem(self, approval_id: str, decision: Decision, case: Case) -> tuple[Decision, Release | None]:
         """Return what becomes of a decision whose request names an approval; nothing is used up yet."""
+        if case.is_observed:
+            return denied(decision, "what has happened already uses no approval up"), None
         try:
             approval = self.engine.wait(approval_id)
             self._check_same(approval, case)
@@ -186,8 +226,11 @@ class ApprovalDesk:
     def conclude(self, decision: Decision, case: Case, release: Release | None, now: datetime) -> Decision:
         """Return the decision as it is to be recorded: people told or asked, or their approval used up.
 
-        The effect comes after this, or never.
+        The effect comes after this, or never. About what has happened already, as the kernel tells of it, nobody is
+        asked or told.
         """
+        if case.is_observed:
+            return decision
         if decision.obligations:
             decision = self._notify(decision, now)
         if decision.effect is Effect.REQUIRE_APPROVAL:
@@ -333,7 +376,7 @@ class ApprovalDesk:
     def _lift(self, approval: Approval, decision: Decision, case: Case) -> tuple[Decision, Release | None]:
         if approval.patch is not None:
             verdict = case.decide_again(merge_patch(decision.params, approval.patch))
-            decision = _of_verdict(decision, verdict)
+            decision = replace(case.decision(), approval=approval.id)
             if verdict.effect is Effect.DENY:
                 self._try(approval, Cancel(why="denied_by_policy", note=verdict.reason[:500]))
                 return decision, None
@@ -382,21 +425,6 @@ def edit_problem(
 def denied(decision: Decision, reason: str) -> Decision:
     """Return a deny of the stage `approval` in the place of a decision."""
     return replace(decision, effect=Effect.DENY, stage="approval", reason=reason, obligations=(), ticket="")
-
-
-def _of_verdict(decision: Decision, verdict: Verdict) -> Decision:
-    return replace(
-        decision,
-        effect=verdict.effect,
-        reason=verdict.reason,
-        params=verdict.params,
-        rule=verdict.rule,
-        stage=verdict.stage,
-        risk=verdict.risk,
-        obligations=verdict.obligations,
-        findings=verdict.findings,
-        action=verdict.action.reference,
-    )
 
 
 def _basis(decision: Decision, world: World) -> str:

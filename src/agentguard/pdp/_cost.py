@@ -34,7 +34,7 @@ class ActionCosts:
 
         With `is_approved` people have been asked, and no budget asks again; its limit holds.
         """
-        if decision.effect.rank > _LETS_THROUGH:
+        if decision.effect.rank > _LETS_THROUGH or not self._keeper.prices_actions:
             return decision, None
         spender = self._spender(principal, context)
         admission = self._keeper.reserve_tool(

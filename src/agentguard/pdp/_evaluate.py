@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from agentguard.core import Provenance
 
 
+# An attribute of an enumeration takes as long as a call.
+_ALLOW, _TRANSFORM, _APPROVAL, _DENY = Effect
+_EXTERNAL = Sink.EXTERNAL
+
+
 class World(msgspec.Struct, frozen=True):
     """All that a decision depends on besides the request; replaced as a whole."""
 
@@ -119,11 +124,11 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     """
     problem = _schema_problem(action, resource, params)
     if problem is not None:
-        return Verdict(Effect.DENY, "schema", problem, action, params)
+        return Verdict(_DENY, "schema", problem, action, params)
     if action.action.name in REGRADES:
         problem = regrade_problem(principal, params)
         if problem is not None:
-            return Verdict(Effect.DENY, "flow", problem, action, params)
+            return Verdict(_DENY, "flow", problem, action, params)
     inside = world.facts_about(action, params, resource)
     origins = past.provenance((principal.id, context.session), params, action.action.name)
     called = past.origins(action, params, origins)
@@ -131,7 +136,7 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
     ruling = world.policies.evaluate(facts)
     verdict = _from_ruling(ruling, action, facts)
     verdict.origins = called
-    if verdict.effect is Effect.DENY:
+    if verdict.effect is _DENY:
         return verdict
     if ruling.rewrites:
         rewritten = _rewrite(world, ruling.rewrites, verdict)
@@ -139,9 +144,9 @@ def evaluate(  # noqa: PLR0917 - called once, on the hot path, where keywords co
             if not _lasts(world, ruling, verdict):
                 return _denied(verdict, "mandatory rewritings contradict each other")
             # Nothing had to be changed: what the rule asks for already holds.
-            if verdict.effect is Effect.TRANSFORM:
-                verdict.effect = Effect.ALLOW
-        elif rewritten.effect is Effect.DENY:
+            if verdict.effect is _TRANSFORM:
+                verdict.effect = _ALLOW
+        elif rewritten.effect is _DENY:
             return rewritten
         else:
             return _decide_again(world, facts, verdict, rewritten, past)
@@ -167,16 +172,16 @@ def _from_ruling(ruling: Ruling, action: CompiledAction, facts: Facts) -> Verdic
         None,
         ruling.obligations,
     )
-    if ruling.effect is Effect.DENY:
+    if ruling.effect is _DENY:
         return verdict
     resource = facts.resource
     if not resource.listed and not ruling.names_resource:
-        verdict.effect, verdict.stage = Effect.DENY, "inventory"
+        verdict.effect, verdict.stage = _DENY, "inventory"
         verdict.reason = f"{resource.id} is not in the inventory, and no rule names it or a pattern of it"
     for obligation in ruling.obligations:
         problem = obligation_problem(obligation) or unmet_obligation(obligation, facts.context)
         if problem is not None:
-            verdict.effect, verdict.stage, verdict.reason = Effect.DENY, "obligations", problem
+            verdict.effect, verdict.stage, verdict.reason = _DENY, "obligations", problem
     wants_two = any(each.name == "two_person" for each in ruling.obligations)
     if wants_two and verdict.effect.rank < Effect.REQUIRE_APPROVAL.rank:
         verdict.effect, verdict.stage = Effect.REQUIRE_APPROVAL, "obligations"
@@ -200,7 +205,7 @@ def _rewrite(world: World, rewrites: tuple[Rewrite | None, ...], verdict: Verdic
     # Compared as JSON: to Python, `false` is 0 and a rewriting of the one to the other would be none.
     if action is verdict.action and msgspec.json.encode(params) == msgspec.json.encode(verdict.params):
         return None
-    return Verdict(Effect.TRANSFORM, verdict.stage, verdict.reason, action, params)
+    return Verdict(_TRANSFORM, verdict.stage, verdict.reason, action, params)
 
 
 def _read_only_form(world: World, action: CompiledAction) -> CompiledAction:
@@ -229,18 +234,18 @@ def _decide_again(world: World, facts: Facts, first: Verdict, rewritten: Verdict
     again = Facts(who, action.action, resource, params, context, facts.now, inside, origins, called)
     ruling = world.policies.evaluate(again)
     second = _from_ruling(ruling, action, again)
-    if second.effect is Effect.DENY:
+    if second.effect is _DENY:
         second.reason = f"the rewritten request is denied: {second.reason}"
         return second
     if (ruling.rewrites and _rewrite(world, ruling.rewrites, second) is not None) or not _lasts(
         world, ruling, second
     ):
         return _denied(first, "the rewritten request would be rewritten again")
-    if second.effect.rank > max(first.effect.rank, Effect.TRANSFORM.rank):
+    if second.effect.rank > max(first.effect.rank, _TRANSFORM.rank):
         first.effect, first.stage, first.reason = second.effect, second.stage, second.reason
         first.rule = second.rule
     else:
-        first.effect = first.effect.join(Effect.TRANSFORM)
+        first.effect = first.effect.join(_TRANSFORM)
     first.obligations += tuple(each for each in second.obligations if each not in first.obligations)
     return _add_history(world, first, again, past)
 
@@ -251,7 +256,7 @@ def _lasts(world: World, ruling: Ruling, verdict: Verdict) -> bool:
 
 
 def _denied(verdict: Verdict, reason: str) -> Verdict:
-    verdict.effect, verdict.stage, verdict.reason = Effect.DENY, "transform", reason
+    verdict.effect, verdict.stage, verdict.reason = _DENY, "transform", reason
     return verdict
 
 
@@ -261,14 +266,14 @@ def _add_flow(verdict: Verdict, facts: Facts, past: Past) -> None:
     flow = action.flow
     if flow is None or facts.provenance is None or facts.provenance is NOTHING_SEEN:
         return
-    if flow.sink is not Sink.EXTERNAL and flow.clearance is None:
+    if flow.sink is not _EXTERNAL and flow.clearance is None:
         return
     label = past.flow.label((facts.principal.id, facts.context.session))
     problem = flow_violation(action, facts.provenance) if can_violate(flow, label) else None
-    effect = Effect.DENY
+    effect = _DENY
     if problem is None:
         problem = None if _is_chosen(facts.origins) else trifecta(label, flow)
-        effect = Effect.REQUIRE_APPROVAL
+        effect = _APPROVAL
     if problem is not None and effect.rank > verdict.effect.rank:
         verdict.effect, verdict.stage, verdict.reason = effect, "flow", problem
 
@@ -303,7 +308,7 @@ def _is_chosen(origins: CallOrigins | None) -> bool:
 def _add_history(world: World, verdict: Verdict, facts: Facts, past: Past) -> Verdict:
     """Join flow, what happened before, and then the risk; `facts` are of the request as it would be carried out."""
     _add_flow(verdict, facts, past)
-    if verdict.effect is Effect.DENY:
+    if verdict.effect is _DENY:
         return verdict
     risk = world.risk.score(verdict.action.risk_weight, facts.resource)
     verdict.risk = risk

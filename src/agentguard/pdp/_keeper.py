@@ -2,7 +2,8 @@
 
 One process of a project may keep it: the sidecar. It saves about once a second while something changes, and on
 close. After a crash the newest second is missing; the label store then counts every session as having seen
-everything until it has aged out, since nobody knows what the missing second held.
+everything until it has aged out, since nobody knows what the missing second held. Sessions with an intent have files
+of their own (`intent.Journals`), in which nothing that was answered is missing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from agentguard.core import AgentGuardError
+from agentguard.core import AgentGuardError, IntegrityError, Location
 from agentguard.flow import FlowStore, load, save
+from agentguard.intent import Journals
 from agentguard.policy import History
 
 if TYPE_CHECKING:
@@ -27,12 +29,12 @@ INTERVAL_S = 1.0
 
 
 class Keeper:
-    """Loads `history` and `flow` from `folder`, and saves them while it is open.
+    """Loads `history` and `flow` from `folder`, and saves them while it is open. `journals` are files there too.
 
-    If another process keeps them already, these begin empty and `is_keeping` is false.
+    If another process keeps them already, these begin empty, there are no journals, and `is_keeping` is false.
 
     Raises:
-        IntegrityError: the saved history is damaged.
+        IntegrityError: the saved history is damaged, or the folder cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,6 +42,7 @@ class Keeper:
         self._lock = os.open(folder / "sessions.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.is_keeping = _try_lock(self._lock)
         self.history = History()
+        self.journals: Journals | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         if not self.is_keeping:
@@ -48,6 +51,14 @@ class Keeper:
             return
         self.history.load(self._history_file)
         self.flow = load(self._flow_file, time.time())
+        try:
+            self.journals = Journals(folder / "sessions")
+        except OSError as error:
+            raise IntegrityError(
+                f"the sessions with an intent cannot be kept: {(error.strerror or str(error)).lower()}",
+                code="history_unavailable",
+                location=Location(str(folder / "sessions")),
+            ) from None
         self._save()
         self._thread = threading.Thread(target=self._run, name="agentguard-sessions", daemon=True)
         self._thread.start()

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import ApprovalStatus, AuditLog, Ticket
     from agentguard.enforcement import TicketIssuer
-    from agentguard.intent import IntentSession
+    from agentguard.intent import IntentSession, Journals
     from agentguard.pdp._cost import ActionCosts
     from agentguard.registry import CompiledAction
     from agentguard.spend import Admission
@@ -64,6 +64,8 @@ log = logging.getLogger("agentguard.pdp")
 
 _normalised = lru_cache(maxsize=8192)(normalise_resource_id)
 _set = msgspec.structs.force_setattr
+# An attribute of an enumeration takes as long as a call.
+_ALLOW, _TRANSFORM, _, _DENY = Effect
 _NOBODY = Principal("")
 _NO_CONTEXT: Context = Request(_NOBODY, "", "").context
 _NOTHING: dict[str, Any] = {}
@@ -84,8 +86,9 @@ class PolicyDecisionPoint:
     `audit` nothing is recorded; with it, a decision that cannot be recorded is a deny. `commit` turns a
     secret value into what may stand in the log. `history` is what rules about more than one request look back
     on, `flow` where values come from; without them they begin empty. `tickets` issues execution tickets to who
-    asks for one; without it, asking for one is a deny. `costs` holds actions that cost to their budgets. `desk`
-    asks people where an approval is needed; without it nobody is asked, and no approval counts.
+    asks for one; without it, asking for one is a deny. `costs` holds actions that cost to their budgets. `journals` are
+    the files in which sessions with an intent outlive the process. `desk` asks people where an approval is needed;
+    without it nobody is asked, and no approval counts.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class PolicyDecisionPoint:
         flow: FlowStore | None = None,
         tickets: TicketIssuer | None = None,
         costs: ActionCosts | None = None,
+        journals: Journals | None = None,
         desk: ApprovalDesk | None = None,
     ) -> None:
         self.world = world
@@ -112,13 +116,18 @@ class PolicyDecisionPoint:
         self._desk = desk
         self._closed = False
         # What it counted is of no use any more, and many short sessions of one principal need its room.
-        self._sessions = Sessions(on_end=lambda key: self.history.forget(*key))
+        self._sessions = Sessions(on_end=lambda key: self.history.forget(*key), journals=journals)
 
     def decide(self, request: Request, *, trace: bool = False) -> Decision:
         """Return the decision on `request`; never raises."""
-        return self._decide(request, self.history, trace=trace)
+        # What was observed is looked at with a copy of the past: it must use up nothing of what is asked for.
+        observed = type(request) is Request and request.observed is True
+        history = self.history.branch() if observed else self.history
+        return self._decide(request, history, trace=trace, observed=observed)
 
-    def _decide(self, request: Request, history: History, *, trace: bool = False) -> Decision:
+    def _decide(
+        self, request: Request, history: History, *, trace: bool = False, observed: bool = False
+    ) -> Decision:
         start = perf_counter_ns()
         world = self.world
         principal, context, moment = _NOBODY, _NO_CONTEXT, None
@@ -136,7 +145,7 @@ class PolicyDecisionPoint:
             past = Past(history, self.flow, moment, session)
             verdict = evaluate(world, principal, action, resource, params, context, now, past)
             case = Case(principal, context, resource, action, params, world, now, past, verdict)
-            decision = _decision_of(case)
+            decision = case.decision()
             if trace:
                 self._add_near_misses(decision, case)
             desk = self._desk if history is self.history else None
@@ -153,16 +162,16 @@ class PolicyDecisionPoint:
         except Exception as error:  # noqa: BLE001 - the boundary: a crash in a layer is a deny
             _log_crash("a layer failed", error)
             decision = _refusal(request, world, "error", f"a layer failed: {type(error).__name__}")
-        if decision.effect is Effect.DENY and world.policies.sequences.breaker is not None:
+        if decision.effect is _DENY and world.policies.sequences.breaker is not None:
             self._count_denial(decision, world, history, principal, context, moment)
         _set(decision, "latency_us", (perf_counter_ns() - start) / 1000)
         if self._audit is not None:
-            decision = self._recorded(decision, principal, context, case, ticket)
-        if ticket is not None and decision.effect is not Effect.DENY:
+            decision = self._recorded(decision, principal, context, case, ticket, observed=observed)
+        if ticket is not None and decision.effect is not _DENY:
             decision = self._ticketed(decision, ticket)
         if case is not None:
             self._wind_up(decision, case, release, held)
-            if session is not None and case.verdict.origins is not None:
+            if session is not None and not observed and case.verdict.origins is not None:
                 session.decided(case.action.action.name, case.params, case.verdict.origins, decision.effect)
         return decision
 
@@ -196,7 +205,7 @@ class PolicyDecisionPoint:
         misses = near_misses(
             world.policies,
             facts,
-            history=decision.effect is not Effect.DENY,
+            history=decision.effect is not _DENY,
             conceal=bool(action.secret_paths),
         )
         _set(decision, "near_misses", tuple(each for each in misses if each.rule != decision.rule))
@@ -234,19 +243,22 @@ class PolicyDecisionPoint:
         """Take in what an action gave back: its label and fingerprints, under the principal's session.
 
         Raises:
-            RequestError: the decision point is closed. Whatever the values are, their label counts.
+            RequestError: the decision point is closed, or a session with an intent cannot be kept, or taken up again
+                after a restart. Whatever the values are, their label counts.
         """
         if self._closed:
             raise RequestError("the decision point is closed", code="closed")
         key, moment = (observation.principal.id, observation.session), self._clock.now().timestamp()
-        opened = self._sessions.store.find(key, moment) if observation.session else None
+        opened = self._sessions.find_open(key, self.world, moment) if observation.session else None
         name, label = _label_of(opened.world if opened is not None else self.world, observation)
-        if opened is not None:
-            params = observation.params if observation.params is not None else {}
-            opened.intent.observe(name, params, observation.result, observation.error)
-        for value in (observation.result, observation.error or None):
-            if value is not None:
-                self.flow.observe(key, value, label, f"tool:{name}", moment)
+        try:
+            if opened is not None:
+                params = observation.params if observation.params is not None else {}
+                opened.intent.observe(name, params, observation.result, observation.error)
+        finally:
+            for value in (observation.result, observation.error or None):
+                if value is not None:
+                    self.flow.observe(key, value, label, f"tool:{name}", moment)
 
     def open_session(self, opening: SessionOpening) -> OpenedSession:
         """Open a session with the user's words, once that is in the log.
@@ -281,9 +293,9 @@ class PolicyDecisionPoint:
             # Who may not ask is not told either what there is.
             self._check_subject(regrade)
         decision = self.decide(request)
-        if decision.effect is Effect.TRANSFORM:
+        if decision.effect is _TRANSFORM:
             self.record_outcome(Outcome(decision.audit_id, "refused", "rewritten", by.id))
-        if decision.effect is not Effect.ALLOW:
+        if decision.effect is not _ALLOW:
             return decision
         moment = self._clock.now()
         try:
@@ -338,7 +350,10 @@ class PolicyDecisionPoint:
 
     def close(self) -> None:
         """Deny from now on, and close the log."""
+        is_first = not self._closed
         self._closed = True
+        if is_first:
+            self._sessions.close()
         if self._audit is not None:
             self._audit.close()
 
@@ -369,6 +384,8 @@ class PolicyDecisionPoint:
             raise RequestError("the request has no principal")
         if type(principal.roles) is not tuple or type(principal.groups) is not tuple:
             raise RequestError("the request's principal is malformed")
+        if request.observed is True and request.ticket_for:
+            raise RequestError("what was observed needs no ticket")
         if principal.on_behalf_of:
             _check_chain(principal)
         # One that says nothing needs no look; comparing it costs a twentieth of looking.
@@ -384,7 +401,7 @@ class PolicyDecisionPoint:
     def _ticketed(self, decision: Decision, draft: Ticket) -> Decision:
         assert self._tickets is not None
         signed = sign_ticket(self._tickets, decision, draft)
-        if signed.effect is Effect.DENY and signed.audit_id:
+        if signed.effect is _DENY and signed.audit_id:
             # Its record says allow.
             try:
                 self.record_outcome(Outcome(signed.audit_id, "refused", signed.reason, signed.principal))
@@ -399,6 +416,8 @@ class PolicyDecisionPoint:
         context: Context,
         case: Case | None,
         ticket: Ticket | None,
+        *,
+        observed: bool = False,
     ) -> Decision:
         assert self._audit is not None
         try:
@@ -408,6 +427,7 @@ class PolicyDecisionPoint:
                 context=context,
                 action=_declares(None if case is None else case.verdict),
                 commit=self._commit,
+                observed=observed,
             )
             if case is not None and decision.params is not case.params:
                 record["requested"] = {
@@ -422,30 +442,6 @@ class PolicyDecisionPoint:
                 _log_crash("a decision could not be recorded", error)
             return _unrecorded(decision, error)
         return decision
-
-
-def _decision_of(case: Case) -> Decision:
-    verdict = case.verdict
-    decision = Decision(
-        verdict.effect,
-        verdict.reason,
-        case.principal.id,
-        verdict.action.reference,
-        case.resource.id,
-        verdict.params,
-        verdict.rule,
-        verdict.stage,
-        case.world.policies.version,
-        verdict.risk,
-        verdict.obligations,
-        verdict.findings,
-        prechecks=verdict.action.action.prechecks,
-        required_privileges=verdict.action.action.required_privileges,
-        correlation_id=case.context.correlation_id,
-    )
-    if verdict.origins is not None:
-        _set(decision, "origins", verdict.origins.arguments)
-    return decision
 
 
 def _without_ticket(request: Request) -> Request:
@@ -555,7 +551,7 @@ def _refusal(request: object, world: World, stage: str, reason: str) -> Decision
     known = request if type(request) is Request else Request(_NOBODY, "", "")
     principal, context = known.principal, known.context
     return Decision(
-        effect=Effect.DENY,
+        effect=_DENY,
         reason=reason,
         principal=_shown(principal.id) if type(principal) is Principal else "",
         action=_shown(known.action),
@@ -576,7 +572,7 @@ def _unrecorded(decision: Decision, error: Exception) -> Decision:
     why = error.message if isinstance(error, AgentGuardError) else type(error).__name__
     return msgspec.structs.replace(
         decision,
-        effect=Effect.DENY,
+        effect=_DENY,
         stage="audit",
         reason=f"the decision could not be recorded: {why}",
         obligations=(),

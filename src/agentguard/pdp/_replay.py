@@ -20,8 +20,9 @@ from agentguard.core import (
     SessionOpening,
 )
 from agentguard.pdp._pdp import PolicyDecisionPoint
+from agentguard.pdp._sessions import make_toolbox
 from agentguard.pdp._trace import Back, Call, Event, Opening
-from agentguard.registry import ActionRegistry, import_tools, mask_secrets
+from agentguard.registry import ActionRegistry, mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _EARLY = frozenset(("request", "schema", "error"))
 DEFAULT_PRINCIPAL = "agent"
 _SECRET = "[secret]"  # noqa: S105 - what stands where one was
+_NO_TOOL = "it is none of the tools of this session"
 _ANYWHERE = "it may come from anywhere"
 _UNJUDGED = "the call was refused before this was looked at"
 
@@ -156,7 +158,7 @@ class _Player:
             self._principal, intent, self._tools, f"replay-{len(self.sessions)}", self._subject
         )
         try:
-            self._registry = ActionRegistry.build(each.action for each in import_tools(self._tools))
+            self._registry = make_toolbox(self._tools, self._pdp.world.registry).registry
             opened = self._opened = self._pdp.open_session(opening)
         except AgentGuardError as error:
             raise self._wrong(self.sessions[-1].line, error.message, error.hint) from None
@@ -166,6 +168,12 @@ class _Player:
 
     def _call(self, call: Call) -> None:
         opened = self._open(call.line)
+        if call.id in self._waiting:
+            raise self._wrong(
+                call.line,
+                "a call with this id waits for its result already",
+                "give each call an id of its own",
+            )
         name = opened.actions.get(call.tool, call.tool)
         request = Request(self._principal, name, f"tool:{name}", call.args, Context(session=opened.session))
         decision = self._pdp.decide(request)
@@ -174,7 +182,7 @@ class _Player:
             call.tool,
             self._shown(name, call.args),
             decision.effect,
-            decision.reason,
+            decision.reason if call.tool in opened.actions else _NO_TOOL,
             decision.rule,
             self._arguments(name, call.args, decision),
         )

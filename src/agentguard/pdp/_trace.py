@@ -121,7 +121,9 @@ class _Line:
             # The body of a request to a chat API.
             yield Opening(self._number, tools=value.get("tools"))
             messages = value["messages"]
-            for each in messages if isinstance(messages, list) else ():
+            if not isinstance(messages, list):
+                raise self._wrong("`messages` must be a list")
+            for each in messages:
                 yield from self._message(each)
             return
         self._known(value, _OPENING)

@@ -5,6 +5,7 @@ misses, lint findings. Called by: the PDP, and the command line for validating a
 nothing alone: risk and evidence come later, and can only make a ruling stricter.
 """
 
+from agentguard.policy._about import rules_about
 from agentguard.policy._compile import CompiledRule, compile_rule
 from agentguard.policy._describe import (
     Concern,
@@ -108,6 +109,7 @@ __all__ = [
     "near_misses",
     "parse_policies",
     "policy_files",
+    "rules_about",
     "session_policies",
     "shipped_rules",
     "shown_facts",

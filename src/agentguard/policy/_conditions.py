@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -34,6 +34,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_PATTERN = 4096
 ABSENT: Any = object()
 _NUMBERS = (int, float)
+_DAY_S = 86_400
 _CLOCK = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 _CONTEXT_FIELDS = frozenset(("session", "correlation_id", "task", "ticket", "reason"))
 _ATOMS = (str, int, float, bool, type(None))
@@ -267,18 +268,20 @@ def _window(window: TimeWindow) -> Predicate:
     if window.between is None:
         return Predicate("time", text, lambda facts: facts.now.astimezone(zone).weekday() in days)
     start, end = (_clock(each) for each in window.between)
-    if start == end or start >= timedelta(hours=24):
+    if start == end or start >= _DAY_S:
         raise PolicyError("a time window is empty", hint="leave `between` out for the whole day")
+    is_utc = window.tz == "UTC"
 
     def test(facts: Facts) -> bool:
-        local = facts.now.astimezone(zone)
-        passed = timedelta(
-            hours=local.hour, minutes=local.minute, seconds=local.second, microseconds=local.microsecond
-        )
-        day = local.weekday()
+        now = facts.now
+        local = now if is_utc and now.tzinfo is UTC else now.astimezone(zone)
+        # The ends are whole minutes, so parts of a second make no difference.
+        passed = local.hour * 3600 + local.minute * 60 + local.second
         if start < end:
-            return start <= passed < end and day in days
-        return (passed >= start and day in days) or (passed < end and (day - 1) % 7 in days)
+            return start <= passed < end and local.weekday() in days
+        return (passed >= start and local.weekday() in days) or (
+            passed < end and (local.weekday() - 1) % 7 in days
+        )
 
     return Predicate("time", text, test)
 
@@ -299,11 +302,12 @@ def _zone(name: str) -> ZoneInfo:
         raise PolicyError(f"unknown time zone `{name}`", hint="write it as in `Europe/Berlin`") from None
 
 
-def _clock(text: str) -> timedelta:
+def _clock(text: str) -> int:
+    """Return the seconds since midnight."""
     match = _CLOCK.fullmatch(text)
     if match is None or text > "24:00":
         raise PolicyError(f"`{text}` is no time of day", hint='write it as "HH:MM", up to "24:00"')
-    return timedelta(hours=int(match[1]), minutes=int(match[2]))
+    return int(match[1]) * 3600 + int(match[2]) * 60
 
 
 def _context(name: str, wanted: Scalar | tuple[Scalar, ...], *, unknown: bool) -> Predicate:

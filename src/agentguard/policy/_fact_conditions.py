@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,13 +11,14 @@ import msgspec
 from agentguard.core import FACTS, FactKind, PolicyError
 from agentguard.policy._conditions import ABSENT, Predicate, as_condition, describe, value_tests
 from agentguard.policy._found import fact_found
+from agentguard.policy._rule import ParamCondition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agentguard.core import FactSpec
     from agentguard.policy._facts import Facts
-    from agentguard.policy._rule import ParamCondition, Unless, When
+    from agentguard.policy._rule import Unless, When
 
 _TYPES: dict[FactKind, tuple[type, ...]] = {
     FactKind.TEXT: (str,),
@@ -40,7 +42,16 @@ def compile_facts(part: When | Unless, *, unknown: bool) -> Iterator[Predicate]:
             near = difflib.get_close_matches(name, FACTS, n=1, cutoff=0.0)[0]
             raise PolicyError(f"there is no fact `{name}`", hint=f"did you mean `{near}`")
         _check(spec, condition)
-        yield _predicate(spec, condition, unknown=unknown)
+        yield _shared(name, msgspec.json.encode(condition), unknown)
+
+
+@lru_cache(maxsize=1024)
+def _shared(name: str, condition: bytes, unknown: bool) -> Predicate:  # noqa: FBT001 - a key, which has no names
+    """Return one predicate for all conditions that say the same, so that it is asked once for a request.
+
+    As text, since to Python `1` and `true` are the same.
+    """
+    return _predicate(FACTS[name], msgspec.json.decode(condition, type=ParamCondition), unknown=unknown)
 
 
 def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> Predicate:
@@ -48,7 +59,7 @@ def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> P
     label, text = f"facts.{name}", f"fact {name} {describe(condition)}"
     tests = list(value_tests(condition, unknown=unknown))
 
-    def found(facts: Facts, conceal: bool) -> str:  # noqa: FBT001 - as a predicate calls it
+    def shown(facts: Facts, conceal: bool) -> str:  # noqa: FBT001 - as a predicate calls it
         return fact_found(name, facts.facts.get(name), condition, conceal=conceal)
 
     if not tests:
@@ -56,7 +67,7 @@ def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> P
             raise PolicyError(f"condition on fact `{name}` says nothing")
         wanted = condition.present
         return Predicate(
-            label, text, lambda facts: (facts.facts.get(name, ABSENT) is not ABSENT) is wanted, found
+            label, text, lambda facts: (facts.facts.get(name, ABSENT) is not ABSENT) is wanted, shown
         )
     if condition.present is False:
         raise PolicyError(f"condition on fact `{name}` contradicts itself", hint="drop `present: false`")
@@ -66,10 +77,12 @@ def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> P
         wanted_value = condition.equals
 
         def test_boolean(facts: Facts) -> bool:
-            value = facts.facts.get(name)
+            stated = facts.facts
+            found = stated.found
+            value = (stated.all() if found is None else found).get(name)
             return if_absent if value is None else value is wanted_value
 
-        return Predicate(label, text, test_boolean, found)
+        return Predicate(label, text, test_boolean, shown)
     # A ban is for any member that is so, a permit needs all of them: what else is in a list is not permitted.
     quantifier = any if unknown else all
 
@@ -80,14 +93,16 @@ def _predicate(spec: FactSpec, condition: ParamCondition, *, unknown: bool) -> P
     holds = tests[0] if len(tests) == 1 else holds_all
 
     def test(facts: Facts) -> bool:
-        value = facts.facts.get(name, ABSENT)
+        stated = facts.facts
+        found = stated.found
+        value = (stated.all() if found is None else found).get(name, ABSENT)
         if value is ABSENT:
             return if_absent
         if type(value) is tuple:
             return bool(value) and quantifier(map(holds, value))
         return holds(value)
 
-    return Predicate(label, text, test, found)
+    return Predicate(label, text, test, shown)
 
 
 def _check(spec: FactSpec, condition: ParamCondition) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agentguard.policy._sequence_measure import Measured
     from agentguard.policy._sequence_set import Counted
 
+_MINUTE_S = 60
 _SPANS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
@@ -94,9 +95,9 @@ def _tally_text(entry: CompiledLimit, tally: Tally, now: float, measured: int, *
 
 
 def _within(entry: CompiledLimit) -> str:
-    if entry.window == FOREVER:
-        return f" in this {entry.rule.scope.value}" if entry.rule.scope.value != "all" else ""
-    return f" in {entry.rule.per}"
+    if entry.window != FOREVER:
+        return f" in {entry.rule.per}"
+    return f" in this {entry.rule.scope.value}" if entry.rule.scope.value != "all" else ""
 
 
 def _leaving(entries: Iterable[tuple[float, int]], over: int, window: float) -> list[float]:
@@ -122,12 +123,14 @@ def _amount(millionths: int) -> str:
 def _span(seconds: float) -> str:
     """Return a span of time with its two greatest units, as `1h 5m`; rounded up to a second."""
     left = max(0, -int(-seconds // 1))
+    if left < _MINUTE_S:
+        return f"{left}s"
     parts = []
     for size, unit in _SPANS:
         number, left = divmod(left, size)
         if number:
             parts.append(f"{number}{unit}")
-    return " ".join(parts[:2]) or "0s"
+    return " ".join(parts[:2])
 
 
 def _conceals(entry: CompiledLimit, action: Action) -> bool:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from agentguard.policy._facts import Facts
 
 _APPROVAL = Effect.REQUIRE_APPROVAL.rank
+# An attribute of an enumeration takes as long as a call.
+_DENY = Effect.DENY
 _PAUSE = "/pause"
 
 
@@ -139,7 +141,7 @@ class History:
             noted = sequences.cumulative_risk is not None or (
                 matched is not None and (matched.marks or matched.frees) and final.rank < _APPROVAL
             )
-            if final is Effect.DENY or not noted:
+            if final is _DENY or not noted:
                 return None if ruling is None else Reservation(ruling, ask)
             return self._note(ask, final, ruling)
 
@@ -148,7 +150,7 @@ class History:
         frees, notes, stopped = reservation.frees, reservation.notes, effect.rank >= _APPROVAL
         if frees is None and not stopped:
             return
-        risk_note = reservation.risk_note if effect is Effect.DENY else None
+        risk_note = reservation.risk_note if effect is _DENY else None
         reservation.notes = reservation.frees = reservation.risk_note = None
         with self._lock:
             if stopped:
@@ -175,7 +177,7 @@ class History:
         if sequences.empty:
             return
         now = now or facts.now
-        if effect is Effect.DENY:
+        if effect is _DENY:
             self.denied(sequences, facts.principal, facts.context, now)
             return
         ask = _ask(sequences, sequences.match(facts), facts, now, score)
@@ -295,7 +297,7 @@ class History:
                 cell, now = (None, ask.now) if state is None else (state.cells.get(entry.digest), state.seen)
                 if stops(entry, cell, now, measured):
                     found = _ruling(entry, stopped_text(entry, cell, now, measured, ask.action))
-                    if entry.effect is Effect.DENY:
+                    if entry.effect is _DENY:
                         return found
         if risk is not None:
             ruling = _risk_ruling(risk, self._state(ask, risk.scope), ask.score)
@@ -366,7 +368,7 @@ class History:
         reason = (
             f"the history is full: it has room for {scopes.limit} scopes, {scopes.share} of one principal"
         )
-        ruling = SequenceRuling(Effect.DENY, SEQUENCE, reason, None)
+        ruling = SequenceRuling(_DENY, SEQUENCE, reason, None)
         return Reservation(ruling, made.ask)
 
     def _free(self, entry: CompiledSequence, order: int, ask: _Ask) -> None:
@@ -410,8 +412,8 @@ def _risk_ruling(risk: CompiledRisk, state: ScopeState | None, score: int) -> Se
             total += tally.total
     if total < risk.approval_from:
         return None
-    effect = Effect.DENY if total >= risk.deny_from else Effect.REQUIRE_APPROVAL
-    what = "is too high" if effect is Effect.DENY else "needs a person"
+    effect = _DENY if total >= risk.deny_from else Effect.REQUIRE_APPROVAL
+    what = "is too high" if effect is _DENY else "needs a person"
     reason = f"cumulative risk {total // UNIT} in {risk.rule.window} {what}"
     told = risk_text(risk, tally, state.seen if state is not None else 0.0, score)
     return SequenceRuling(effect, CUMULATIVE_RISK, reason, risk.id, explanation=told)

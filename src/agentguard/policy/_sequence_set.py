@@ -50,10 +50,28 @@ class Part(enum.Enum):
 
 
 # What must hold besides the action's name, what the step then does, of which rule, the family of facts it needs.
-_Concern = list[tuple[tuple["Test", ...], Part, Any, str | None]]
-# By the families of which something may be known; under `_ALL` of whatever families.
-_Concerned = dict[tuple[str, ...], _Concern]
-_ALL = ("*",)
+_Concern = tuple[tuple["Test", ...], Part, Any, str | None]
+# Each set of tests once; and for each step the number of its set, what it does, of which rule.
+_Asked = tuple[list[tuple["Test", ...]], list[tuple[int, Part, Any]]]
+
+
+class _Concerned:
+    """The steps that an action can be, and what is to be asked where something may be known of some families."""
+
+    __slots__ = ("asked", "steps")
+
+    def __init__(self, steps: list[_Concern]) -> None:
+        self.steps = steps
+        self.asked: dict[tuple[str, ...], _Asked] = {}
+
+    def of_families(self, families: tuple[str, ...]) -> _Asked:
+        """Return what a request of these families can be: what needs a fact of another one costs nothing."""
+        steps = [each for each in self.steps if each[3] is None or each[3] in families]
+        sets = list(dict.fromkeys(tests for tests, *_ in steps))
+        asked = sets, [(sets.index(tests), role, entry) for tests, role, entry, _ in steps]
+        self.asked[families] = asked
+        return asked
+
 
 _STOPS, _MARKS, _FREES, _COUNTS = Part  # an enumeration's attributes are slow to look up
 
@@ -85,17 +103,16 @@ class SequenceSet:
         if concerned is None:
             concerned = self._parts[facts.action.reference] = self._concerned(facts.action)
         families = facts.facts.families
-        part = concerned.get(families)
-        if part is None:
-            part = concerned[families] = _of_families(concerned[_ALL], families)
-        if not part:
+        sets, steps = concerned.asked.get(families) or concerned.of_families(families)
+        if not steps:
             return None
+        held: list[bool | None] = [None] * len(sets)
         matched: Matched | None = None
-        for tests, role, entry, _ in part:
-            for test in tests:
-                if not test(facts):
-                    break
-            else:
+        for number, role, entry in steps:
+            holds = held[number]
+            if holds is None:
+                holds = held[number] = _hold(sets[number], facts)
+            if holds:
                 if matched is None:
                     matched = Matched([], [], [])
                 if role is _STOPS:
@@ -114,18 +131,21 @@ class SequenceSet:
         return matched
 
     def _concerned(self, action: Action) -> _Concerned:
-        steps = [
-            (step.tests, role, entry, step.family)
-            for entry in self.entries
-            for role, step in _roles(entry)
-            if action_vector(step.written.actions, action) is not None
-        ]
-        return {_ALL: steps}
+        return _Concerned(
+            [
+                (step.tests, role, entry, step.family)
+                for entry in self.entries
+                for role, step in _roles(entry)
+                if action_vector(step.written.actions, action) is not None
+            ]
+        )
 
 
-def _of_families(concerned: _Concern, families: tuple[str, ...]) -> _Concern:
-    """Return what a request of these families can be: what needs a fact of another one costs nothing."""
-    return [each for each in concerned if each[3] is None or each[3] in families]
+def _hold(tests: tuple[Test, ...], facts: Facts) -> bool:
+    for test in tests:  # noqa: SIM110 - a generator costs more than the tests
+        if not test(facts):
+            return False
+    return True
 
 
 def _asks_facts(entry: Entry) -> bool:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from agentguard.policy._facts import Facts
 
+# An attribute of an enumeration takes as long as a call.
+_DENY = Effect.DENY
 MANDATORY = "mandatory"
 SPECIFIC = "policy"
 DEFAULT = "default"
@@ -94,11 +96,11 @@ class PolicySet:
                 index = self._by_family.get(family)
                 if index is not None:
                     mandatory += index.applying(facts, who, what)
-        if mandatory and any(rule.effect is Effect.DENY for rule in mandatory):
+        if mandatory and any(rule.effect is _DENY for rule in mandatory):
             return _join(mandatory, [], names_resource=False)
         winners = self._specific.most_specific(facts, who, what)
         if not winners:
-            return Ruling(effect=Effect.DENY, stage=DEFAULT, reason=_default_reason(facts))
+            return Ruling(effect=_DENY, stage=DEFAULT, reason=_default_reason(facts))
         if len(winners) == 1 and not mandatory:
             winner = winners[0]
             rule = winner.rule

@@ -39,6 +39,19 @@ _GIVEN_BACK = listed(
 # At the head of a description: to review is to look, or to write a review.
 _DOUBTFUL = frozenset(("review", "quote", "audit"))
 _READ_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+# Of less nothing can be told.
+_A_FEW = 3
+# What the name of a thing begins with, and what stands behind a plural.
+_OPENINGS = listed(
+    """
+    a an the all every current latest
+    """
+)
+_BEHIND_A_NOUN = listed(
+    """
+    of with for in by from on at and or that which
+    """
+)
 # What stands before the verb of a sentence and says nothing.
 _FILLERS = listed(
     """
@@ -83,6 +96,8 @@ def read_access(tool: Tool) -> Reading:
         return said
     if reading.unsure and said is not None and tool.vouched:
         return said
+    if reading.unsure and said is None and tool.vouched and _names_a_thing(tool.description):
+        return Reading(Access.READ, "", "its description names what it gives")
     return reading
 
 
@@ -94,6 +109,9 @@ def _by_name(tool: Tool) -> Reading:
     if found is None:
         return Reading(Access.WRITE, "", "no word says that it only reads", unsure=True)
     verb, writes = found
+    if len(name) == 1 and verb in verbs.AMBIGUOUS and tool.name.lower() == f"{verb}s":
+        # `orders`, `logs`: things, and nothing that is done; the description may say what.
+        return Reading(Access.WRITE, "", "its name is a plural, and no verb", unsure=True)
     return Reading(Access.WRITE if writes else Access.READ, verb, f"`{verb}` in its name")
 
 
@@ -189,6 +207,25 @@ def _leading_verbs(sentence: tuple[str, ...], *, first: bool) -> list[str]:
     return found
 
 
+def _names_a_thing(text: str) -> bool:
+    """Return whether a description is the name of something, and no sentence: `Invoices, newest first`."""
+    said = sentences(text)
+    first = said[0] if said else ()
+    if len(first) < _A_FEW or any(_is_done(word) for sentence in said for word in sentence):
+        return False
+    begins = text.split(maxsplit=2)
+    if begins[0].lower() in _OPENINGS:
+        return True
+    is_plural = begins[0].lower().rstrip(",.;:") != first[0]
+    return is_plural and (begins[0][-1] in ",.;:" or len(begins) == 1 or begins[1].lower() in _BEHIND_A_NOUN)
+
+
+def _is_done(word: str) -> bool:
+    """Return whether a word is a verb that changes something, in any form, and no noun."""
+    forms = (word, word.removesuffix("d"), word.removesuffix("ed"), word.removesuffix("ing"))
+    return any(form in verbs.WRITE and form not in verbs.AMBIGUOUS for form in forms)
+
+
 def _stem(word: str) -> str:
     if word in _VERBS:
         return word
@@ -213,7 +250,10 @@ def read_risk(
         risk = Risk.MEDIUM
     elif reading.unsure or reading.verb not in verbs.WRITE:
         risk, because = Risk.HIGH, "nothing says what it does"
-    if reading.verb in verbs.AMBIGUOUS and risk is Risk.CRITICAL and "account" not in kinds:
+    if risk is Risk.CRITICAL and (
+        (reading.verb in verbs.AMBIGUOUS and "account" not in kinds) or reading.verb in verbs.STARTING
+    ):
+        # What is run is a thing that is there, and nothing that an argument says.
         risk = Risk.HIGH
     for theme, why, atleast in (
         (verbs.POWER, "gives somebody power", Risk.CRITICAL),

@@ -29,7 +29,13 @@ _MONEY = frozenset(word for word, each in nouns.NOUNS.items() if each.kind == "a
 
 def role_of_name(name: str, tool: Tool, reading: Reading, types: set[str]) -> tuple[Argument, str] | None:
     """Return what a name says, and the word that says it; the last one that says anything counts."""
-    return _of_words(tuple(part for word in words(name) for part in _part(word)), tool, reading, types)
+    hit = _of_words(tuple(part for word in words(name) for part in _part(word)), tool, reading, types)
+    if hit is not None and hit[0] == Argument(_P, "amount") and types == {"integer"}:
+        noun = nouns.NOUNS.get(hit[1])
+        if noun is not None and noun.role is _T and name[-1:] not in ("s", "S"):
+            # `booking: 12` is which, `passengers: 2` is how many.
+            return Argument(_T, "id"), hit[1]
+    return hit
 
 
 def _part(word: str) -> tuple[str, ...]:

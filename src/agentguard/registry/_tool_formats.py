@@ -105,14 +105,24 @@ def _listed(document: Any) -> list[Any]:
     return document if isinstance(document, list) else []
 
 
+_KINDS = {
+    list: "a list",
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "a truth value",
+    type(None): "nothing",
+}
+
+
 def no_format(document: Any) -> RegistryError:
     """Return the error for a document of no known format."""
-    kind = "an empty list" if document == [] else f"a {type(document).__name__}"
+    kind = "an empty list" if document == [] else _KINDS.get(type(document), "this")
     keys = (
         ", ".join(f"`{shown(str(key))}`" for key in list(document)[:5]) if isinstance(document, dict) else ""
     )
     what = f"an object with {keys}" if keys else kind
     return RegistryError(
         f"{what} is no list of tools that is known here",
-        hint=f"give --format as one of {', '.join(FORMATS)}",
+        hint=f"known are {', '.join(FORMATS)}; `actions import --format` names one",
     )

@@ -13,8 +13,8 @@ READ = listed(
     analyse watch monitor has is exist diff ping translate detect classify extract parse filter sort
     rank recommend suggest quote peek query tail head stat scan discover display print dump explore
     measure poll review audit trace grep enumerate locate see recall forecast predict evaluate lint
-    whois resolve identify convert head options solve ls cat current available recent latest all my
-    nearby whoami who what where when which how
+    whois identify convert head options solve ls cat current available recent latest all my
+    nearby whoami visit navigate goto screenshot snapshot hover scroll wait sleep think reason reflect consider guess who what where when which how
     """
 )
 
@@ -23,7 +23,7 @@ WRITE: dict[str, Risk] = {
     **dict.fromkeys(
         listed(
             """
-    add create make new update edit modify change set put patch write save store insert append upsert
+    cp mv ln add create make new update edit modify change set put patch write save store insert append upsert
     rename copy clone duplicate move upload attach assign unassign label tag untag mark flag star pin
     unpin archive unarchive restore undo redo comment annotate rate vote like react follow unfollow
     bookmark snooze dismiss acknowledge ack log record track register subscribe unsubscribe join leave
@@ -31,8 +31,11 @@ WRITE: dict[str, Risk] = {
     refresh clear generate convert apply link unlink bind configure enable toggle select adjust increase
     decrease increment decrement allocate queue enqueue emit trigger touch mkdir init initialize fork
     branch stage push commit checkin check_in fill download export crop resize compress extract split
-    format play pause skip turn dim lock unlock arm disarm replace request enroll enrol admit escalate
-    reorder subscribe provision renew extend checkout
+    format play pause skip turn dim lock arm replace request enroll enrol admit escalate
+    reorder subscribe provision renew extend checkout switch prolong shorten brighten heat cool warm tune
+    rotate shift swap exchange adapt correct fix amend append annul reassign delegate nominate pause
+    postpone advance note jot remind remember memorise memorize pick choose prefer raise lower reduce lift grow
+    shrink roll patch put repeat redo input enter type click tap press key drag
     """
         ),
         Risk.MEDIUM,
@@ -40,14 +43,15 @@ WRITE: dict[str, Risk] = {
     **dict.fromkeys(
         listed(
             """
-    delete remove del rm erase unset cancel drop reset revert rollback overwrite detach evict expel send
+    chmod chown delete remove del rm erase unset cancel drop reset revert rollback overwrite detach evict expel send
     post reply forward mail email message dm text sms notify broadcast announce publish share invite
     submit call dial fax page contact respond answer buy purchase order book reserve rent
     sell trade bid subscribe redeem refund charge bill invoice deploy release start stop restart reboot
     launch boot scale migrate merge rebase install uninstall upgrade downgrade kill abort suspend resume
     stream approve reject confirm accept decline sign authorize authorise authenticate login logout
     connect disconnect activate deactivate disable prescribe administer dispense transition discharge
-    terminate fire hire void file mount format flash
+    unlock disarm terminate fire hire void file mount format flash bounce kick issue credit debit award settle claim
+    dispute withhold waive lend borrow ship deliver dispatch
     """
         ),
         Risk.HIGH,
@@ -63,6 +67,13 @@ WRITE: dict[str, Risk] = {
     ),
 }
 
+# Critical where an argument says what they start.
+STARTING = listed(
+    """
+    run exec execute
+    """
+)
+
 # Words that are nouns as often as verbs: at the head of a name they are verbs, behind a noun they are not.
 AMBIGUOUS = listed(
     """
@@ -72,6 +83,9 @@ AMBIGUOUS = listed(
     count query stream copy import export record format upload download end change set play order fork
     merge push deposit rate vote contact answer reply sms dm head tail print dump select display scan
     stat recent latest current all my open close complete lock split bookmark new address fire page
+    issue credit debit award claim dispute ship dispatch key type click press tap input enter patch pick lift heat
+    cool swap exchange shift roll fix advance delegate switch kick bounce drag guess reason visit snapshot
+    screenshot wait sleep scroll hover note repeat shorten tune rotate raise grow
     forecast fill touch draft trace audit look see what where when which how who available nearby wire
     """
 )

@@ -5,69 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from agentguard.core import RUN_VARIABLE, KernelError
-from agentguard.kernel import Child, Drop, Ended, Surroundings
-from agentguard.sensor._protocol import (
-    AskHealth,
-    Batch,
-    Finish,
-    Finished,
-    Health,
-    Lost,
-    Refused,
-    Watch,
-    Watching,
-    receive_told,
-    send,
-)
+from agentguard.kernel import Brake, Child, Drop, Ended, Surroundings
+from agentguard.sensor._frames import connect, send
+from agentguard.sensor._health import gone, refusal
+from agentguard.sensor._protocol import Batch, Finish, Finished, Lost, Watch, Watching, receive_told
+from agentguard.sensor._stream import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from agentguard.kernel import Tally
+    from agentguard.kernel import MakeChild, Tally
     from agentguard.sensor._protocol import Told
-
-_CONNECT_S = 2.0
-
-
-def connect(path: Path) -> socket.socket:
-    """Return a connection to the sensor at `path`.
-
-    Raises:
-        KernelError: nobody listens there (`sensor_missing`).
-    """
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(_CONNECT_S)
-    try:
-        connection.connect(str(path))
-    except OSError as error:
-        connection.close()
-        raise KernelError(
-            f"no sensor at `{path}`: {(error.strerror or str(error)).lower()}",
-            code="sensor_missing",
-            hint="as root: `agentguard sensor`",
-        ) from None
-    return connection
-
-
-def ask_health(path: Path) -> Health:
-    """Return how the sensor at `path` is.
-
-    Raises:
-        KernelError: it is not there, or does not answer.
-    """
-    with connect(path) as connection:
-        send(connection, AskHealth())
-        told = _known(receive_told(connection))
-        if not isinstance(told, Health):
-            raise _gone()
-        return told
 
 
 class SensorRun:
@@ -79,6 +33,8 @@ class SensorRun:
         path: Path,
         *,
         on_drop: Callable[[Drop, int], None] = lambda _drop, _count: None,
+        make_child: MakeChild = Child,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare.
 
@@ -91,8 +47,11 @@ class SensorRun:
         self._finished: Finished | None = None
         with contextlib.ExitStack() as stack:
             self._connection = stack.enter_context(connect(path))
-            self._child = Child(argv, environ={**os.environ, RUN_VARIABLE: self.id})
+            given = os.environ if environ is None else environ
+            self._child = make_child(argv, environ={**given, RUN_VARIABLE: self.id})
             stack.callback(self._child.abandon)
+            # The cgroup is the sensor's; the processes are this user's.
+            self.brake = self._child.brake = Brake(self._child.pid)
             self._stack = stack.pop_all()
 
     def observe(self) -> Surroundings:
@@ -105,7 +64,8 @@ class SensorRun:
         send(self._connection, Watch(self._child.pid))
         told = _known(receive_told(self._connection))
         if not isinstance(told, Watching):
-            raise _gone()
+            raise gone()
+        self._child.settle(None)
         return Surroundings(told.checks, told.missing)
 
     def run(self, tally: Tally) -> Ended:
@@ -155,11 +115,7 @@ class SensorRun:
 
 def _known(told: Told | None) -> Told:
     if told is None:
-        raise _gone()
+        raise gone()
     if isinstance(told, Refused):
-        raise KernelError(told.message, code="sensor_denied", hint=told.hint or None)
+        raise refusal(told)
     return told
-
-
-def _gone() -> KernelError:
-    return KernelError("the sensor is gone", code="sensor_missing", hint="as root: `agentguard sensor`")

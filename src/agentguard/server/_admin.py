@@ -121,6 +121,14 @@ class AdminRoutes:
         cursor = found[-1].seq if len(found) == limit else None
         return msgspec.json.encode({"events": [_flat(each) for each in found], "next": cursor})
 
+    async def sensor(self, query: Mapping[str, str]) -> bytes:
+        """Return how the sensor is, whom it watches, and what was taken from it."""
+        _only(query, frozenset())
+        state = self._services.sensor
+        if state is None:
+            raise HttpError(404, "sensor_missing", "this sidecar follows no sensor")
+        return msgspec.json.encode(state())
+
     def _select(self, chosen: Filter, after: int, limit: int) -> tuple[list[Mapping[str, Any]], int | None]:
         found: list[Mapping[str, Any]] = []
         seq = after

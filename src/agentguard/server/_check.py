@@ -77,13 +77,14 @@ class CheckRoutes:
             context=_context(token, call.context, headers),
             ticket_for=call.ticket_for,
             approval=call.approval,
+            observed=_observed(token, asked=call.observed),
         )
         if self._pool is None:
             decision, took_s = self._timed_decide(request, trace=call.trace)
         else:
             decision, took_s = await self.in_thread(lambda: self._timed_decide(request, trace=call.trace))
         self._metrics.took(took_s)
-        self.note(decision)
+        self.note(decision, observed=call.observed)
         return _encoder.encode(CheckReply(call.request_id, decision))
 
     async def plan(self, headers: Headers, body: bytes) -> bytes:
@@ -173,9 +174,9 @@ class CheckRoutes:
         decision = self._decider.decide(request, trace=trace)
         return decision, time.perf_counter() - start
 
-    def note(self, decision: Decision) -> None:
+    def note(self, decision: Decision, *, observed: bool = False) -> None:
         """Count a decision in the metrics and in the list of agents."""
-        self._metrics.decided(decision)
+        self._metrics.decided(decision, observed=observed)
         self._agents.decided(decision)
 
     async def in_thread(self, call: Callable[[], T]) -> T:
@@ -212,6 +213,18 @@ def _claimed(context: Context, headers: Headers) -> Context:
     run, pid = found[1].decode(), int(found[2] or 0)
     attributes = {**context.attributes, "claimed_run": run, "claimed_pid": pid}
     return msgspec.structs.replace(context, attributes=attributes)
+
+
+def _observed(token: VerifiedToken, *, asked: bool) -> bool:
+    """Return whether the request counts as observed; only who may act as others can have seen what they did."""
+    if asked and not token.act_as:
+        raise HttpError(
+            403,
+            "context_not_vouched",
+            "this token may not say that something was `observed`",
+            hint="leave `observed` out: an agent's own requests count",
+        )
+    return asked
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ _STATUS = {
     "vouch_refused": 403,
     "session_refused": 403,
     "session_taken": 409,
+    "session_unkept": 503,
     "closed": 503,
 }
 _UNKNOWN = frozenset(("session_unknown", "source_unknown", "action_undeclared"))

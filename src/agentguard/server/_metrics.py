@@ -11,13 +11,18 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from agentguard.server._sensor_figures import sensor_figures
+from agentguard.server._spend_figures import spend_figures
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client import Metric
 
     from agentguard.core import Decision
+    from agentguard.sensor import LinkState
     from agentguard.server._services import ServedLog
+    from agentguard.spend import SpendFigures
 
 # Seconds: deciding takes microseconds, a wait for the disk milliseconds.
 _BUCKETS_S = (
@@ -45,9 +50,15 @@ class Metrics(Collector):
     own counters lock, and cost a sixth of what the sidecar adds to a decision.
     """
 
-    def __init__(self, audit: ServedLog) -> None:
-        self._audit = audit
+    def __init__(
+        self,
+        audit: ServedLog,
+        spending: Callable[[], SpendFigures] | None = None,
+        sensor: Callable[[], LinkState] | None = None,
+    ) -> None:
+        self._audit, self._spending, self._sensor = audit, spending, sensor
         self._decisions: Counter[tuple[str, str]] = Counter()
+        self._observed: Counter[str] = Counter()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._rejected: Counter[str] = Counter()
         self._buckets = [0] * (len(_BUCKETS_S) + 1)
@@ -55,8 +66,11 @@ class Metrics(Collector):
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
-    def decided(self, decision: Decision) -> None:
-        """Count a decision."""
+    def decided(self, decision: Decision, *, observed: bool = False) -> None:
+        """Count a decision; what was only observed apart, so that it looks like no request that was denied."""
+        if observed:
+            self._observed[decision.effect.value] += 1
+            return
         key = (decision.effect.value, decision.stage)
         if key not in self._decisions and len(self._decisions) >= _MAX_STAGES:
             key = (decision.effect.value, "other")
@@ -88,6 +102,11 @@ class Metrics(Collector):
         decisions = CounterMetricFamily("agentguard_decisions", "Decisions made", labels=("effect", "stage"))
         for (effect, stage), count in list(self._decisions.items()):
             decisions.add_metric((effect, stage), count)
+        observed = CounterMetricFamily(
+            "agentguard_observed_decisions", "Decisions on what was only observed", labels=("effect",)
+        )
+        for effect, count in list(self._observed.items()):
+            observed.add_metric((effect,), count)
         requests = CounterMetricFamily(
             "agentguard_http_requests", "HTTP requests answered", labels=("route", "status")
         )
@@ -101,7 +120,7 @@ class Metrics(Collector):
         for kind, count in list(self._rejected.items()):
             rejected.add_metric((kind,), count)
         state = self._audit.state
-        yield from (decisions, requests, rejected, self._decide_seconds())
+        yield from (decisions, observed, requests, rejected, self._decide_seconds())
         yield GaugeMetricFamily("agentguard_audit_seq", "Number of the newest audit record", value=state.seq)
         yield GaugeMetricFamily(
             "agentguard_audit_signed_seq", "Newest record that a signed head covers", value=state.head_seq
@@ -109,6 +128,10 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "agentguard_audit_healthy", "1 while the audit log takes records", value=float(state.healthy)
         )
+        if self._spending is not None:
+            yield from spend_figures(self._spending())
+        if self._sensor is not None:
+            yield from sensor_figures(self._sensor())
 
     def _decide_seconds(self) -> Metric:
         bounds = [*map(str, _BUCKETS_S), "+Inf"]

@@ -28,8 +28,19 @@ from agentguard.core import (
     WhoReply,
 )
 from agentguard.policy import PolicyDescription
+from agentguard.sensor import LinkState
 from agentguard.server._agents import AgentSeen
+from agentguard.server._openapi_approvals import APPROVAL_TYPES, approval_paths
+from agentguard.server._openapi_gateway import gateway_paths
+from agentguard.server._openapi_sensor import SENSOR_EXAMPLE
+from agentguard.server._openapi_shapes import content_of as _content
+from agentguard.server._openapi_shapes import errors_of as _errors
+from agentguard.server._openapi_shapes import get_of as _get
+from agentguard.server._openapi_shapes import object_of as _object
+from agentguard.server._openapi_shapes import post_of as _post
+from agentguard.server._openapi_shapes import ref_to as _ref
 
+_SHORT = {"agentguard.core.approval.Step": "ApprovalStep", "agentguard.policy._sequence_rule.Step": "Step"}
 _REQUEST_ID = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"
 _DECISION: dict[str, Any] = {
     "effect": "require_approval",
@@ -139,27 +150,10 @@ _FILTERS = {
     "limit": "How many records at most: 1 to 1000, 100 if left out",
     "after": "Only records with a higher `seq`: the `next` of the answer before",
 }
-_ERRORS = {
-    "400": "Malformed: no JSON, a duplicate key, or the wrong shape",
-    "401": "The token is missing or proves nobody",
-    "403": "The token is valid and may not do this",
-    "404": "There is no such session, source or action",
-    "408": "The request arrived too slowly",
-    "409": "The session has too many changed labels, or its name is taken",
-    "413": "The body is too large",
-    "421": "The `Host` is not this server's",
-    "429": "Too many attempts to log in; the answer says how long to wait",
-    "503": "The audit log takes no records",
-}
-# What every call with a body can be answered.
-_ALWAYS = ("400", "401", "403", "408", "413", "421")
 
 
 def openapi() -> dict[str, Any]:
     """Return the description as an OpenAPI 3.1 document."""
-    # It is made of the pieces below.
-    from agentguard.server._openapi_approvals import APPROVAL_TYPES, approval_paths
-
     types = (
         CheckCall,
         CheckReply,
@@ -177,6 +171,7 @@ def openapi() -> dict[str, Any]:
         TicketRevocationReply,
         Action,
         AgentSeen,
+        LinkState,
         PolicyDescription,
         LoginCall,
         LoginReply,
@@ -185,6 +180,11 @@ def openapi() -> dict[str, Any]:
         ErrorBody,
     )
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    text = msgspec.json.encode(schemas).decode()
+    # Two are called alike, and got the names of their modules.
+    for name, short in _SHORT.items():
+        text = text.replace(name, short)
+    schemas = msgspec.json.decode(text)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -202,11 +202,18 @@ def openapi() -> dict[str, Any]:
             **approval_paths(),
             **_admin_paths(),
             **_watch_paths(),
+            **gateway_paths(),
         },
         "components": {
             "schemas": schemas,
             "securitySchemes": {
                 "agent": {"type": "http", "scheme": "bearer", "description": "`agentguard token issue`"},
+                "agent_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-api-key",
+                    "description": "The same token, where a client puts its key",
+                },
                 "person": {
                     "type": "http",
                     "scheme": "bearer",
@@ -236,12 +243,10 @@ def _agent_paths() -> dict[str, Any]:
     }
     outcome = {"audit_id": _DECISION["audit_id"], "status": "succeeded"}
     return {
-        "/v1/check": post_of("Decide one request", "CheckCall", call, "CheckReply", reply),
-        "/v1/check/plan": post_of(
-            "Decide a plan, step after step", "PlanCall", plan, "PlanReply", plan_reply
-        ),
-        "/v1/outcome": post_of("Record what came of an action", "Outcome", outcome, None, None),
-        "/v1/observe": post_of("Report what an action gave back", "ObserveCall", seen, None, None),
+        "/v1/check": _post("Decide one request", "CheckCall", call, "CheckReply", reply),
+        "/v1/check/plan": _post("Decide a plan, step after step", "PlanCall", plan, "PlanReply", plan_reply),
+        "/v1/outcome": _post("Record what came of an action", "Outcome", outcome, None, None),
+        "/v1/observe": _post("Report what an action gave back", "ObserveCall", seen, None, None),
     }
 
 
@@ -270,8 +275,8 @@ def _label_paths() -> dict[str, Any]:
     }
     reply = {"request_id": _REQUEST_ID, "decision": decision}
     words = {**session, "text": "send the plan to bob@corp.example"}
-    change = post_of("Change a label of a session", "RegradeCall", regrade, "CheckReply", reply)
-    vouch = post_of("Vouch for the user's words", "VouchCall", words, None, None)
+    change = _post("Change a label of a session", "RegradeCall", regrade, "CheckReply", reply)
+    vouch = _post("Vouch for the user's words", "VouchCall", words, None, None)
     tool = {
         "name": "send_email",
         "description": "Send an email",
@@ -285,10 +290,10 @@ def _label_paths() -> dict[str, Any]:
         "tools": "sha256:51a0",
         "policy_version": "sha256:9f2c",
     }
-    begin = post_of("Open a session with the user's words", "SessionCall", opening, "OpenedSession", opened)
+    begin = _post("Open a session with the user's words", "SessionCall", opening, "OpenedSession", opened)
     for path in (change, vouch, begin):
         path["post"]["security"] = [{"person": []}, {"admin": []}]
-        path["post"]["responses"] |= errors_of("404", "409", "503")
+        path["post"]["responses"] |= _errors("404", "409", "503")
     return {"/v1/regrade": change, "/v1/vouch": vouch, "/v1/sessions": begin}
 
 
@@ -316,18 +321,18 @@ def _ticket_paths() -> dict[str, Any]:
     keys = {"issuer": ticket["issuer"], "keys": [key]}
     listed = _object({"issuer": {"type": "string"}, "keys": {"type": "array", "items": {"type": "object"}}})
     paths = {
-        "/v1/tickets/consume": post_of("Use a ticket up", "TicketCall", call, "Ticket", ticket),
-        "/v1/tickets/revoke": post_of(
+        "/v1/tickets/consume": _post("Use a ticket up", "TicketCall", call, "Ticket", ticket),
+        "/v1/tickets/revoke": _post(
             "Revoke a ticket that is not used yet",
             "TicketRevocation",
             {"jti": jti},
             "TicketRevocationReply",
             {"in_time": True},
         ),
-        "/v1/tickets/keys": get_of("Give the public keys of tickets (JWK Set)", listed, keys, admin=False),
+        "/v1/tickets/keys": _get("Give the public keys of tickets (JWK Set)", listed, keys, admin=False),
     }
     paths["/v1/tickets/revoke"]["post"]["security"] = [{"admin": []}]
-    content = {"application/json": {"schema": ref_to("ErrorBody")}}
+    content = {"application/json": {"schema": _ref("ErrorBody")}}
     for name in ("consume", "revoke"):
         answers = paths[f"/v1/tickets/{name}"]["post"]["responses"]
         answers["200"]["description"] = "Done"
@@ -340,41 +345,40 @@ def _people_paths() -> dict[str, Any]:
     who = {"name": "dana", "roles": ["approver"], "groups": ["payments"]}
     call = {"name": "dana", "password": "correct horse battery"}
     reply = {"token": "agps_4kP...", "expires_in_s": 43200}
-    login = post_of("Log in as a person", "LoginCall", call, "LoginReply", reply)
-    login["post"]["responses"] |= errors_of("429", "503")
+    login = _post("Log in as a person", "LoginCall", call, "LoginReply", reply)
+    login["post"]["responses"] |= _errors("429", "503")
     del login["post"]["security"]
     ended = {"ended": True}
     logout: dict[str, Any] = {
         "summary": "End a person's login",
         "responses": {
-            "200": content_of("Ended", _object({"ended": {"type": "boolean"}}), ended),
-            **errors_of("401", "421"),
+            "200": _content("Ended", _object({"ended": {"type": "boolean"}}), ended),
+            **_errors("401", "421"),
         },
     }
-    me = get_of("Say who has logged in", ref_to("WhoReply"), who)
+    me = _get("Say who has logged in", _ref("WhoReply"), who)
     for operation in (logout, me["get"]):
         operation["security"] = [{"login": []}]
     return {"/v1/login": login, "/v1/logout": {"post": logout}, "/v1/me": me}
 
 
 def _admin_paths() -> dict[str, Any]:
-    actions = _object({"actions": {"type": "array", "items": ref_to("Action")}})
-    agents = _object({"agents": {"type": "array", "items": ref_to("AgentSeen")}})
+    actions = _object({"actions": {"type": "array", "items": _ref("Action")}})
+    agents = _object({"agents": {"type": "array", "items": _ref("AgentSeen")}})
     records = {"type": "array", "items": {"type": "object"}}
     audit = _object({"records": records, "next": {"type": ["integer", "null"]}})
     events = _object(
         {"events": {"type": "array", "items": {"type": "object"}}, "next": {"type": ["integer", "null"]}}
     )
     paths = {
-        "/v1/actions": get_of("List the actions that can be asked for", actions, {"actions": [_ACTION]}),
-        "/v1/policies": get_of("Show the policy set in force", ref_to("PolicyDescription"), _POLICIES),
-        "/v1/audit": get_of(
-            "Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}
+        "/v1/actions": _get("List the actions that can be asked for", actions, {"actions": [_ACTION]}),
+        "/v1/policies": _get("Show the policy set in force", _ref("PolicyDescription"), _POLICIES),
+        "/v1/audit": _get("Search the audit log, oldest first", audit, {"records": [_RECORD], "next": None}),
+        "/v1/agents": _get("List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}),
+        "/v1/events": _get("Search the events, oldest first", events, {"events": [_EVENT], "next": None}),
+        "/v1/sensor": _get(
+            "Say how the machine's sensor is, and whom it watches", _ref("LinkState"), SENSOR_EXAMPLE
         ),
-        "/v1/agents": get_of(
-            "List who asks, since when, and the last decision", agents, {"agents": [_AGENT]}
-        ),
-        "/v1/events": get_of("Search the events, oldest first", events, {"events": [_EVENT], "next": None}),
     }
     for path, filters in (("/v1/audit", _FILTERS), ("/v1/events", _EVENT_FILTERS)):
         paths[path]["get"]["parameters"] = [
@@ -389,59 +393,10 @@ def _watch_paths() -> dict[str, Any]:
         {"ready": {"type": "boolean"}, "problems": {"type": "array", "items": {"type": "string"}}}
     )
     paths = {
-        "/healthz": get_of("Say that the process is up", {"type": "object"}, {"status": "up"}, admin=False),
-        "/readyz": get_of("Say whether it enforces", ready, {"ready": True, "problems": []}, admin=False),
-        "/metrics": get_of("Figures for Prometheus", None, "agentguard_audit_seq 42.0", admin=False),
+        "/healthz": _get("Say that the process is up", {"type": "object"}, {"status": "up"}, admin=False),
+        "/readyz": _get("Say whether it enforces", ready, {"ready": True, "problems": []}, admin=False),
+        "/metrics": _get("Figures for Prometheus", None, "agentguard_audit_seq 42.0", admin=False),
     }
     not_ready = {"description": "Something is wrong", "content": {"application/json": {"schema": ready}}}
     paths["/readyz"]["get"]["responses"]["503"] = not_ready
     return paths
-
-
-def post_of(summary: str, takes: str, call: object, gives: str | None, reply: object) -> dict[str, Any]:
-    """Return the path of a call with a body."""
-    good = (
-        {"description": "Taken"}
-        if gives is None
-        else content_of("Decided, whatever the effect", ref_to(gives), reply)
-    )
-    body = {"required": True, "content": {"application/json": {"schema": ref_to(takes), "example": call}}}
-    return {
-        "post": {
-            "summary": summary,
-            "security": [{"agent": []}],
-            "requestBody": body,
-            "responses": {"204" if gives is None else "200": good, **errors_of(*_ALWAYS)},
-        }
-    }
-
-
-def get_of(summary: str, schema: object | None, example: object, *, admin: bool = True) -> dict[str, Any]:
-    """Return the path of a question; `admin` where it takes the admin token."""
-    kind = "application/json" if schema is not None else "text/plain"
-    good = content_of("Found", schema or {"type": "string"}, example, kind)
-    operation: dict[str, Any] = {"summary": summary, "responses": {"200": good, **errors_of("421")}}
-    if admin:
-        operation["security"] = [{"admin": []}]
-        operation["responses"] = {"200": good, **errors_of("400", "401", "403", "421")}
-    return {"get": operation}
-
-
-def content_of(text: str, schema: object, example: object, kind: str = "application/json") -> dict[str, Any]:
-    """Return an answer with an example."""
-    return {"description": text, "content": {kind: {"schema": schema, "example": example}}}
-
-
-def errors_of(*statuses: str) -> dict[str, Any]:
-    """Return the answers of these statuses, in the one shape of errors."""
-    content = {"application/json": {"schema": ref_to("ErrorBody")}}
-    return {status: {"description": _ERRORS[status], "content": content} for status in statuses}
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def ref_to(name: str) -> dict[str, str]:
-    """Return a reference to a type."""
-    return {"$ref": f"#/components/schemas/{name}"}

@@ -16,7 +16,7 @@ from agentguard.core import (
     VoteCall,
     WaitCall,
 )
-from agentguard.server._openapi import content_of, errors_of, get_of, post_of, ref_to
+from agentguard.server._openapi_shapes import content_of, errors_of, get_of, post_of, ref_to
 
 APPROVAL_TYPES = (
     Approval,

@@ -41,6 +41,41 @@ def protocol_class(
     return Protocol
 
 
+class _Joined:
+    """A transport that sends the head of an answer together with what is written right after it.
+
+    Two writes would wake the peer twice; that costs more than all of the rest of the answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._flushing: asyncio.Handle | None = None
+        self._has_begun = False
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+            self._transport.write(self._head + data)
+        elif self._has_begun:
+            self._transport.write(data)
+        else:
+            self._head, self._has_begun = data, True
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        if self._flushing is not None:
+            self.write(b"")
+        self._transport.close()
+
+    def _flush(self) -> None:
+        self._flushing = None
+        self._transport.write(self._head)
+
+
 class _BoundedProtocol(HttpToolsProtocol):
     deadline_s: float
     reject: Callable[[str, str, bytes], None]
@@ -83,6 +118,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._disarm()
         super().on_headers_complete()
+        self.cycle.transport = _Joined(self.transport, self.loop)  # type: ignore[assignment]  # what a cycle uses of one
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -54,6 +54,7 @@ def api_routes(
         Route("/v1/audit", _for_admin(admin, admin.audit)),
         Route("/v1/agents", _for_admin(admin, admin.agents)),
         Route("/v1/events", _for_admin(admin, admin.events)),
+        Route("/v1/sensor", _for_admin(admin, admin.sensor)),
         Route("/v1/tickets/keys", ticket_keys),
         Route("/healthz", healthz),
         Route("/readyz", readyz),

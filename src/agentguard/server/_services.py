@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
     from agentguard.notify import SlackClicks, VoteLinks
     from agentguard.policy import PolicyDescription
+    from agentguard.sensor import LinkState
     from agentguard.server._people import PeopleDoor
+    from agentguard.spend import SpendFigures
 
 
 class ServedLog(AuditLog, Protocol):
@@ -43,9 +45,10 @@ class Services:
     `blocking` says that `decider` waits for the disk (`group` and `record` durability), so it runs in
     threads. `principal_named` finds a principal of the inventory for a token with `act_as`, or None.
     Without `events` there are none to show; without
-    `gateway` no models can be called. With `ticket_keys` and `ticket_store` it keeps tickets for executors
-    that have no store of their own; without, those are refused. Without `links` and `clicks` votes come from pages and the API alone. Without `approvals` nobody is asked. `ready` lists
-    what is wrong; nothing wrong means ready.
+    `gateway` no models can be called; without `sensor` nothing is known of one. With `ticket_keys` and
+    `ticket_store` it keeps tickets for executors that have no store of their own; without, those are refused.
+    Without `links` and `clicks` votes come from pages and the API alone, and without `approvals` nobody is asked.
+    `ready` lists what is wrong; nothing wrong means ready.
     """
 
     decider: Decider
@@ -66,6 +69,8 @@ class Services:
     blocking: bool = False
     events: EventStore | None = None
     gateway: Gateway | None = None
+    spending: Callable[[], SpendFigures] | None = None
+    sensor: Callable[[], LinkState] | None = None
     ticket_keys: TicketKeys | None = None
     ticket_store: TicketStore | None = None
     approvals: ApprovalEngine | None = None

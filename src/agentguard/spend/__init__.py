@@ -8,9 +8,11 @@ than a provider reported, or ask the network.
 
 from agentguard.spend._account import Account, accounts_of, amount_text, usd_text
 from agentguard.spend._advice import Advice, advise
-from agentguard.spend._budget import Budget, Budgets, budget_of_meter, load_budgets
+from agentguard.spend._budget import MONEY, Budget, Budgets, budget_of_meter, load_budgets
 from agentguard.spend._call import Admission, Call
 from agentguard.spend._check import BudgetFinding, check_budgets
+from agentguard.spend._figures import SpendFigures, Standing
+from agentguard.spend._follow import BudgetFollower
 from agentguard.spend._keeper import BudgetKeeper, Settlement, SpendLimits
 from agentguard.spend._price_check import PriceCheck, PriceDifference, check_prices
 from agentguard.spend._price_import import Imported, encode_prices, import_prices
@@ -39,12 +41,14 @@ from agentguard.spend._window import Window
 __all__ = [
     "DIMENSIONS",
     "FOCUS_COLUMNS",
+    "MONEY",
     "Account",
     "Admission",
     "Advice",
     "Api",
     "Budget",
     "BudgetFinding",
+    "BudgetFollower",
     "BudgetKeeper",
     "Budgets",
     "Call",
@@ -57,8 +61,10 @@ __all__ = [
     "Prices",
     "Report",
     "Settlement",
+    "SpendFigures",
     "SpendLimits",
     "SpendLine",
+    "Standing",
     "StreamUsage",
     "Window",
     "accounts_of",

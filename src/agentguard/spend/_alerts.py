@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from agentguard.core import Event, EventKind
 from agentguard.events import event_ids
 from agentguard.spend._account import amount_text
-from agentguard.spend._budget import Budgets, budget_of_meter
+from agentguard.spend._budget import Budget, Budgets, budget_of_meter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from agentguard.core import EventBus, Rise, Spender
+
+STOP = "spend.stop"
 
 log = logging.getLogger("agentguard.spend")
 
 
 class Alerts:
-    """Events of kind `alert` (`spend.threshold`, `spend.overrun`), and a line in the log for each."""
+    """Events of kind `alert` (`spend.threshold`, `spend.overrun`, `spend.stop`), and a line in the log for each."""
 
     def __init__(self, budgets: Budgets, bus: EventBus | None) -> None:
-        self._budgets = budgets
+        self.budgets = budgets
         self._bus = bus
+        self._held = threading.local()
+
+    @contextmanager
+    def after(self) -> Iterator[None]:
+        """Tell what this thread finds inside at the end, and nothing of it where that raises."""
+        held: list[Event] = []
+        self._held.events = held
+        try:
+            yield
+        finally:
+            self._held.events = None
+        for event in held:
+            self._publish(event)
 
     def rises(self, rises: Sequence[Rise], spender: Spender, now: datetime) -> None:
         """Tell of each threshold that what is booked has passed; the ledger tells each rise once."""
         for rise in rises:
             budget_id, value = budget_of_meter(rise.meter)
-            budget = self._budgets.budget(budget_id)
+            budget = self.budgets.budget(budget_id)
             for step in budget.steps if budget is not None else ():
                 if budget is not None and rise.before < step.amount <= rise.after:
                     spent, limit = amount_text(budget.unit, rise.after), amount_text(budget.unit, rise.limit)
@@ -50,6 +67,21 @@ class Alerts:
                         now,
                     )
 
+    def stop(self, budget: Budget, reason: str, spender: Spender, now: datetime) -> None:
+        """Tell whoever runs the agent that it is to be frozen or ended: its call found no room."""
+        if budget.stop != "deny":
+            self._tell(
+                {
+                    "action": STOP,
+                    "resource": f"budget/{budget.id}",
+                    "reason": reason,
+                    "stop": budget.stop,
+                    "key": spender.key,
+                },
+                spender,
+                now,
+            )
+
     def overrun(self, model: str, attempt: str, spender: Spender, now: datetime) -> None:
         """Tell that a bill was higher than its reservation."""
         self._tell(
@@ -64,8 +96,15 @@ class Alerts:
         )
 
     def _tell(self, payload: dict[str, Any], spender: Spender, now: datetime) -> None:
+        event = Event(event_ids([now])[0], EventKind.ALERT, now, spender.agent, spender.session, payload)
+        held: list[Event] | None = getattr(self._held, "events", None)
+        if held is None:
+            self._publish(event)
+        else:
+            held.append(event)
+
+    def _publish(self, event: Event) -> None:
+        payload = event.payload
         log.warning("%s %s: %s", payload["action"], payload["resource"], payload["reason"])
         if self._bus is not None:
-            event_id = event_ids([now])[0]
-            event = Event(event_id, EventKind.ALERT, now, spender.agent, spender.session, payload)
             self._bus.publish([event], droppable=True)

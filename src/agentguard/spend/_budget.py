@@ -55,6 +55,7 @@ class Budget(msgspec.Struct, frozen=True):
     zone: ZoneInfo
     rolling: timedelta
     steps: tuple[Step, ...] = ()
+    stop: str = "deny"
 
     def value(self, spender: Spender, model: str) -> str | None:
         """Return whose account in this budget a call goes on, None if it is none of its business.
@@ -71,14 +72,17 @@ class Budget(msgspec.Struct, frozen=True):
     def claim(self, value: str, now: datetime, amount: int) -> Claim:
         """Return the claim on an account of this budget."""
         here = self.span(now)
+        return Claim(self.meter(value), self.unit, amount, self.limit, here.bucket, here.since)
+
+    def meter(self, value: str) -> str:
+        """Return what an account is called in the ledger; that of the empty value begins the names of all."""
         # A budget that counts otherwise than before begins anew; one with another limit goes on.
         how = f"{self.unit.value}/{self.window.value}"
         if self.window is Window.ROLLING:
             how += f"/{int(self.rolling.total_seconds())}s"
         elif self.window is not Window.TOTAL:
             how += f"/{self.zone.key}"
-        meter = _SEPARATOR.join((self.id, how, self.scope, value))
-        return Claim(meter, self.unit, amount, self.limit, here.bucket, here.since)
+        return _SEPARATOR.join((self.id, how, self.scope, value))
 
 
 class Budgets(msgspec.Struct, frozen=True):
@@ -172,6 +176,7 @@ def _budget(document: Document, place: int, entry: BudgetEntry) -> Budget:
         zone=zone,
         rolling=_rolling(document, place, entry),
         steps=tuple(sorted(steps, key=lambda step: step.percent)),
+        stop=entry.stop,
     )
 
 

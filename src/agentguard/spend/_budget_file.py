@@ -28,7 +28,11 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BudgetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One budget, for each value of its scope that fits `of`."""
+    """One budget, for each value of its scope that fits `of`.
+
+    `stop` says what becomes of an agent under `agentguard run` whose call finds no room: the call alone is denied,
+    or the agent frozen or ended as well.
+    """
 
     id: _Id
     scope: Scope
@@ -39,6 +43,7 @@ class BudgetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     within: str = ""
     tz: str = "UTC"
     at: tuple[Threshold, ...] = ()
+    stop: Literal["deny", "freeze", "end"] = "deny"
 
 
 class OwnPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

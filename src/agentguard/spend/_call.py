@@ -40,6 +40,7 @@ class Call(msgspec.Struct, frozen=True):
     unseen_input: bool = False
     writes_cache: bool = False
     has_audio: bool = False
+    has_image: bool = False
     prompt: bytes = b""
 
     @property
@@ -115,6 +116,8 @@ class Quote(msgspec.Struct, frozen=True):
             rates.append(prices.cache_write_1h)
         if self.call.has_audio:
             rates.append(prices.input_audio)
+        if self.call.has_image:
+            rates.append(prices.input_image)
         request = at(prices.request, self.input_tokens) if prices.request is not None else 0
         return self.input_tokens * self._highest(rates) + request
 
@@ -124,7 +127,11 @@ class Quote(msgspec.Struct, frozen=True):
         if self.prices is None:
             return 0
         rates = [self.prices.output, self.prices.output_reasoning]
-        return self._highest([*rates, self.prices.output_audio] if self.call.has_audio else rates)
+        if self.call.has_audio:
+            rates.append(self.prices.output_audio)
+        if self.call.has_image:
+            rates.append(self.prices.output_image)
+        return self._highest(rates)
 
     def _highest(self, rates: list[Price | None]) -> int:
         return max(0 if rate is None else at(rate, self.input_tokens) for rate in rates)

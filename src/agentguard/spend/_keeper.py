@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -13,6 +14,7 @@ from agentguard.core import (
     Bill,
     Clock,
     Effect,
+    Grouping,
     Hold,
     Reservation,
     Spender,
@@ -23,14 +25,17 @@ from agentguard.core import (
 from agentguard.spend._account import Account, accounts_of
 from agentguard.spend._alerts import Alerts
 from agentguard.spend._call import Admission, Call, Quote, prices_for, quote
+from agentguard.spend._figures import Figures, SpendFigures, standings_of
 from agentguard.spend._prices import PriceTable, cost_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agentguard.core import Booking, EventBus, Ledger, Level
     from agentguard.spend._budget import Budgets
     from agentguard.spend._usage import Report
+
+T = TypeVar("T")
 
 # A shorter answer than this is not worth its input: the call is refused in place of being cut to it.
 LEAST_OUTPUT = 64
@@ -86,6 +91,32 @@ class BudgetKeeper:
         self._clock = clock or SystemClock()
         self._alerts = Alerts(budgets, bus)
         self._digest = digest
+        self._counted = Figures()
+
+    @property
+    def prices_actions(self) -> bool:
+        """Whether any action costs something."""
+        return bool(self._budgets.tools)
+
+    def adopt(self, budgets: Budgets, prices: PriceTable) -> None:
+        """Go by other budgets and prices from now on; what is reserved stays, and is booked as it was claimed."""
+        self._prices = prices
+        self._budgets = budgets
+        self._alerts.budgets = budgets
+
+    def figures(self) -> SpendFigures:
+        """Return what was spent, refused and overrun, and how far the budgets are used."""
+        return self._counted.read(standings_of(self._budgets, self._ledger, self._clock.now()))
+
+    def together(self, steps: Sequence[Callable[[], T]]) -> list[T | Exception]:
+        """Return what each step answers or raises; the ledger keeps what all of them did for what one would cost.
+
+        A step asks this keeper, in this thread; where they cannot be kept at once, each is taken alone.
+        """
+        if len(steps) > 1 and isinstance(self._ledger, Grouping):
+            with suppress(SpendError), self._alerts.after(), self._ledger.together():
+                return [_tried(step) for step in steps]
+        return [_tried(step) for step in steps]
 
     def reserve(self, call: Call, spender: Spender, *, attempt: str) -> Admission:
         """Return whether the budgets let a call pass, with what it may cost at most reserved if they do.
@@ -104,7 +135,7 @@ class BudgetKeeper:
         )
         asking = _Asking(_text(attempt), call, _spender(spender), self._clock.now())
         try:
-            return self._reserve(asking)
+            return self._told(self._reserve(asking), asking.now)
         except SpendError as error:
             return asking.refusal(f"the ledger cannot reserve: {error.message}", error.code)
 
@@ -154,7 +185,7 @@ class BudgetKeeper:
                 steps = account.met(level, amounts[Unit.TOOL_COST])
                 if not is_approved and any(step.do == "ask" for step in steps):
                     return asking.question(account, level)
-            return self._hold(asking, accounts, amounts, kind="tool")[0]
+            return self._told(self._hold(asking, accounts, amounts, kind="tool")[0], asking.now)
         except SpendError as error:
             return asking.refusal(f"the ledger cannot reserve: {error.message}", error.code)
 
@@ -169,6 +200,7 @@ class BudgetKeeper:
         return self._book(admission, Bill(admission.reserved), admission.reserved.get(Unit.TOOL_COST))
 
     def _reserve(self, asking: _Asking) -> Admission:
+        admission = asking.refusal("other calls took what was left", "budget_exceeded")
         for _ in range(_TRIES):
             quoted = self._quote(asking.call, asking.now)
             accounts = accounts_of(self._budgets, asking.spender, quoted.name, _OF_MODELS)
@@ -192,7 +224,7 @@ class BudgetKeeper:
             admission, raced = self._hold(asking, accounts, amounts)
             if admission.is_admitted or not raced:
                 return admission
-        return asking.refusal("other calls took what was left", "budget_exceeded")
+        return admission
 
     def _quote(self, call: Call, now: datetime) -> Quote:
         model = self._budgets.model(call.provider, call.model)
@@ -268,6 +300,16 @@ class BudgetKeeper:
         )
         return asking.shortage(short, hold.refused, amounts[short.budget.unit]), asking.output is not None
 
+    def _told(self, admission: Admission, now: datetime) -> Admission:
+        """Return what was said; where a budget has no room, whoever runs the agent may have to hear of it."""
+        if not admission.is_admitted:
+            self._counted.refused(admission.spender, admission.call.model, admission.code)
+        if admission.code == "budget_exceeded":
+            budget = self._budgets.budget(admission.budget)
+            if budget is not None:
+                self._alerts.stop(budget, admission.reason, admission.spender, now)
+        return admission
+
     def _cost(self, admission: Admission, report: Report) -> int | None:
         """Return what a call cost: priced as the model that the provider names, if it is known, else as asked for."""
         call, now = admission.call, self._clock.now()
@@ -287,7 +329,17 @@ class BudgetKeeper:
         self._alerts.rises(booking.rises, admission.spender, now)
         if booking.overrun:
             self._alerts.overrun(admission.model, admission.attempt, admission.spender, now)
+        if not booking.repeated:
+            usd = bill.amounts.get(Unit.USD, 0) + bill.amounts.get(Unit.TOOL_COST, 0)
+            self._counted.booked(admission.spender, admission.model, usd, overrun=booking.overrun)
         return Settlement(booking.state, cost, booking.overrun, booking.repeated)
+
+
+def _tried(step: Callable[[], T]) -> T | Exception:
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001 - the boundary: what is wrong with one step is not the others' fault
+        return error
 
 
 class _Asking(msgspec.Struct, frozen=True):

@@ -28,6 +28,8 @@ class Api(enum.Enum):
     RESPONSES = "responses"
     EMBEDDINGS = "embeddings"
     MESSAGES = "messages"
+    IMAGES = "images"
+    AUDIO = "audio"
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -178,7 +180,37 @@ def _messages(usage: Mapping[str, Any]) -> Usage:
     )
 
 
-_READ = {Api.CHAT: _chat, Api.RESPONSES: _responses, Api.EMBEDDINGS: _chat, Api.MESSAGES: _messages}
+def _images(usage: Mapping[str, Any]) -> Usage:
+    read = _media(usage)
+    # Where nothing says what the answer was, it was images.
+    told = isinstance(usage.get("output_tokens_details"), Mapping)
+    return read if told else msgspec.structs.replace(read, output_image_tokens=read.output_tokens)
+
+
+def _media(usage: Mapping[str, Any]) -> Usage:
+    # A report by the second (`duration`) has no tokens, and is none.
+    given, answered = (
+        usage.get("input_tokens_details") or usage.get("input_token_details"),
+        usage.get("output_tokens_details"),
+    )
+    return Usage(
+        input_tokens=_count(usage, "input_tokens", needed=True),
+        input_audio_tokens=_count(given, "audio_tokens"),
+        input_image_tokens=_count(given, "image_tokens"),
+        output_tokens=_count(usage, "output_tokens"),
+        output_audio_tokens=_count(answered, "audio_tokens"),
+        output_image_tokens=_count(answered, "image_tokens"),
+    )
+
+
+_READ = {
+    Api.CHAT: _chat,
+    Api.RESPONSES: _responses,
+    Api.EMBEDDINGS: _chat,
+    Api.MESSAGES: _messages,
+    Api.IMAGES: _images,
+    Api.AUDIO: _media,
+}
 
 
 def _count(within: Any, name: str, *, needed: bool = False) -> int:

@@ -41,6 +41,10 @@ class Span(msgspec.Struct, frozen=True):
     ends: datetime | None
 
 
+# The window that was asked for last, with its begin and end: nearly every call is in it.
+_known: dict[tuple[Window, ZoneInfo], tuple[datetime, datetime, Span]] = {}
+
+
 def span(window: Window, now: datetime, *, zone: ZoneInfo, rolling: timedelta) -> Span:
     """Return the window around `now` (aware). Weeks begin on Monday (ISO 8601)."""
     if window is Window.TOTAL:
@@ -50,11 +54,14 @@ def span(window: Window, now: datetime, *, zone: ZoneInfo, rolling: timedelta) -
         width = -(-length // ROLLING_BUCKETS)
         at = (now - _EPOCH) // _MICROSECOND
         return Span(at // width * width, (at - length) // width * width, None)
-    today = now.astimezone(zone).date()
-    first, last = _DAYS[window](today)
-    start, end = _midnight(first, zone), _midnight(last, zone)
-    bucket = (start - _EPOCH) // _MICROSECOND
-    return Span(bucket, bucket, end)
+    known = _known.get((window, zone))
+    if known is None or not known[0] <= now < known[1]:
+        today = now.astimezone(zone).date()
+        first, last = _DAYS[window](today)
+        start, end = _midnight(first, zone), _midnight(last, zone)
+        bucket = (start - _EPOCH) // _MICROSECOND
+        known = _known[window, zone] = (start, end, Span(bucket, bucket, end))
+    return known[2]
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -63,6 +63,8 @@ def refuse_decision(decision: Decision, *, tool: str | None = None) -> Refusal:
         "tool": tool,
     }
     if decision.effect is Effect.REQUIRE_APPROVAL:
+        if decision.approval:
+            about["reason"] = f"{decision.reason} (approval {decision.approval})"
         return Refusal(403, code="approval_required", **about)
     if tool is not None:
         return Refusal(403, code="tool_call_denied", **about)

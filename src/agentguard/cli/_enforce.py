@@ -1,0 +1,396 @@
+"""`agentguard run --enforce`: from the options to the jail, and from what it refuses to a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import secrets
+import sys
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from agentguard.cli._approve import ask_on_terminal
+from agentguard.cli._network import Network
+from agentguard.cli._options import environ
+from agentguard.cli._output import Output, counted, plain
+from agentguard.config import FILE_NAME
+from agentguard.core import AgentGuardError, Event, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agentguard.assembly import Project
+    from agentguard.core import EventBus, Principal
+    from agentguard.kernel import Cgroup, LsmEnforcer, MakeChild
+    from agentguard.kernel.egress import Denial as NetworkDenial
+    from agentguard.kernel.egress import Upstream
+    from agentguard.kernel.jail import (
+        Denial,
+        Denied,
+        Enforcement,
+        Explainer,
+        KernelPolicy,
+        Protection,
+        Wanted,
+    )
+
+F = TypeVar("F", bound="Callable[..., Any]")
+MODES = ("observe", "warn", "enforce", "freeze", "kill")
+_JAILED = frozenset(("enforce", "freeze", "kill"))
+# Errors that are about the jail: without it nothing runs, seen or not.
+JAIL_ERRORS = frozenset(("jail_failed", "jail_degraded", "policy_unenforceable"))
+_SHOWN = 30
+_KINDS = {
+    "file": EventKind.FILE,
+    "program": EventKind.PROC,
+    "system call": EventKind.PROC,
+    "socket": EventKind.NET,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JailOptions:
+    """What the command line says of the jail."""
+
+    mode: str
+    profile: str
+    read_write: tuple[Path, ...]
+    read_only: tuple[Path, ...]
+    domains: tuple[str, ...]
+    degraded: tuple[str, ...]
+
+    @property
+    def is_jailed(self) -> bool:
+        """Whether there is to be a jail."""
+        return self.mode in _JAILED
+
+
+def jail_options(function: F) -> F:
+    """Add the options of the jail; the command gets them as `jail`."""
+    folder = click.Path(path_type=Path, exists=True, resolve_path=True)
+
+    @click.option("--enforce", is_flag=True, help="Hold it to the policy: the same as --mode enforce.")
+    @click.option("--mode", type=click.Choice(MODES), help="What the policy does.  [default: observe]")
+    @click.option("--profile", help="What kind of agent it is.  [default: coding-agent]")
+    @click.option("--rw", "read_write", multiple=True, type=folder, help="It may change what is in there.")
+    @click.option(
+        "--ro", "read_only", multiple=True, type=folder, help="It may read and run what is in there."
+    )
+    @click.option("--allow-domain", "domains", multiple=True, help="It may reach this name.")
+    @click.option(
+        "--allow-degraded", "degraded", multiple=True, metavar="NAME", help="Go on without this protection."
+    )
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        enforce: bool,
+        mode: str | None,
+        profile: str | None,
+        read_write: tuple[Path, ...],
+        read_only: tuple[Path, ...],
+        domains: tuple[str, ...],
+        degraded: tuple[str, ...],
+        **kwargs: Any,
+    ) -> Any:
+        from agentguard.kernel.jail import DEFAULT_PROFILE
+
+        if enforce and mode not in {None, "enforce"}:
+            raise click.UsageError(f"--enforce is --mode enforce, and --mode {mode} is another")
+        options = JailOptions(
+            "enforce" if enforce else mode or "observe",
+            profile or DEFAULT_PROFILE,
+            read_write,
+            read_only,
+            domains,
+            degraded,
+        )
+        if not options.is_jailed and (profile or read_write or read_only or domains or degraded):
+            raise click.UsageError("what is allowed has a meaning with --enforce only")
+        return function(*args, jail=options, **kwargs)
+
+    return wrapper  # type: ignore[return-value]  # click passes what the wrapped function lacks
+
+
+class Enforced:
+    """The jail of one run, and what it tells. `begin` when the run is about to start; `end` after it."""
+
+    def __init__(
+        self,
+        options: JailOptions,
+        project: Project | None,
+        principal: Principal,
+        output: Output,
+        *,
+        by_programs: bool = True,
+    ) -> None:
+        """Compile and sign the policy; `by_programs` where the run has a cgroup of this process's own.
+
+        Raises:
+            AgentGuardError: it cannot be compiled, signed or held.
+        """
+        from agentguard.kernel import Child
+        from agentguard.kernel.jail import Enforcement, Explainer
+
+        self._output, self._principal, self.options = output, principal, options
+        policy, self._notes, workspace = _compile(options, project, principal)
+        self._bus: EventBus | None = None
+        self._record: Callable[..., None] = lambda _phase, **_facts: None
+        self._run = ""
+        self._lock = threading.Lock()
+        self.denials: list[Denial] = []
+        self.protections: list[Protection] = []
+        self._lsm: LsmEnforcer | None = None
+        self._jail: Enforcement
+        self._explainer: Explainer
+        self._network = Network(
+            policy,
+            has_network=options.is_jailed and _profile(options).network,
+            by_programs=by_programs,
+            on_denial=self._tell_network,
+            ask=ask_on_terminal if options.mode == "freeze" else None,
+            upstream=_upstream(project),
+        )
+        self._notes = (*self._notes, *self._network.notes)
+        self._jail = Enforcement(
+            policy,
+            workspace=workspace,
+            sockets=self._network.sockets,
+            begin=self._put_on,
+            within=self._network.within if self._network.is_bridged else None,
+            more=self._network.more(),
+            degraded=options.degraded,
+            on_denied=self._note_denied,
+        )
+        self._explainer = Explainer(self._jail.found, self._tell, enforced=options.is_jailed)
+        self.make_child: MakeChild = self._jail.make_child if options.is_jailed else Child
+        self.note_seen = self._explainer.note_seen
+        self.translate = self._network.translate
+
+    def _put_on(self, cgroup: Cgroup | None) -> None:
+        """Put on what holds from outside, before the self-test."""
+        self._network.begin(cgroup)
+        if cgroup is not None:
+            from agentguard.kernel import hold_by_lsm
+
+            self._lsm = hold_by_lsm(cgroup, self._jail.policy)
+
+    @property
+    def _tier(self) -> str:
+        return "T3" if self._lsm is not None else self._jail.tier
+
+    def begin(self, run: str, record: Callable[..., None], bus: EventBus | None = None) -> None:
+        """Say and record what is on; `record` and `bus` take what is refused from now on.
+
+        Raises:
+            KernelError: a protection that is needed is not on (`jail_degraded`); nothing has run.
+        """
+        self._run, self._record, self._bus = run, record, bus
+        if not self.options.is_jailed:
+            self._output.note(
+                f"{self.options.mode}: {self.options.profile}; what would be denied is told, and not held"
+            )
+            return
+        verdicts = {f"{each.protection}: {each.name}": each.ok for each in self._jail.verdicts}
+        policy = self._jail.policy
+        facts = {
+            "tier": self._tier, "profile": self.options.profile, "mode": self.options.mode,
+            "kernel_policy": policy.version, "policy_version": policy.policy_version, "self_test": verdicts,
+        }  # fmt: skip
+        try:
+            self.protections = self._jail.judge()
+        except AgentGuardError as error:
+            record("refused", why=error.message, **facts)
+            raise
+        on = {each.name: each.on for each in self.protections}
+        record("jailed", protections=on, notes=list(self._all_notes()), **facts)
+        self._show(verdicts)
+        self._network.arm()
+
+    def end(self) -> None:
+        """End what outlives the agent; what was denied until now is told. Idempotent."""
+        self._network.close()
+        lsm, self._lsm = self._lsm, None
+        if lsm is not None:
+            lsm.close()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the report says of the jail."""
+        with self._lock:
+            denied = [each.sentence() for each in self.denials]
+        return {
+            "enforced": self._tier if self.options.is_jailed else "",
+            "protections": {
+                each.name: f"{'on' if each.on else 'off'}: {each.detail}" for each in self.protections
+            },
+            "denied": denied,
+        }
+
+    def _all_notes(self) -> Sequence[str]:
+        return (*self._notes, *(self._jail.plan.notes if self._jail.plan is not None else ()))
+
+    def _show(self, verdicts: dict[str, bool]) -> None:
+        on = ", ".join(
+            f"{each.name} ({each.detail.partition(',')[0]})" if each.name == "network" else each.name
+            for each in self.protections
+            if each.on
+        )
+        held = sum(verdicts.values())
+        self._output.note(
+            f"{self.options.mode}: {self.options.profile}, tier {self._tier},"
+            f" {held} of {counted(len(verdicts), 'self-test')} passed: {plain(on)}"
+        )
+        for each in self.protections:
+            if not each.on:
+                self._output.note(f"  not on: {each.name} ({plain(each.detail)})")
+        for note in self._all_notes():
+            self._output.note(f"  note: {plain(note)}")
+
+    def _note_denied(self, denied: Denied) -> None:
+        self._explainer.note_denied(denied)
+
+    def _tell_network(self, denial: NetworkDenial) -> None:
+        from agentguard.kernel.jail import Denial
+
+        who = f"{denial.program or 'process'} {denial.pid}" if denial.pid else ""
+        self._tell(Denial("socket", denial.target, denial.reason, denial.rule, denial.allow, who))
+
+    def _tell(self, denial: Denial) -> None:
+        with self._lock:
+            self.denials.append(denial)
+            count = len(self.denials)
+            if count <= _SHOWN:
+                self._output.note(plain(denial.sentence()))
+            elif count == _SHOWN + 1:
+                self._output.note("more is denied; it stands in the report and in the audit log")
+            with contextlib.suppress(AgentGuardError):
+                self._record(
+                    "denied" if denial.enforced else "told",
+                    what=denial.target,
+                    rule=denial.rule,
+                    reason=denial.reason,
+                    program=denial.program,
+                )
+            if self._bus is not None:
+                self._bus.publish([self._event(denial)])
+        if self.options.mode == "kill" and denial.is_grave:
+            self._output.note("the agent is ended")
+            self._jail.end_agent()
+
+    def _event(self, denial: Denial) -> Event:
+        return Event(
+            event_id=f"{self._run}-denied-{secrets.token_hex(8)}",
+            kind=_KINDS[denial.kind],
+            time=datetime.now(UTC),
+            principal=self._principal.id,
+            session=self._run,
+            payload={
+                "what": "denied" if denial.enforced else "would be denied", "target": denial.target, "effect": "deny", "rule": denial.rule,
+                "reason": denial.reason, "program": denial.program, "allow": denial.allow,
+            },
+        )  # fmt: skip
+
+
+def _upstream(project: Project | None) -> Upstream | None:
+    """Return the resolvers that the project names, and which private places their answers may lead to."""
+    if project is None or not (settings := project.config.egress).resolvers + settings.private:
+        return None
+    from agentguard.kernel.egress import parse_upstream
+
+    return parse_upstream(settings.resolvers, settings.private)
+
+
+def _profile(options: JailOptions) -> Any:
+    from agentguard.kernel.jail import find_profile
+
+    return find_profile(options.profile)
+
+
+def _compile(
+    options: JailOptions, project: Project | None, principal: Principal
+) -> tuple[KernelPolicy, tuple[str, ...], str]:
+    """Return the policy, signed where there is a project, what is to be said of it, and the workspace."""
+    from agentguard.kernel.jail import Sources, compile_policy
+
+    wanted, notes = _wanted(options, project)
+    sources = None
+    if project is not None:
+        sources = Sources(
+            project.policies.current,
+            project.registry,
+            project.inventory,
+            project.facts,
+            principal,
+            datetime.now(UTC),
+        )
+    mode: Any = options.mode
+    compiled = compile_policy(sources, wanted, mode=mode)
+    policy = compiled.policy
+    if project is not None:
+        from agentguard.identity import StateFolder
+        from agentguard.kernel.jail import issue_policy
+
+        policy = issue_policy(policy, StateFolder.open(project.config.project.id, environ()))
+    return policy, (*notes, *compiled.notes), wanted.workspace
+
+
+def _wanted(options: JailOptions, project: Project | None) -> tuple[Wanted, list[str]]:
+    from agentguard.kernel.jail import Wanted
+
+    profile = _profile(options)
+    if options.domains and not profile.network:
+        # A name that is allowed and cannot be reached would be a surprise.
+        raise click.UsageError("--allow-domain needs a network, which this profile has not")
+    home = os.path.realpath(os.environ.get("HOME", "") or Path("~").expanduser())
+    home = home if home != "/" and Path(home).is_dir() else ""
+    here = os.path.realpath(Path.cwd())
+    notes = []
+    if here == "/" or (home and (home == here or home.startswith(f"{here}/"))):
+        notes.append(
+            f"`{here}` is too much to be given as a whole: start it in a project folder, or pass --rw"
+        )
+        here = ""
+    hidden, fixed = _own(project)
+    wanted = Wanted(
+        profile,
+        home,
+        os.environ.get("PATH", os.defpath),
+        workspace=here,
+        read_write=tuple(map(str, options.read_write)),
+        read_only=tuple(map(str, options.read_only)),
+        domains=options.domains,
+        hidden=hidden,
+        fixed=fixed,
+        temporary=os.path.realpath(os.environ["TMPDIR"]) if os.environ.get("TMPDIR") else "",
+    )
+    return wanted, notes
+
+
+def _own(project: Project | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return AgentGuard's own: what no agent may look at, and what none may change."""
+    from agentguard.identity import state_path
+
+    hidden: list[Path] = []
+    with contextlib.suppress(AgentGuardError):
+        hidden.append(state_path("any", environ()).parent)
+    fixed = [Path(__file__).resolve().parents[1]]
+    if sys.prefix != sys.base_prefix:
+        # The environment that AgentGuard runs in: who changes that, changes the guard.
+        fixed.append(Path(sys.prefix).resolve())
+    if project is not None:
+        config = project.config
+        for folder in (config.audit_folder, config.events_file.parent, config.ledger_file.parent):
+            # What is not there cannot be hidden, and would be the agent's to make.
+            with contextlib.suppress(OSError):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            hidden.append(folder)
+        fixed += [
+            config.folder / FILE_NAME, config.policy_folder, config.actions_folder, config.inventory_file,
+            config.budgets_file, config.prices_file,
+        ]  # fmt: skip
+    return tuple(map(str, hidden)), tuple(map(str, fixed))

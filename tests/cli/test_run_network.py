@@ -1,0 +1,197 @@
+"""`agentguard run --enforce` with a name that is allowed, as a process of its own: by programs, and in a namespace."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agentguard.cli import _approve
+from agentguard.cli._network import Network
+from agentguard.core import KernelError
+from agentguard.kernel.egress import Answer, Denial
+from agentguard.kernel.jail._landlock import abi
+from command_line import environment
+from egress_lab import Site, Zone, policy
+from kernel_lab import why_not
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from command_line import Command
+
+kernel = [
+    pytest.mark.kernel,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
+    pytest.mark.skipif(abi() < 6, reason="this kernel has no Landlock with scopes"),
+]
+AGENT = """
+import socket, sys
+for host in sys.argv[2:]:
+    try:
+        with socket.create_connection((host, int(sys.argv[1])), 5) as s:
+            s.sendall(b"GET / HTTP/1.1\\r\\nHost: " + host.encode() + b"\\r\\nConnection: close\\r\\n\\r\\n")
+            print(s.recv(500).split(b"\\r\\n")[-1].decode().strip())
+    except OSError as error:
+        print("failed:", error.strerror)
+"""
+MAIN = "import sys; from agentguard.cli import main; "
+BRIDGED = "import agentguard.cli._network as network; network._has_programs = lambda: False; "
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def zone() -> Iterator[Zone]:
+    made = Zone()
+    for name in ("api.example.com", "other.example.com"):
+        made.records[name, "A"] = ["127.0.0.1"]
+    yield made
+    made.close()
+
+
+def run(
+    agentguard: Command, zone: Zone, how: str, *arguments: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    settings = {
+        "AGENTGUARD_EGRESS_RESOLVERS": f"127.0.0.1:{zone.place[1]}",
+        "AGENTGUARD_EGRESS_PRIVATE": "127.0.0.0/8",
+    }
+    code = (BRIDGED if how == "namespace" else "") + MAIN + "sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, "run", *arguments],
+        cwd=agentguard.folder, env={**environment(), **settings}, capture_output=True, text=True, timeout=60, check=False,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["programs", "namespace"])
+class TestRun:
+    pytestmark = kernel
+
+    def test_allowed_name_is_reached_and_another_is_told(
+        self, agentguard: Command, zone: Zone, site: Site, how: str
+    ) -> None:
+        target = agentguard.folder / "report.json"
+        done = run(
+            agentguard, zone, how, "--enforce", "--allow-domain", f"api.example.com:{site.port}",
+            "--report", "json", "--report-to", str(target), "--",
+            sys.executable, "-I", "-S", "-c", AGENT, str(site.port), "api.example.com", "evil.example.com",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said = done.stdout.splitlines()
+        assert said[0] == "you asked for api.example.com"
+        assert said[1].startswith("failed:")
+        assert "denied: dns evil.example.com" in done.stderr
+        assert "to allow it: --allow-domain evil.example.com" in done.stderr
+        assert ("tier T2" if how == "programs" else "tier T1") in done.stderr
+        report = json.loads(target.read_text())
+        assert ("api.example.com", site.port) in {(each["host"], each["port"]) for each in report["hosts"]}
+        assert {"api.example.com", "evil.example.com"} <= {each["name"] for each in report["names"]}
+        jailed = next(each for each in agentguard.records() if each.get("phase") == "jailed")
+        assert jailed["self_test"]["network: look up a name that no rule allows"] is True
+        denied = [each for each in agentguard.records() if each.get("phase") == "denied"]
+        assert "dns evil.example.com" in {each["what"] for each in denied}
+
+    def test_person_at_the_terminal_allows_what_no_rule_does(
+        self, agentguard: Command, zone: Zone, site: Site, how: str
+    ) -> None:
+        ours, theirs = pty.openpty()
+        # Two questions: a name that is allowed for the run, another one that is not.
+        os.write(ours, b"r\nd\n")
+
+        def take_terminal() -> None:
+            os.setsid()
+            os.close(os.open(os.ttyname(theirs), os.O_RDWR))
+
+        done = run(
+            agentguard, zone, how, "--mode", "freeze", "--allow-domain", f"x.example:{site.port}", "--",
+            sys.executable, "-I", "-S", "-c", AGENT, str(site.port), "api.example.com", "other.example.com", "api.example.com",
+            preexec_fn=take_terminal, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(theirs)
+        os.close(ours)
+        assert done.stdout.splitlines()[0] == "you asked for api.example.com", done.stderr
+        assert done.stdout.splitlines()[1].startswith("failed:")
+        assert done.stdout.splitlines()[2] == "you asked for api.example.com"
+
+
+def test_profile_without_a_network_refuses_names(agentguard: Command) -> None:
+    ran = agentguard(
+        "run", "--enforce", "--profile", "offline", "--allow-domain", "a.example", "--", "/bin/true"
+    )
+    assert ran.code == 2
+    assert "this profile has not" in ran.err
+
+
+def test_option_that_is_no_domain_is_refused(agentguard: Command) -> None:
+    ran = agentguard("run", "--enforce", "--allow-domain", "1.2.3.4", "--", "/bin/true")
+    assert ran.code != 0
+    assert "`1.2.3.4` is no domain" in ran.err
+    assert "net.connect" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        (b"o\n", Answer.ONCE),
+        (b"what\nr\n", Answer.RUN),
+        (b"D\n", Answer.DENY),
+        (b"k\n", Answer.KILL),
+        (b"a\nb\nc\n", Answer.DENY),
+    ],
+)
+def test_answer_at_the_terminal_is_understood_or_denies(typed: bytes, answer: Answer) -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, typed)
+    said = _approve.ask_on_terminal(
+        Denial("connect", "tcp a.example:443", "no rule\x1b allows it", pid=7), os.ttyname(theirs)
+    )
+    shown = b""
+    # What was typed is shown too, by itself.
+    while b"agent? " not in shown:
+        shown += os.read(ours, 4096)
+    os.close(ours)
+    os.close(theirs)
+    assert said is answer
+    assert b"tcp a.example:443" in shown
+    assert b"\x1b" not in shown
+
+
+def test_where_there_is_no_terminal_nothing_is_allowed(tmp_path: Path) -> None:
+    assert (
+        _approve.ask_on_terminal(Denial("name", "dns a.example", "why"), str(tmp_path / "none"))
+        is Answer.DENY
+    )
+    (tmp_path / "empty").write_text("")
+    assert _approve.ask_on_terminal(Denial("name", "dns a.example", "why"), "/dev/null") is Answer.DENY
+
+
+def test_network_that_cannot_be_put_on_stops_the_run() -> None:
+    network = Network(policy("a.example"), has_network=True, by_programs=True, on_denial=lambda _: None)
+    network.sockets = "guarded"
+    with pytest.raises(KernelError) as caught:
+        network.begin(None)
+    assert caught.value.code == "jail_failed"
+    network.close()
+
+
+def test_without_names_or_addresses_nothing_leads_out() -> None:
+    for has_network, sockets in ((True, "loopback"), (False, "none")):
+        network = Network(policy(), has_network=has_network, by_programs=True, on_denial=lambda _: None)
+        network.begin(None)
+        network.arm()
+        assert (network.sockets, network.more(), network.is_bridged) == (sockets, [], False)
+        network.close()
