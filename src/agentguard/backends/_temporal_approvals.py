@@ -222,7 +222,12 @@ class TemporalEngine:
         if loop is None:
             work.close()
             raise _closed()
-        return asyncio.run_coroutine_threadsafe(work, loop).result(2 * _PATIENCE_S)
+        doing = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            return doing.result(2 * _PATIENCE_S)
+        except TimeoutError:
+            doing.cancel()
+            raise _idle() from None
 
     def _check_open(self) -> None:
         if self._closed:
