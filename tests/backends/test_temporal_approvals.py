@@ -31,6 +31,7 @@ from agentguard.core import (
 )
 from approval_scene import ANNA, BEN, CARA, HERE, PEOPLE, ListLog, draft
 from approval_services import TimeSkippingServer, free_port, serving
+from command_line import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,7 +184,7 @@ def test_without_a_worker_nobody_is_asked_until_there_is_one(house: House) -> No
     assert caught.value.code == "approvals_unavailable"
     assert caught.value.hint == "start `agentguard worker approvals`"
     house.work()
-    assert is_worked_on(house.server)
+    wait_for(lambda: is_worked_on(house.server))
     assert engine.open(draft(2, binding=draft().binding)).id == draft().id
 
 

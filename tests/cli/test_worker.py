@@ -68,7 +68,7 @@ def test_a_project_on_temporal_and_postgresql_from_the_question_to_its_use(
         assert worker.stdout is not None
         about = json.loads(worker.stdout.readline())
         assert about["address"] == temporal_server.url
-        assert doctor(agentguard)["temporal"]["state"] == "ok"
+        wait_for(lambda: doctor(agentguard)["temporal"]["state"] == "ok")
         approval = open_one(agentguard)
         vote(agentguard, approval)
         used = agentguard("check", *PROD, "--reason", "the pods hang", "--approval", approval, "--json")
