@@ -87,9 +87,9 @@ def environment() -> dict[str, str]:
 
 
 def spawn(folder: Path, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-    """Start `python -m agentguard` in a folder."""
+    """Start `python -m agentguard` in a folder, with another interpreter where `python` names one."""
     chosen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
-    command = [sys.executable, "-m", "agentguard", *map(str, arguments)]
+    command = [chosen.pop("python", sys.executable), "-m", "agentguard", *map(str, arguments)]
     return subprocess.Popen(command, cwd=folder, text=True, **chosen)
 
 

@@ -196,6 +196,17 @@ def benign(outside: Outside, make: Make = make_enforcement, cgroup: Cgroup | Non
     return Outcome(unguarded(outside, NEIGHBOURS), jailed(outside, NEIGHBOURS, make, cgroup))
 
 
+def tell(outcome: Outcome, who: str) -> None:
+    """Print how many attempts are possible here, how many of those are blocked, and which are not possible."""
+    possible, blocked = outcome.possible, len(outcome.possible) - len(outcome.bypasses)
+    print(
+        f"{who}: {len(possible)} of {len(outcome.unguarded)} attempts possible unguarded, {blocked} of them blocked"
+    )
+    for name in outcome.unguarded:
+        if name not in possible:
+            print(f"  not possible here: {name}")
+
+
 @contextlib.contextmanager
 def outside() -> Iterator[Outside]:
     """Listen until the block ends."""
@@ -230,4 +241,4 @@ def as_user(uid: int, go: Callable[[], Any]) -> Any:
     return answer
 
 
-__all__ = ["NOBODY", "RULE", "Outcome", "Outside", "as_user", "benign", "jailed", "matrix", "outside"]
+__all__ = ["NOBODY", "RULE", "Outcome", "Outside", "as_user", "benign", "jailed", "matrix", "outside", "tell"]

@@ -128,6 +128,41 @@ class TestRun:
         assert done.stdout.splitlines()[2] == "you asked for api.example.com"
 
 
+class TestWarn:
+    pytestmark = kernel
+
+    def test_mode_that_warns_tells_where_the_agent_would_not_get_to(
+        self, agentguard: Command, zone: Zone
+    ) -> None:
+        agentguard.write(
+            "policies/net.yaml",
+            "version: 1\nrules:\n  - {id: one, effect: allow, actions: [net.connect], resources: ['host:192.0.2.7:9']}\n",
+        )
+        code = (
+            "import socket\nfor host in ('192.0.2.7', '192.0.2.8'):\n"
+            "    s = socket.socket(); s.setblocking(False); s.connect_ex((host, 9)); s.close()\n"
+            "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))"
+        )
+        done = run(
+            agentguard,
+            zone,
+            "programs",
+            "--mode",
+            "warn",
+            "-p",
+            "deploy-agent",
+            "--",
+            "/usr/bin/python3",
+            "-Ic",
+            code,
+        )
+        assert done.returncode == 0, done.stderr
+        told = [each for each in done.stderr.splitlines() if each.startswith("would be denied: tcp ")]
+        assert len(told) == 1, done.stderr
+        assert told[0].startswith("would be denied: tcp 192.0.2.8:9 (python3 ")
+        assert "to allow it: {effect: allow, actions: [net.connect]" in told[0]
+
+
 def test_profile_without_a_network_refuses_names(agentguard: Command) -> None:
     ran = agentguard(
         "run", "--enforce", "--profile", "offline", "--allow-domain", "a.example", "--", "/bin/true"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from agentguard.cli._approve import ask_on_terminal
 from agentguard.cli._network import Network
@@ -23,11 +24,11 @@ from agentguard.config import FILE_NAME
 from agentguard.core import AgentGuardError, Event, EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agentguard.assembly import Project
     from agentguard.core import EventBus, Principal
-    from agentguard.kernel import Cgroup, LsmEnforcer, MakeChild
+    from agentguard.kernel import Cgroup, LsmEnforcer, MakeChild, Seen
     from agentguard.kernel.egress import Denial as NetworkDenial
     from agentguard.kernel.egress import Upstream
     from agentguard.kernel.jail import (
@@ -163,6 +164,7 @@ class Enforced:
             sockets=self._network.sockets,
             begin=self._put_on,
             within=self._network.within if self._network.is_bridged else None,
+            must_lead_out=self._network.must_lead_out,
             more=self._network.more(),
             degraded=options.degraded,
             on_denied=self._note_denied,
@@ -170,10 +172,16 @@ class Enforced:
         self._explainer = Explainer(self._jail.found, self._tell, enforced=options.is_jailed)
         self.make_child: MakeChild = self._jail.make_child if options.is_jailed else Child
         self.note_seen = self._explainer.note_seen
-        self.translate = self._network.translate
+        self.translate: Callable[[Seen], Iterable[Seen]] = self._network.translate
+        if not options.is_jailed and _profile(options).network:
+            from agentguard.kernel.egress import WouldDeny
+
+            self.translate = WouldDeny(policy, self._tell_network).translate
 
     def _put_on(self, cgroup: Cgroup | None) -> None:
         """Put on what holds from outside, before the self-test."""
+        if self._network.is_bridged and self._jail.is_without_network:
+            self._network.give_up()
         self._network.begin(cgroup)
         if cgroup is not None:
             from agentguard.kernel import hold_by_lsm
@@ -258,7 +266,9 @@ class Enforced:
         from agentguard.kernel.jail import Denial
 
         who = f"{denial.program or 'process'} {denial.pid}" if denial.pid else ""
-        self._tell(Denial("socket", denial.target, denial.reason, denial.rule, denial.allow, who))
+        self._tell(
+            Denial("socket", denial.target, denial.reason, denial.rule, denial.allow, who, denial.enforced)
+        )
 
     def _tell(self, denial: Denial) -> None:
         with self._lock:
@@ -331,6 +341,10 @@ def _compile(
     mode: Any = options.mode
     compiled = compile_policy(sources, wanted, mode=mode)
     policy = compiled.policy
+    if options.is_jailed and project is not None and wanted.profile.network:
+        from agentguard.cli._door import door_rules
+
+        policy = replace(policy, networks=(*policy.networks, *door_rules(project)))
     if project is not None:
         from agentguard.identity import StateFolder
         from agentguard.kernel.jail import issue_policy

@@ -7,6 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from agentguard.cli._door import DOOR_RULE
 from agentguard.core import AgentGuardError, KernelError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Network:
     """The network of one run. Make it before there are threads; `begin` puts it on, and `arm` lets it tell.
 
     `sockets` is what the jail's filter lets through, `within` what is done inside of the jail's namespaces, `more` what
-    the self-test attempts besides. `notes` say what of the policy is held more strictly than written.
+    the self-test attempts besides. `must_lead_out` says that the run cannot do without. `notes` say what of the policy is held more strictly than written.
     """
 
     def __init__(
@@ -48,9 +49,13 @@ class Network:
         self._leads_out = has_network and (
             bool(policy.domains) or any(each.effect != "deny" for each in policy.networks)
         )
+        self.must_lead_out = self._leads_out and (
+            bool(policy.domains)
+            or any(each.effect != "deny" and each.rule != DOOR_RULE for each in policy.networks)
+        )
         if has_network and policy.mode == "freeze" and ask is not None:
             # A person may allow what no rule does, so there must be something that can lead out.
-            self._leads_out = True
+            self._leads_out = self.must_lead_out = True
         if not self._leads_out:
             return
         if by_programs and _has_programs():
@@ -65,6 +70,10 @@ class Network:
     def is_bridged(self) -> bool:
         """Whether it takes a network namespace, which a proxy outside leads out of."""
         return self._channel is not None
+
+    def give_up(self) -> None:
+        """Lead nowhere: the agent has no network namespace, and no sockets."""
+        self._leads_out = False
 
     def within(self) -> None:
         """Make the sockets, inside of the namespace.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
+import functools
 import os
 import time
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentguard.cli._door import ready_sidecar
 from agentguard.cli._enforce import JAIL_ERRORS, Enforced, JailOptions, jail_options
 from agentguard.cli._options import environ, nearest_project, output_options, who
 from agentguard.cli._output import Output, plain, show_error, to_json
@@ -30,13 +31,14 @@ from agentguard.core import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentguard.assembly import Engine, Events, Project
     from agentguard.cli._run_alerts import AlertWatch
-    from agentguard.kernel import AlertSeen, Judge, MakeChild, ObservedRun, Publisher, Report, Tally
+    from agentguard.kernel import AlertSeen, Brake, Judge, MakeChild, ObservedRun, Publisher, Report, Tally
     from agentguard.sensor import SensorRun
 
 _NOT_FOUND = {"program_missing": 127, "program_refused": 126}
-_READY_S = 0.5
 # What the launcher says about itself when it cannot see: as an ordinary user nothing of this is open to it.
 _UNSEEN = ("files", "programs and their arguments", "connections and names", "attempts at more")
 
@@ -248,7 +250,7 @@ class _Launch:
             self_test={each.name: each.ok for each in around.checks}, missing=around.missing,
         )  # fmt: skip
         judge = Judge(decider, principal=self.principal, run=run.id)
-        publisher = self._publisher(run.id, output, decided_by)
+        publisher = self._publisher(run.id, run.brake, output, decided_by)
         tally: Tally = Tally(
             judge,
             publisher,
@@ -284,7 +286,7 @@ class _Launch:
             bus = self._events.bus if self._events is not None else None
             self._enforced.begin(run_id, lambda phase, **facts: self._record(run_id, phase, **facts), bus)
 
-    def _publisher(self, run_id: str, output: Output, decided_by: str) -> Publisher | None:
+    def _publisher(self, run_id: str, brake: Brake, output: Output, decided_by: str) -> Publisher | None:
         """Return what tells the project's events of the run; None where there is no project, or no store."""
         from agentguard.assembly import Events, read_events
         from agentguard.cli._run_alerts import AlertWatch
@@ -297,12 +299,26 @@ class _Launch:
             if decided_by == "process" and self._engine is not None:
                 self._events.compare(self._engine)
             store = read_events(self.project.config)
-            self._alerts = None if store is None else AlertWatch(store, run_id, output)
+            self._alerts = (
+                None
+                if store is None
+                else AlertWatch(store, run_id, output, self._on_alert(run_id, brake, output))
+            )
         except EventError as error:
             # The decisions and the report do not depend on it.
             show_error(error, as_json=False)
             return None
         return Publisher(self._events.bus, principal=self.principal.id, run=run_id)
+
+    def _on_alert(self, run_id: str, brake: Brake, output: Output) -> Callable[[AlertSeen], None]:
+        """Return what an alert of the run does: where it is held in the modes `freeze` and `kill`, it stops it."""
+        from agentguard.cli._approve import goes_on
+        from agentguard.cli._run_alerts import AlertBrake
+
+        if self._enforced is None or self._enforced.options.mode not in {"freeze", "kill"}:
+            return lambda _alert: None
+        record = functools.partial(self._record, run_id)
+        return AlertBrake(self._enforced.options.mode, brake, output, record, asks=goes_on).note
 
     def _end_events(self, publisher: Publisher | None) -> int:
         """Write what was published, and return how many events could not be."""
@@ -362,7 +378,7 @@ class _Launch:
             return None, "nobody"
         self._engine = self._open_engine()
         assert self._engine is not None
-        if not self._own_policy and (url := _ready_sidecar(self.project)) is not None:
+        if not self._own_policy and (url := ready_sidecar(self.project)) is not None:
             from agentguard.assembly import open_tokens
             from agentguard.clients import RemoteDecider
 
@@ -420,21 +436,6 @@ class _CannotObserveError(Exception):
     def __init__(self, cause: KernelError) -> None:
         super().__init__(cause.message)
         self.cause = cause
-
-
-def _ready_sidecar(project: Project) -> str | None:
-    """Return where the project's sidecar is, if it is up and enforces."""
-    server = project.config.server
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=_READY_S)
-    try:
-        with contextlib.closing(connection):
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status != http.client.OK:
-                return None
-    except (OSError, http.client.HTTPException):
-        return None
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"http://{host}:{server.port}"
 
 
 def _write(report: Report, kind: str, target: Path, output: Output) -> None:

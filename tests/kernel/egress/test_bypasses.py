@@ -18,7 +18,7 @@ from agentguard.kernel.jail import Enforcement
 from agentguard.kernel.jail._landlock import abi
 from bypasses import ATTEMPTS, NEIGHBOURS
 from egress_lab import cgroup
-from jail_lab import benign, matrix, outside, policy_for
+from jail_lab import benign, matrix, outside, policy_for, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,6 +71,7 @@ def test_no_attempt_that_works_outside_works_where_names_are_allowed(
 ) -> None:
     with outside() as made, cgroup() as group, networked(how, monkeypatch) as make:
         outcome = matrix(made, make, group)
+    tell(outcome, "root, T2" if how == "programs" else "root, T1 with names")
     assert outcome.bypasses == []
     assert len(outcome.possible) >= 44
     assert len(outcome.unguarded) == len(ATTEMPTS)

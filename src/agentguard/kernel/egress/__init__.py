@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agentguard.kernel.egress._namespace import make_sockets, ports_of, receive_sockets, send_sockets
     from agentguard.kernel.egress._pins import clean_pins
     from agentguard.kernel.egress._upstream import Upstream, parse_upstream
+    from agentguard.kernel.egress._would import WouldDeny
 
 __all__ = [
     "Answer",
@@ -32,6 +33,7 @@ __all__ = [
     "NamespaceGuard",
     "NetworkGuard",
     "Upstream",
+    "WouldDeny",
     "canaries",
     "clean_pins",
     "make_sockets",
@@ -51,6 +53,7 @@ _PLACES = {
     "NamespaceGuard": "_bridge",
     "NetworkGuard": "_guard",
     "Upstream": "_upstream",
+    "WouldDeny": "_would",
     "canaries": "_canaries",
     "clean_pins": "_pins",
     "make_sockets": "_namespace",

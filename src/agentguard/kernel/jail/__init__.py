@@ -6,7 +6,7 @@ the sensor. It must never let the command run with less than was asked for and n
 rule allows where something cannot be expressed.
 """
 
-from agentguard.kernel._rules import KernelPolicy
+from agentguard.kernel._rules import KernelPolicy, NetRule
 from agentguard.kernel.jail._canaries import Canary, Verdict
 from agentguard.kernel.jail._compile import Compiled, Sources, Wanted, compile_policy
 from agentguard.kernel.jail._denials import Denial, Explainer
@@ -28,6 +28,7 @@ __all__ = [
     "Enforcement",
     "Explainer",
     "KernelPolicy",
+    "NetRule",
     "Profile",
     "Protection",
     "SignedPolicy",

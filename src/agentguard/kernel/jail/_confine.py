@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from agentguard.kernel.jail._plan import Plan
 
 _PROC = "/proc"
+# Builds and browsers take hundreds of processes and threads; forks without end stop here. The kernel exempts root.
+MOST_PROCESSES = 4096
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -69,6 +72,7 @@ def confine(
         ("descriptors", lambda: close_others({supervisor.fileno(), ruleset, *keep} - {-1})),
         ("capabilities", lambda: drop_capabilities(fit.keep_capabilities, fit.last_capability)),
         ("no-new-privileges", no_new_privileges),
+        ("process-limit", _limit_processes),
         ("landlock-files", lambda: _restrict_files(plan, fit, ruleset)),
         ("seccomp", lambda: _filter(code, supervisor, whose)),
     )
@@ -77,6 +81,13 @@ def confine(
             step()
         except OSError as error:
             raise ConfinementError(name, error.errno or 0) from None
+
+
+def _limit_processes() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    given = [each for each in (soft, hard) if each != resource.RLIM_INFINITY]
+    most = min([MOST_PROCESSES, *given])
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 
 
 def _restrict_files(plan: Plan, fit: Fit, ruleset: int) -> None:

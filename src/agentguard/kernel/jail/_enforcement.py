@@ -49,7 +49,8 @@ class Enforcement:
     """Makes the jail of one run. `make_child` may be called once, before there are threads.
 
     `sockets` is what the agent gets of them; with `guarded`, `begin` puts on what decides about connections (it is
-    called with the run's cgroup before the self-test), and `more` are attempts that this must hold.
+    called with the run's cgroup before the self-test), and `more` are attempts that this must hold. `within` is done in the
+    new namespaces; where there can be none the run is refused, or without `must_lead_out` has no sockets.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Enforcement:
         sockets: SocketPolicy = "loopback",
         begin: Callable[[Cgroup | None], None] | None = None,
         within: Callable[[], None] | None = None,
+        must_lead_out: bool = True,
         more: Sequence[Canary] = (),
         degraded: Sequence[str] = (),
         on_denied: Callable[[Denied], None] = lambda _denied: None,
@@ -69,6 +71,7 @@ class Enforcement:
         self.plan: Plan | None = None
         self._workspace, self._sockets, self._on_denied = workspace, sockets, on_denied
         self._begin, self._within, self._more = begin, within, tuple(more)
+        self._must_lead_out = must_lead_out
         self._degraded = frozenset(degraded)
         self._is_root = os.geteuid() == 0
         self._jail: Jail | None = None
@@ -81,6 +84,11 @@ class Enforcement:
         if self.plan is not None and self.plan.sockets == "guarded":
             return "T2"
         return "T1" if self._is_root and self._jail is not None and not self._failed("fanotify") else "T0"
+
+    @property
+    def is_without_network(self) -> bool:
+        """Whether the agent has no sockets, as where there is no network namespace for it."""
+        return self.plan is not None and self.plan.sockets == "none"
 
     def make_child(self, argv: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Jail:
         """Fork the jailed child of `argv`; it waits.
@@ -98,7 +106,7 @@ class Enforcement:
         try:
             self._jail = self._try_make(argv, environ, version, separate=True)
         except NoNamespacesError as error:
-            if self._within is not None:
+            if self._within is not None and self._must_lead_out:
                 # INVARIANT: what was to be led out of a namespace is not let out without one.
                 raise KernelError(
                     f"names cannot be allowed here: {error}",
