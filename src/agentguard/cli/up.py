@@ -94,7 +94,12 @@ def command(
             ready = _ready(engine, spending.follow().problems)
             services = replace(services, spending=spending.keeper.figures, ready=ready)
         if notifying is not None:
-            services = replace(services, links=notifying.links, clicks=notifying.clicks)
+            services = replace(
+                services,
+                links=notifying.links,
+                clicks=notifying.clicks,
+                notices=notifying.outbox.counts,
+            )
         link = sys.stdout.isatty() if login_link is None else login_link
         sensor.start()
         return serve(
