@@ -132,12 +132,12 @@ def test_rules_that_ask_and_nobody_who_could_approve_are_told(agentguard: Comman
     agentguard("people", "add", "vera", "--role", "viewer", "--password-stdin", stdin=PASSWORD)
     assert _said(agentguard, "approvals") == nobody
     agentguard("people", "add", "dana", "--role", "approver", "--password-stdin", stdin=PASSWORD)
-    assert _said(agentguard, "approvals") == [("ok", "1 person can approve")]
+    assert _said(agentguard, "approvals") == [("ok", "1 of 2 accounts can approve")]
     _append(agentguard, ROUTES)
     assert _said(agentguard, "approvals") == [
         ("warning", "route `pair` needs 2 to approve, and nobody can"),
         ("warning", "route `named` names `ghost`, who has no account"),
-        ("ok", "1 person can approve"),
+        ("ok", "1 of 2 accounts can approve"),
     ]
     agentguard("people", "disable", "dana")
     assert _said(agentguard, "approvals") == nobody

@@ -45,7 +45,9 @@ def examine_approvals(project: Project) -> Iterator[Finding]:
     names = {each.name for each in accounts}
     for name, route in config.approvals.routes.items():
         yield from _route(name, route, approvers, names)
-    yield Finding("approvals", State.OK, f"{counted(len(approvers), 'person')} can approve")
+    yield Finding(
+        "approvals", State.OK, f"{len(approvers)} of {counted(len(accounts), 'account')} can approve"
+    )
 
 
 def examine_channels(config: Config) -> Iterator[Finding]:
