@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD] [--data FOLDER]`; without a name, all of them."""
+"""Run the benchmarks: `python -m benchmarks [NAME ...] [--json FILE] [--world WORLD] [--data FOLDER] [--part PART]`; without a name, all of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NAMES = (
     "truth",
     "jail",
 )
-# By name only: two need root and load BPF programs, `kernel` for ten minutes; the other needs runs of agents.
+# By name only: two need root and load BPF programs, `kernel` for some six minutes; the other needs runs of agents.
 ON_REQUEST = ("kernel", "egress", "intent_traces")
 
 
@@ -80,13 +80,20 @@ def main() -> None:
     parser.add_argument(
         "--data", metavar="FOLDER", type=Path, help="of `intent_traces`, where the runs of agents are"
     )
+    parser.add_argument(
+        "--part",
+        metavar="PART",
+        action="append",
+        default=[],
+        help="of `kernel`, only this part; may be repeated",
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in (*NAMES, *ON_REQUEST)]
     if unknown:
         parser.error(f"unknown benchmark `{unknown[0]}`; there are {', '.join((*NAMES, *ON_REQUEST))}")
     about = machine()
     print("; ".join(f"{name} {value}" for name, value in about.items()))
-    taken = {"intent": (options.world,), "intent_traces": (options.data,)}
+    taken = {"intent": (options.world,), "intent_traces": (options.data,), "kernel": (options.part,)}
     results = {}
     for name in options.names or NAMES:
         start = time.perf_counter()

@@ -30,6 +30,7 @@ from agentguard.core import (
     Risk,
     Route,
 )
+from benchmarks.approval_engines import compare
 
 PENDING = 1_000
 P99_MS = 50.0
@@ -127,6 +128,7 @@ def main() -> None:
             f" open {found['open_us']:.0f} us ({found['open_cpu_us']:.0f} of processor),"
             f" use up {found['consume_us']:.0f} us"
         )
+    compare(question, ANNA)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""What watching costs: for each system call, for the reader, for whole workloads, beside bpftrace. Needs root and cc."""
+"""What watching costs: for each system call, for the reader, for whole workloads, beside bpftrace. Needs root and cc.
+
+`python -m benchmarks kernel` takes some six minutes; with `--part PART` it runs this part only, of: calls, sustained,
+latency, agent-like, compile, tar, tar-again, reads.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +27,11 @@ from agentguard.kernel._layout import EACH_IO, EACH_OPEN, Kind
 from benchmarks.report import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ROUNDS = 11
+# Of what takes seconds a round under bpftrace, so many rounds of the peer.
+PEER_ROUNDS = {"reads": 2}
 FLOOD_S = 30.0
 SOURCE = Path(__file__).parent / "kernel_flood.c"
 JOIN = 'read -r _ && exec "$@"'
@@ -48,6 +54,8 @@ with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["/bin/sh", "-c", "ls / | sort | head -3 > /dev/null"], check=True)
         sum(i * i for i in range(400000))
 """
+# How long bpftrace takes to attach after it has said that it does; and until what a workload left is read.
+_ATTACHING_S, _SETTLING_S = 1.0, 0.1
 UNIT = "".join(f"double f{n}(double x) {{ return x * {n} + sqrt(x + {n}); }}\n" for n in range(400))
 
 
@@ -75,12 +83,12 @@ class Bench:
             ],
             "tar": ["/bin/sh", "-c", "tar cf - /usr/include /usr/lib/python3 2>/dev/null | cat > /dev/null"],
             # The same files once more in one watched run: nothing of them is new.
-            "tar again": [
+            "tar-again": [
                 "/bin/sh",
                 "-c",
                 "tar cf - /usr/include /usr/lib/python3 2>/dev/null | cat > /dev/null",
             ],
-            "10^6 reads": ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=1000000", "status=none"],
+            "reads": ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=1000000", "status=none"],
         }
 
     def run(self, command: list[str], *, inside: bool = True) -> tuple[Used, str]:
@@ -149,12 +157,15 @@ def bpftrace(bench: Bench, folder: Path) -> Iterator[bool]:
             target=lambda: [None for _ in iter(lambda: process.stdout and process.stdout.read(65536), b"")]
         )
         drain.start()
-        time.sleep(1)
+        # The line comes before the first probe is there.
+        time.sleep(_ATTACHING_S)
         try:
             yield ready
         finally:
-            process.send_signal(signal.SIGINT)
-            drain.join()
+            # One that comes while it attaches is lost.
+            while drain.is_alive():
+                process.send_signal(signal.SIGINT)
+                drain.join(2)
 
 
 def reader_cpu(observer: Observer) -> float:
@@ -183,7 +194,7 @@ def per_call(bench: Bench) -> None:
         with watching(bench, flags=flags) as (observer, _):
             descriptor = observer.loaded.enable_stats()
             found = []
-            for _ in range(9):
+            for _ in range(5):
                 before = run_time(observer)
                 bench.rate(kind, 0.3, inside=inside)
                 after = run_time(observer)
@@ -234,7 +245,7 @@ def sustained(bench: Bench) -> None:
 def latency(bench: Bench) -> None:
     """From the kernel's record to Python."""
     with watching(bench) as (observer, ages):
-        for _ in range(300):
+        for _ in range(200):
             bench.run(["/bin/true"])
         observer.reader.drain(everything=True)
         time.sleep(0.3)
@@ -245,65 +256,76 @@ def latency(bench: Bench) -> None:
     )  # fmt: skip
 
 
-def overhead(bench: Bench, folder: Path) -> None:
-    """Whole workloads: bare, watched, and under bpftrace, in turns."""
-    for name, command in bench.workloads.items():
-        used: dict[str, list[Used]] = {"bare": [], "ours": [], "bpftrace": []}
-        shares: list[float] = []
-        is_again = name.endswith("again")
-        bench.run(command)
-        for _ in range(ROUNDS):
-            used["bare"].append(bench.run(command)[0])
-            with watching(bench) as (observer, _):
-                if is_again:
-                    bench.run(command)
-                used["ours"].append(bench.run(command)[0])
-            with watching(bench) as (observer, _):
-                if is_again:
-                    bench.run(command)
-                    time.sleep(0.3)
-                # In a round of its own, as counting costs as well.
-                descriptor = observer.loaded.enable_stats()
-                before, start = run_time(observer)[0], reader_cpu(observer)
-                cpu = bench.run(command)[0].cpu
-                time.sleep(0.3)
-                reader = reader_cpu(observer) - start
-                shares.append((((run_time(observer)[0] - before) / 1e9) + reader) / cpu)
-                os.close(descriptor)
+def overhead(bench: Bench, folder: Path, name: str) -> None:
+    """A whole workload: bare, watched, and under bpftrace, in turns."""
+    command = bench.workloads[name]
+    used: dict[str, list[Used]] = {"bare": [], "ours": [], "bpftrace": []}
+    shares: list[float] = []
+    bench.run(command)
+    for number in range(ROUNDS):
+        used["bare"].append(bench.run(command)[0])
+        with watching(bench):
+            if name.endswith("again"):
+                bench.run(command)
+            used["ours"].append(bench.run(command)[0])
+        # In a round of its own, as counting costs as well.
+        shares.append(share_of(bench, name))
+        if number < PEER_ROUNDS.get(name, ROUNDS):
             with bpftrace(bench, folder) as ready:
                 if ready:
                     used["bpftrace"].append(bench.run(command)[0])
-        rows = [
-            (variant, *_ratios(used["bare"], found, "cpu"), *_ratios(used["bare"], found, "wall"))
-            for variant, found in used.items()
-            if variant != "bare" and found
-        ]
-        bare = statistics.median(each.cpu for each in used["bare"])
-        table(
-            f"{name}: {bare:.2f} s of processor time bare, {ROUNDS} rounds in turns",
-            ("watched by", "cpu ratio", "from", "to", "wall ratio", "from", "to"),
-            rows,
-            notes=[
-                _share(shares),
-                "ratios are of medians; from and to are the quartiles of the rounds' own ratios",
-            ],
-        )
+    rows = [
+        (variant, len(found), *_ratios(used["bare"], found, "cpu"), *_ratios(used["bare"], found, "wall"))
+        for variant, found in used.items()
+        if variant != "bare" and found
+    ]
+    bare = statistics.median(each.cpu for each in used["bare"])
+    table(
+        f"{TITLES[name]}: {bare:.2f} s of processor time bare, {ROUNDS} rounds in turns",
+        ("watched by", "rounds", "cpu ratio", "from", "to", "wall ratio", "from", "to"),
+        rows,
+        notes=[
+            _share(shares),
+            "ratios are of medians; from and to are the quartiles of the rounds' own ratios",
+        ],
+    )
+
+
+def share_of(bench: Bench, name: str) -> float:
+    """Return which share of a workload's processor time our programs and the reader took, in one round."""
+    command = bench.workloads[name]
+    with watching(bench) as (observer, _):
+        if name.endswith("again"):
+            bench.run(command)
+            time.sleep(_SETTLING_S)
+        descriptor = observer.loaded.enable_stats()
+        before, start = run_time(observer)[0], reader_cpu(observer)
+        cpu = bench.run(command)[0].cpu
+        time.sleep(_SETTLING_S)
+        reader = reader_cpu(observer) - start
+        share = (((run_time(observer)[0] - before) / 1e9) + reader) / cpu
+        os.close(descriptor)
+        return share
 
 
 def _share(shares: list[float]) -> str:
-    low, high = 100 * min(shares), 100 * max(shares)
-    return f"share of our programs and the reader: {100 * statistics.median(shares):.2f} % ({low:.2f} to {high:.2f})"
+    low, middle, high = (100 * each for each in statistics.quantiles(shares, n=4))
+    return f"share of our programs and the reader: {middle:.1f} % (quartiles {low:.1f} to {high:.1f})"
 
 
 def _ratios(bare: list[Used], watched: list[Used], what: str) -> tuple[float, float, float]:
     base = statistics.median(getattr(each, what) for each in bare)
-    own = [getattr(there, what) / getattr(here, what) for here, there in zip(bare, watched, strict=True)]
+    # The peer may have fewer rounds, the first ones.
+    own = [getattr(there, what) / getattr(here, what) for here, there in zip(bare, watched, strict=False)]
     low, _, high = statistics.quantiles(own, n=4)
     return statistics.median(getattr(each, what) for each in watched) / base, low, high
 
 
-def main() -> None:
-    """Run all of it."""
+def main(parts: Sequence[str] = ()) -> None:
+    """Run these parts, or all of them."""
+    if unknown := [each for each in parts if each not in PARTS]:
+        print(f"  no part `{unknown[0]}`; there are {', '.join(PARTS)}")
+        return
     if shutil.which("cc") is None:
         print("  no C compiler: nothing is measured")
         return
@@ -315,13 +337,21 @@ def main() -> None:
             print(f"  nothing is measured: {error}")
             return
         try:
-            per_call(bench)
-            sustained(bench)
-            latency(bench)
-            overhead(bench, folder)
+            for part in parts or PARTS:
+                if part in FIGURES:
+                    FIGURES[part](bench)
+                else:
+                    overhead(bench, folder, part)
         finally:
             bench.cgroup.remove()
 
 
-if __name__ == "__main__":
-    main()
+FIGURES = {"calls": per_call, "sustained": sustained, "latency": latency}
+TITLES = {
+    "agent-like": "agent-like: interpreters, small programs, JSON",
+    "compile": "compile",
+    "tar": "tar of files not seen before",
+    "tar-again": "the same files again in the same run",
+    "reads": "10^6 reads and writes of one byte",
+}
+PARTS = (*FIGURES, *TITLES)

@@ -6,38 +6,61 @@ one of its steps. To add an engine, add a rig.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from agentguard.approvals import EmbeddedEngine, Rules
 from agentguard.audit import SegmentLog
-from agentguard.backends import MemoryApprovalStore, SqliteApprovalStore
-from agentguard.core import CastVote, Consume, Dispatch, Finish
+from agentguard.backends import (
+    MemoryApprovalStore,
+    PostgresApprovalStore,
+    RedisApprovalStore,
+    SqliteApprovalStore,
+    TemporalEngine,
+    TemporalServer,
+    TemporalWorker,
+)
+from agentguard.core import ApprovalError, AuditError, CastVote, Consume, Dispatch, Finish
 from approval_scene import ANNA, BEN, BOTH, HERE, PEOPLE, draft
+from approval_services import children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from agentguard.core import Approval, ApprovalEngine, ApprovalStore, AuditLog, Clock
 
 
 class KillSwitch:
-    """Kills this process at its `at`-th step; 0 never."""
+    """Kills at its `at`-th step, 0 never: this process, or the server `victim` and its children."""
 
-    def __init__(self, at: int = 0) -> None:
+    def __init__(self, at: int = 0, victim: int = 0) -> None:
         self._at = at
+        self._victim = victim
+        self._lock = threading.Lock()
         self.steps = 0
 
     def step(self) -> None:
-        self.steps += 1
-        if self.steps == self._at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._lock:
+            self.steps += 1
+            is_now = self.steps == self._at
+        if not is_now:
+            return
+        for pid in (self._victim, *children(self._victim)) if self._victim else (os.getpid(),):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has killed."""
+        return 0 < self._at <= self.steps
 
     def around(self, call: Callable[[], Any]) -> Any:
         """Make a call with a step before it and one after it."""
@@ -48,9 +71,10 @@ class KillSwitch:
 
 
 class Rig(Protocol):
-    """One kind of engine."""
+    """One kind of engine; `service` is the fixture of the server that it needs, empty for none."""
 
     is_durable: bool
+    service: str
 
     def open(
         self, folder: Path, *, audit: AuditLog, switch: KillSwitch | None = None, clock: Clock | None = None
@@ -61,9 +85,12 @@ class Rig(Protocol):
 class EmbeddedRig:
     """The embedded engine on a store."""
 
-    def __init__(self, make_store: Callable[[Path], ApprovalStore], *, is_durable: bool) -> None:
+    def __init__(
+        self, make_store: Callable[[Path], ApprovalStore], *, is_durable: bool = True, service: str = ""
+    ) -> None:
         self._make_store = make_store
         self.is_durable = is_durable
+        self.service = service
 
     def open(
         self, folder: Path, *, audit: AuditLog, switch: KillSwitch | None = None, clock: Clock | None = None
@@ -76,11 +103,87 @@ class EmbeddedRig:
         )
 
 
+class TemporalRig:
+    """The engine on Temporal, with a worker of its own in this process. Its workflows go by the server's clock."""
+
+    is_durable = True
+    service = "temporal_server"
+
+    def open(
+        self, folder: Path, *, audit: AuditLog, switch: KillSwitch | None = None, clock: Clock | None = None
+    ) -> ApprovalEngine:
+        assert clock is None
+        path = folder / "approvals.sqlite"
+        kept: Any = SqliteApprovalStore(path)
+        worked_on: Any = SqliteApprovalStore(path)
+        if switch is not None:
+            kept, worked_on = KillingStore(kept, switch), KillingStore(worked_on, switch)
+            audit = KillingLog(audit, switch)
+        server = TemporalServer(
+            os.environ["AGENTGUARD_TEST_TEMPORAL"], "agentguard", "approvals", project=str(folder)
+        )
+        rules = Rules(outcome_within_s=1.0)
+        worker = TemporalWorker(worked_on, server=server, audit=audit, rules=rules)
+        return _Worked(
+            TemporalEngine(kept, server=server, audit=audit, rules=rules, find_person=PEOPLE.get),
+            worker,
+            worked_on,
+        )
+
+
+class _Worked:
+    """An engine whose worker ends with it."""
+
+    def __init__(self, engine: ApprovalEngine, worker: TemporalWorker, store: ApprovalStore) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._store = store
+        self._working = threading.Thread(target=self._work)
+        self._working.start()
+
+    def _work(self) -> None:
+        # A server that is killed before its worker begins has none.
+        with contextlib.suppress(ApprovalError):
+            self._worker.run()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def close(self) -> None:
+        self._worker.stop()
+        self._working.join()
+        self._engine.close()
+        self._store.close()
+
+
+STORES: dict[str, tuple[Callable[[Path], ApprovalStore], str]] = {
+    "sqlite": (lambda folder: SqliteApprovalStore(folder / "approvals.sqlite"), ""),
+    "postgres": (
+        lambda folder: PostgresApprovalStore(os.environ["AGENTGUARD_TEST_POSTGRES"], project=str(folder)),
+        "postgres_server",
+    ),
+    "redis": (
+        lambda folder: RedisApprovalStore(os.environ["AGENTGUARD_TEST_REDIS"], project=str(folder)),
+        "redis_server",
+    ),
+}
 RIGS: dict[str, Rig] = {
     "memory": EmbeddedRig(lambda _: MemoryApprovalStore(), is_durable=False),
-    "sqlite": EmbeddedRig(lambda folder: SqliteApprovalStore(folder / "approvals.sqlite"), is_durable=True),
+    **{name: EmbeddedRig(make, service=service) for name, (make, service) in STORES.items()},
+    "temporal": TemporalRig(),
 }
+
+
+# Exit codes of who was told that it cannot go on, and of who went on though its server was killed.
+STOPPED, WENT_ON = 3, 4
 DURABLE = [name for name, rig in RIGS.items() if rig.is_durable]
+
+
+def parameters(names: Iterable[str] = RIGS) -> list[Any]:
+    """Return rigs as parameters of a test; those with servers are marked so."""
+    import pytest
+
+    return [pytest.param(name, marks=[pytest.mark.services] if RIGS[name].service else []) for name in names]
 
 
 class KillingStore:
@@ -119,9 +222,8 @@ def open_log(folder: Path) -> SegmentLog:
     return SegmentLog(folder / "audit")
 
 
-def play(rig: Rig, folder: Path, at: int) -> None:
+def play(rig: Rig, folder: Path, switch: KillSwitch) -> None:
     """Ask, vote twice, use, act, report: each written down in `journal` once it was answered."""
-    switch = KillSwitch(at)
     log = open_log(folder)
     engine = rig.open(folder, audit=log, switch=switch)
     note = _Journal(folder / "journal").note
@@ -167,11 +269,11 @@ class Stage:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
 
-    def play(self, rig: str, folder: Path, at: int) -> int:
-        """Return the exit code of a run that is killed at a step: -9 if it was."""
+    def play(self, rig: str, folder: Path, at: int, victim: int = 0) -> int:
+        """Return the exit code of a run that is killed at a step, or its server; -9 is killed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([rig, str(folder), at]) + "\n")
+        self._process.stdin.write(json.dumps([rig, str(folder), at, victim]) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -187,20 +289,22 @@ class Stage:
         self._process.communicate(timeout=20)
 
 
-def _commands() -> Iterator[tuple[str, Path, int]]:
+def _commands() -> Iterator[tuple[str, Path, KillSwitch]]:
     for line in sys.stdin:
-        rig, folder, at = json.loads(line)
-        yield rig, Path(folder), at
+        rig, folder, at, victim = json.loads(line)
+        yield rig, Path(folder), KillSwitch(at, victim)
 
 
 def _serve() -> None:
-    for rig, folder, at in _commands():
+    for rig, folder, switch in _commands():
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                play(RIGS[rig], folder, at)
-                code = 0
+                play(RIGS[rig], folder, switch)
+                code = WENT_ON if switch.is_spent else 0
+            except (ApprovalError, AuditError):
+                code = STOPPED
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)

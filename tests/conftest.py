@@ -9,7 +9,10 @@ from hypothesis import settings
 from command_line import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from approval_services import PostgresServer, RedisServer, TemporalServer
 
 # CI must say the same of the same commit; on a person's machine each run looks somewhere else.
 settings.register_profile("ci", derandomize=True)
@@ -31,3 +34,27 @@ def agentguard(
     assert made("init", folder).code == 0
     monkeypatch.chdir(folder)
     return made
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Return a running Redis; its address is in the environment, for processes that tests start."""
+    from approval_services import RedisServer, serving
+
+    yield from serving(RedisServer, "AGENTGUARD_TEST_REDIS")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Return a running PostgreSQL, as above."""
+    from approval_services import PostgresServer, serving
+
+    yield from serving(PostgresServer, "AGENTGUARD_TEST_POSTGRES")
+
+
+@pytest.fixture(scope="session")
+def temporal_server() -> Iterator[TemporalServer]:
+    """Return a running Temporal, as above."""
+    from approval_services import TemporalServer, serving
+
+    yield from serving(TemporalServer, "AGENTGUARD_TEST_TEMPORAL")

@@ -60,7 +60,7 @@ class Desk:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.spool = Spool(self.folder, max_bytes=1 << 20, say_lost=lambda _: b"")
+        self.spool = Spool(self.folder, max_bytes=1 << 20, say_lost=lambda _counts, _by_agent: b"")
 
     def open(self) -> None:
         self.outlet = Outlet(

@@ -35,6 +35,20 @@ def test_routes_and_stand_ins_are_read(tmp_path: Path) -> None:
     assert str(away.since) == "2026-12-24"
 
 
+def test_engine_and_store_are_read(tmp_path: Path) -> None:
+    text = """
+  engine: temporal
+  store: redis
+  url: file:/run/secrets/redis
+  temporal: {address: "temporal.internal:7233"}
+"""
+    (tmp_path / "agentguard.yaml").write_text(f"{PROJECT}approvals:{text}")
+    settings = load_config(tmp_path, {}).approvals
+    assert settings.temporal is not None
+    assert settings.temporal.namespace == "agentguard"
+    assert settings.url == "file:/run/secrets/redis"
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -53,6 +67,12 @@ def test_routes_and_stand_ins_are_read(tmp_path: Path) -> None:
         ("  stand_ins: {a: [{by: a}]}\n", "stands in for themselves"),
         ("  stand_ins: {a: [{by: b, since: 2026-12-31, until: 2026-12-24}]}\n", "`until` is before `since`"),
         ("  critical_s: 0\n", "critical_s"),
+        ("  store: redis\n", "`store: redis` needs `url`"),
+        ("  store: mysql\n", "mysql"),
+        ("  store: postgres\n  url: postgresql://me:secret@host/db\n", "url"),
+        ("  url: env:X\n", "SQLite has no address"),
+        ("  temporal: {address: 'here:7233'}\n", "does nothing with `engine: embedded`"),
+        ("  engine: temporal\n  temporal: {address: here}\n", "address"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, section: str, message: str) -> None:

@@ -29,6 +29,7 @@ from verdict import (
     judge_chain,
     judge_decisions,
     judge_forgery,
+    judge_lie,
     judge_records,
     judge_system,
     read_lines,
@@ -67,6 +68,10 @@ class Demo:
         }
         # What the sidecar has and the agent has not.
         self._keys = {**self._environ, "XDG_STATE_HOME": str(self._state)}
+        self._account = scratch / "account.json"
+        self._is_watched = False
+        # How the launcher finds the sidecar and the project's keys.
+        self._where: dict[str, str] = {}
         self._url = self._page = ""
         self._password = secrets.token_urlsafe(12)
         self._sidecar: subprocess.Popen[str] | None = None
@@ -112,6 +117,11 @@ class Demo:
         self._wait(self._is_ready, "the sidecar is up but not ready")
         self._page = told[_LOGIN]
         self._terminal.fact("sidecar", self._url)
+        self._where = {
+            "XDG_STATE_HOME": str(self._state),
+            "AGENTGUARD_SERVER_PORT": self._url.rpartition(":")[2],
+        }
+        self._try_to_watch()
         self._tell_where()
 
     def work(self, *, then_end: bool) -> list[Finding]:
@@ -124,7 +134,10 @@ class Demo:
             raise DemoError(f"the agent did not finish within {_WORK_S:.0f} s")
         after = look(self.system)
         report = read_lines(self._report)
-        findings = [judge_decisions(report)]
+        alerts = self._alerts()
+        for each in alerts or ():
+            self._terminal.say(f"    ! the kernel: {each['severity']}: {each['reason']}")
+        findings = [judge_decisions(report), judge_lie(alerts)]
         findings += judge_system(before, after, secret_was_opened=watch.was_opened() if watch else None)
         if then_end:
             self._end_sidecar()
@@ -163,9 +176,40 @@ class Demo:
         colour = [] if self._terminal.has_color else ["--no-color"]
         program = [str(HERE / "agent.py"), "--url", self._url, "--system", str(self.system)]
         environ = {**self._environ, "AGENTGUARD_TOKEN": token}
-        return self._children.start(
-            [sys.executable, *program, *arguments, *colour], environ=environ, stdin=stdin, stdout=None
+        command = [sys.executable, *program, *arguments, *colour]
+        if self._is_watched:
+            # The launcher has the keys; what it launches has them not.
+            environ |= self._where
+            command = [
+                *self._run("--report", "json", "--report-to", str(self._account)),
+                *_without_keys(),
+                *command,
+            ]
+        return self._children.start(command, environ=environ, stdin=stdin, stdout=None)
+
+    def _run(self, *options: str) -> list[str]:
+        return self._command("run", "--quiet", "--principal", "deploy-agent", *options, after=("--",))
+
+    def _try_to_watch(self) -> None:
+        """Find out whether the kernel can tell here what the agent's processes do."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            [*self._run("--report", "json", "--report-to", str(self._account)), "true"],
+            env={**self._keys, **self._where},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_START_S,
+            check=False,
+            start_new_session=True,
         )
+        self._is_watched = done.returncode == 0 and read_account(self._account).get("tier") == "observe"
+        if not self._is_watched:
+            self._terminal.fact(
+                "note", "the kernel tells nothing of the agent's processes here; it takes root"
+            )
+
+    def _alerts(self) -> list[dict[str, str]] | None:
+        return read_account(self._account)["alerts"] if self._is_watched else None
 
     def _judge_log(self, report: list[dict[str, Any]]) -> list[Finding]:
         log = self.project / "audit"
@@ -249,14 +293,24 @@ class Demo:
             raise DemoError(f"`agentguard {arguments[0]}` failed: {done.stderr.strip()}")
         return done
 
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "agentguard", *arguments, "--project", str(self.project)]
+    def _command(self, *arguments: str, after: tuple[str, ...] = ()) -> list[str]:
+        return [sys.executable, "-m", "agentguard", *arguments, "--project", str(self.project), *after]
 
     def _wait(self, holds: Callable[[], bool], otherwise: str) -> None:
         """Wait for a start-up: in vain if it takes too long, or one of the processes has ended."""
         self._patience.until(lambda: holds() or self._children.have_died(), within_s=_START_S)
         if not holds():
             raise DemoError(otherwise)
+
+
+def read_account(path: Path) -> dict[str, Any]:
+    """Return what a run has told of itself; nothing if it has not."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def _without_keys() -> list[str]:
+    return ["/usr/bin/env", "-u", "XDG_STATE_HOME", "-u", "AGENTGUARD_SERVER_PORT"]
 
 
 def _is_free(port: int) -> bool:

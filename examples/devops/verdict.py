@@ -50,7 +50,12 @@ def judge_decisions(report: list[dict[str, Any]]) -> Finding:
 
 def judge_records(report: list[dict[str, Any]], records: list[dict[str, Any]]) -> Finding:
     """Say whether the log has every decision, no other one, and what came of those that were let through."""
-    decided = {each["event_id"]: each["effect"] for each in records if each.get("type") == "decision"}
+    # What the kernel saw was decided too, as if it had been asked for.
+    decided = {
+        each["event_id"]: each["effect"]
+        for each in records
+        if each.get("type") == "decision" and not each.get("observed")
+    }
     told = {audit_id: effect for entry in report for audit_id, effect in entry["heard"].items()}
     ended = {
         each["decision"]
@@ -75,6 +80,15 @@ def judge_approvals(records: list[dict[str, Any]]) -> Finding:
     ]
     text = "the log has three approvals: one given and used once, one refused, one that nobody answered"
     return Finding(text, good=list(steps.values())[:3] == wanted)
+
+
+def judge_lie(alerts: list[dict[str, str]] | None) -> Finding:
+    """Say whether the kernel told of the lie and of nothing else; `alerts` is None where nobody could watch."""
+    if alerts is None:
+        return Finding("what its processes really did, nobody could see here: it takes root", good=True)
+    about = [each for each in alerts if each["reason"].endswith("/secrets/staging.env")]
+    good = len(alerts) == len(about) == 1 and about[0]["reason"].startswith("claimed `file.read@1` of ")
+    return Finding("the kernel saw the lie: claimed the log, opened secrets/staging.env", good=good)
 
 
 def judge_system(before: Facts, after: Facts, *, secret_was_opened: bool | None) -> list[Finding]:
@@ -112,7 +126,11 @@ def forge(log: Path) -> int:
     """Make the first denial in this copy of the log an allow, and return the record's number."""
     segment = min(log.glob("*.jsonl"))
     lines = segment.read_text().splitlines(keepends=True)
-    number = next(index for index, line in enumerate(lines) if '"effect":"deny"' in line)
+    number = next(
+        index
+        for index, line in enumerate(lines)
+        if '"effect":"deny"' in line and '"observed":true' not in line
+    )
     lines[number] = lines[number].replace('"effect":"deny"', '"effect":"allow"')
     segment.write_text("".join(lines))
     return int(json.loads(lines[number])["seq"])

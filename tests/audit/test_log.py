@@ -156,6 +156,58 @@ def test_the_head_is_signed_by_itself_and_never_goes_backwards(folder: Path, sig
     assert verify(folder, public_keys=signer.public_keys).end_protected
 
 
+class SlowSigner:
+    """Signs when it is let to."""
+
+    key_id = "slow"
+
+    def __init__(self, signer: Ed25519Signer) -> None:
+        self._signer = signer
+        self.is_asked, self.may_sign = threading.Event(), threading.Event()
+
+    def sign(self, message: bytes) -> bytes:
+        self.is_asked.set()
+        assert self.may_sign.wait(5)
+        return self._signer.sign(message)
+
+
+def test_a_head_that_takes_long_holds_up_no_record(folder: Path, signer: Ed25519Signer) -> None:
+    slow = SlowSigner(signer)
+    log = SegmentLog(folder, signer=slow, head_interval_s=0.01, fsync_interval_s=0.01)
+    log.append({"type": "decision"})
+    assert slow.is_asked.wait(5)
+    more = threading.Thread(target=log.append, args=({"type": "outcome"},))
+    more.start()
+    wait_until(lambda: seqs(log) == [1, 2])
+    # The first head is of the first record alone, though the second one was there before it.
+    slow.may_sign.set()
+    more.join(5)
+    wait_until(lambda: log.state.head_seq == 2)
+    log.close()
+    head = read_head(folder)
+    assert head is not None
+    assert head.seq == 2
+    assert list(folder.glob(".head*")) == []
+
+
+def test_heads_that_are_wanted_at_once_come_one_after_the_other(folder: Path, signer: Ed25519Signer) -> None:
+    log = SegmentLog(folder, signer=signer, head_interval_s=0.001, fsync_interval_s=0.001)
+
+    def write() -> None:
+        for _ in range(20):
+            log.append({"type": "decision"})
+            log.flush()
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert log.state.healthy
+    log.close()
+    assert verify(folder, public_keys=signer.public_keys).end_protected
+
+
 def test_a_head_is_due_after_so_many_records(folder: Path, signer: Ed25519Signer) -> None:
     log = SegmentLog(folder, signer=signer, head_interval_s=60, head_records=10, fsync_interval_s=60)
     for _ in range(10):

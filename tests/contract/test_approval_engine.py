@@ -23,7 +23,7 @@ from agentguard.core import (
     Route,
     StepKind,
 )
-from approval_rigs import RIGS
+from approval_rigs import RIGS, parameters
 from approval_scene import ANNA, BEN, BOTH, HERE, VIEWER, ListLog, draft
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ def log() -> ListLog:
     return ListLog()
 
 
-@pytest.fixture(params=RIGS)
+@pytest.fixture(params=parameters())
 def engine(request: pytest.FixtureRequest, tmp_path: Path, log: ListLog) -> Iterator[ApprovalEngine]:
+    if RIGS[request.param].service:
+        request.getfixturevalue(RIGS[request.param].service)
     made = RIGS[request.param].open(tmp_path, audit=log)
     yield made
     made.close()

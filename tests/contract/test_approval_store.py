@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from agentguard.backends import MemoryApprovalStore, SqliteApprovalStore
+import approval_rigs
+from agentguard.backends import MemoryApprovalStore
 from agentguard.core import (
     Approval,
     ApprovalError,
@@ -26,15 +27,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALL = ApprovalFilter()
-STORES: dict[str, Callable[[Path], ApprovalStore]] = {
-    "memory": lambda _: MemoryApprovalStore(),
-    "sqlite": lambda folder: SqliteApprovalStore(folder / "s" / "approvals.sqlite"),
+STORES: dict[str, tuple[Callable[[Path], ApprovalStore], str]] = {
+    "memory": (lambda _: MemoryApprovalStore(), ""),
+    **approval_rigs.STORES,
 }
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.services] if service else [])
+        for name, (_, service) in STORES.items()
+    ]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ApprovalStore]:
-    made = STORES[request.param](tmp_path)
+    make, service = STORES[request.param]
+    if service:
+        request.getfixturevalue(service)
+    made = make(tmp_path)
     yield made
     made.close()
 

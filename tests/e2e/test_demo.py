@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -84,15 +85,20 @@ def test_run_once_shows_every_effect_and_proves_it(environ: dict[str, str]) -> N
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     for line in (
-        "19 decisions, all as expected: 8 allowed, 1 transformed, 10 denied",
+        "20 decisions, all as expected: 9 allowed, 1 transformed, 10 denied",
         "untouched: prod api 1.4.1 with 4 replicas, 40 rows in customers and 120 rows in orders",
         "mail went to team@shop.example, and nowhere else",
-        "the log has 22 decisions and the outcome of the 9 that were let through",
+        "the log has 23 decisions and the outcome of the 10 that were let through",
         "the log has three approvals: one given and used once, one refused, one that nobody answered",
-        "audit log verified up to record 44: the chain holds, the signed head names it",
-        "in a copy, record 19 forged from deny to allow: the verifier names it",
     ):
         assert f"  ✓ {line}\n" in done.stdout
+    # What the kernel saw is on record too, and is never quite the same.
+    for pattern in (
+        r"audit log verified up to record \d+: the chain holds, the signed head names it",
+        r"in a copy, record \d+ forged from deny to allow: the verifier names it",
+        r"the kernel saw the lie: claimed the log, opened secrets/staging.env|what its processes really did, nobody .*",
+    ):
+        assert re.search(rf"^  ✓ (?:{pattern})$", done.stdout, re.MULTILINE)
     assert "staging api replicas 3 → 5" in done.stdout
     assert "prod api replicas still 4" in done.stdout
     assert sorted(DEMO.rglob("*.yaml*")) == files
@@ -120,7 +126,7 @@ def test_rule_that_says_something_else_fails_the_verdict(
     assert done.returncode == 1, done.stdout + done.stderr
     assert told in done.stdout
     assert "UNEXPECTED" in done.stdout
-    assert "NOT SO: 19 steps decided as expected; not these" in done.stdout
+    assert "NOT SO: 20 steps decided as expected; not these" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

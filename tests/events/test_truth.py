@@ -226,6 +226,7 @@ def test_alert_carries_its_evidence() -> None:
     event = deed("file.read", "file:/etc/shadow", rule=SHADOW, path="/etc/shadow", parents=["/bin/sh"])
     alert = subject.judge(event)
     assert alert is not None
+    assert alert.event_id == f"{event.event_id}-truth"
     assert (alert.kind, alert.principal, alert.session) == (EventKind.ALERT, "agent", "run-1")
     payload = alert.payload
     assert payload["reason"] == "claimed `tool@1` of file:report.txt, but opened file:/etc/shadow"

@@ -10,6 +10,7 @@ import pytest
 
 from agentguard.kernel import Drop, Observer, Settings
 from agentguard.kernel._layout import EACH_IO, EACH_OPEN, Kind
+from agentguard.kernel._sums import Sums
 from kernel_lab import lab, why_not
 
 if TYPE_CHECKING:
@@ -65,6 +66,45 @@ for number in range(200):
     assert observer.reader.counters.io_records > 0
     # A file whose sum found room only in the middle stands in both; none is missing.
     assert len(written) == 200
+
+
+def test_sums_of_processes_that_ended_make_room_for_others(tmp_path: Path) -> None:
+    script = f"""
+import os
+for number in range(100):
+    f = os.open({str(tmp_path)!r} + f"/{{number}}", os.O_CREAT | os.O_WRONLY)
+    os.write(f, b"four"); os.write(f, b"four"); os.close(f)
+"""
+    with Observer(TINY) as observer, lab(observer) as watched:
+        for _ in range(2):
+            watched.run(sys.executable, "-I", "-S", "-c", script)
+        ended = {(each.pid, each.start_ns) for each in watched.seen if each.kind == Kind.EXIT}
+        assert len(observer.reader.sums()[0]) > 0
+        found = observer.traffic(watched.cgroup, ended)
+        assert sum(each.writes for each in found) == 400
+        assert len(observer.reader.sums()[0]) == 0
+        assert not [each for each in observer.traffic(watched.cgroup, ended) if each.writes]
+
+
+def test_reads_that_find_no_room_anywhere_count_as_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Drop, int]] = []
+    script = f"""
+import os
+for number in range(300):
+    f = os.open({str(tmp_path)!r} + f"/{{number}}", os.O_CREAT | os.O_WRONLY)
+    os.write(f, b"four"); os.close(f)
+"""
+    with Observer(TINY, on_drop=lambda drop, count: told.append((drop, count))) as observer:
+        monkeypatch.setattr(observer.reader, "_sums", Sums(most=50))
+        with lab(observer) as watched:
+            watched.run(sys.executable, "-I", "-S", "-c", script)
+            assert len(observer.reader.sums()[0]) == 50
+            watched.collect()
+        lost = observer.reader.counters.dropped_io
+    assert lost > 100
+    assert sum(count for drop, count in told if drop == Drop.IO) == lost
 
 
 def test_old_kernels_way_of_following_pointers_works(tmp_path: Path) -> None:

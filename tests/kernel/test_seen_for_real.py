@@ -180,12 +180,8 @@ def test_each_read_and_write_can_be_told_by_itself(observer: Observer, tmp_path:
             *PYTHON, f"f = open({str(target)!r}, 'wb', buffering=0)\nfor _ in range(500): f.write(b'x' * 3)"
         )
         assert observer.reader.counters.io_records - before >= 500
-        found = [
-            value
-            for keys, values in observer.reader.sums()
-            for key, value in zip(keys, values, strict=True)
-            if key["ino"] == target.stat().st_ino and key["cgroup"] == watched.cgroup.id
-        ]
+        keys, values = observer.reader.sums()
+        found = values[(keys["ino"] == target.stat().st_ino) & (keys["cgroup"] == watched.cgroup.id)]
     assert [(int(each["writes"]), int(each["written_bytes"])) for each in found] == [(500, 1500)]
 
 

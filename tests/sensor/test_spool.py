@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentguard.core import ConfigError
+from agentguard.sensor._losses import MAX_AGENTS, Losses
 from agentguard.sensor._segment import HEAD_BYTES, MAX_BODY, first_of, name_of, pack
 from agentguard.sensor._spool import Spool
 from command_line import environment
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 MAX = 1 << 20
 
 
-def say_lost(counts: dict[str, int]) -> bytes:
-    return b"lost " + json.dumps(counts).encode()
+def say_lost(counts: dict[str, int], by_agent: dict[str, int] | None = None) -> bytes:
+    return b"lost " + json.dumps(counts | (by_agent or {})).encode()
+
+
+def agent_of(body: bytes) -> str:
+    return body[:1].decode() if body[:1].isupper() else ""
 
 
 def opened(folder: Path, max_bytes: int = MAX) -> Spool:
-    return Spool(folder, max_bytes=max_bytes, say_lost=say_lost)
+    return Spool(folder, max_bytes=max_bytes, say_lost=say_lost, agent_of=agent_of)
 
 
 @pytest.fixture
@@ -161,6 +166,81 @@ def test_losses_are_remembered_by_the_next_process(tmp_path: Path) -> None:
     second.sync()
     assert bodies_of(second) == [say_lost({"vital": lost, "ordinary": 0})]
     second.close()
+
+
+def filled(spool: Spool, agent: str, *, is_vital: bool = True) -> int:
+    """Return how many bytes an agent that floods the buffer gets."""
+    body = agent.encode() + b"x" * (1000 - HEAD_BYTES - 1)
+    return 1000 * spool.append([(body, is_vital)] * 3000, agent=agent)
+
+
+def test_agent_that_floods_leaves_the_others_their_share(spool: Spool) -> None:
+    spool.set_agents(["A", "B", "C"])
+    # Half is whoever's comes first; of the other half each has a fourth, and one is for who comes later.
+    assert filled(spool, "A") == pytest.approx(MAX * 5 / 8, abs=1000)
+    assert filled(spool, "B") == pytest.approx(MAX / 8, abs=1000)
+    assert filled(spool, "C") == pytest.approx(MAX / 8, abs=1000)
+    assert filled(spool, "A") == 0
+    spool.set_agents(["A", "B", "C", "D"])
+    assert filled(spool, "D") > MAX / 50
+    # What the sensor itself has to say is no agent's.
+    assert spool.append([(b"x" * 1000, True)]) == 1
+
+
+def test_losses_are_counted_for_each_agent_and_remembered(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.set_agents(["A", "B"])
+    filled(first, "A")
+    accepted = filled(first, "B", is_vital=False)
+    assert 0 < accepted < 3_000_000
+    lost_of = dict(first.dropped_of)
+    assert lost_of["B"] == 3000 - accepted // 1000
+    os.close(first._lock)
+    second = opened(tmp_path)
+    second.set_agents(["A", "B"])
+    # The shares are what they were.
+    assert filled(second, "B", is_vital=False) == 0
+    while items := second.read():
+        second.taken(items[-1][0])
+    second.sync()
+    (told,) = bodies_of(second)
+    said = json.loads(told.removeprefix(b"lost "))
+    assert (said["A"], said["B"]) == (lost_of["A"], lost_of["B"] + 3000)
+    assert said["vital"] + said["ordinary"] == said["A"] + said["B"]
+    filled(second, "A")
+    filled(second, "B")
+    second.close()
+    assert json.loads(say_lost({}, Losses(tmp_path).counts())[5:]).keys() == {"A", "B"}
+
+
+def test_room_that_was_taken_is_free_again(spool: Spool) -> None:
+    spool.set_agents(["A", "B"])
+    before = filled(spool, "A")
+    while items := spool.read():
+        spool.taken(items[-1][0])
+    assert filled(spool, "A") == pytest.approx(before, abs=MAX / 16 + 1000)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 7, b"\0" * 20, b"x" * 500])
+def test_damaged_counts_of_agents_are_none(tmp_path: Path, content: bytes) -> None:
+    kept = Losses(tmp_path)
+    kept.add("A", 3)
+    kept.close()
+    again = Losses(tmp_path)
+    assert again.counts() == {"A": 3}
+    again.close()
+    again.close()
+    (tmp_path / "losses").write_bytes(content)
+    assert Losses(tmp_path).counts() == {}
+
+
+def test_counts_of_very_many_agents_stay_bounded(tmp_path: Path) -> None:
+    kept = Losses(tmp_path)
+    for number in range(2 * MAX_AGENTS):
+        kept.add(f"{number:0100d}", 1)
+    assert len(kept.counts()) == MAX_AGENTS
+    kept.close()
+    assert Losses(tmp_path).counts() == kept.counts()
 
 
 def test_record_that_is_too_long_is_refused(spool: Spool) -> None:
@@ -329,7 +409,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from agentguard.sensor._spool import Spool
-spool = Spool(Path(sys.argv[1]), max_bytes=1 << 26, say_lost=lambda counts: b"lost")
+spool = Spool(Path(sys.argv[1]), max_bytes=1 << 26, say_lost=lambda counts, by_agent: b"lost")
 number = 0
 while True:
     if spool.append([(b"%d" % (number + index), True) for index in range(3)]) == 3:

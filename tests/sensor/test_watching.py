@@ -183,7 +183,10 @@ def test_rights_are_given_up_by_every_thread(site: Site) -> None:
         tasks = list(Path(f"/proc/{process.pid}/task").iterdir())
         assert len(tasks) > 3
         for task in tasks:
-            lines = (task / "status").read_text().splitlines()
+            try:
+                lines = (task / "status").read_text().splitlines()
+            except FileNotFoundError:
+                continue  # it has ended meanwhile
             facts = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
             assert [int(facts[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")] == [KEPT] * 3
             assert (int(facts["CapInh"], 16), int(facts["CapAmb"], 16)) == (0, 0)
@@ -350,6 +353,9 @@ def test_buffer_that_is_full_says_what_was_dropped(site: Site, monkeypatch: pyte
         with sidecar(site.command.folder):
             dropped = wait_for(lambda: site.records("dropped"), seconds=60)[0]
             assert (dropped["kind"], dropped["count"]) == ("buffer", dropped["ordinary"] + dropped["vital"])
+            assert dropped["agents"] == [
+                {"principal": "by-unit", "session": _session(site), "count": dropped["count"]}
+            ]
             (alert,) = wait_for(lambda: site.events(action="events.dropped"))[:1]
             assert (alert["kind"], alert["payload"]["count"]) == ("alert", dropped["count"])
 
@@ -364,6 +370,61 @@ def test_sensor_tells_systemd_that_it_is_ready(site: Site, monkeypatch: pytest.M
             assert systemd.recv(100) == b"READY=1"
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
+
+
+def test_settings_are_read_again_on_sighup(site: Site, tmp_path: Path) -> None:
+    config = site.command.folder / "agentguard.yaml"
+    before = config.read_text()
+    first, second = site.cgroup(site.unit), site.cgroup(f"new-{site.unit}")
+    (tmp_path / "late").write_text("x")
+    with site.sensor() as process, sidecar(site.command.folder) as up:
+        token = site.command("token", "admin").out.strip()
+
+        def principals() -> dict[str, str]:
+            agents = up.ask("GET", "/v1/sensor", token=token)[1]["agents"]
+            return {each["cgroup"].lstrip("/"): each["principal"] for each in agents}
+
+        wait_for(lambda: principals() == {site.unit: "by-unit"})
+        config.write_text(before.replace(f"units: [{site.unit}]", "units: 7"))
+        process.send_signal(signal.SIGHUP)
+        (failed,) = wait_for(lambda: site.records("reload-failed"))
+        assert "agentguard.yaml" in failed["reason"]
+        changed = before.replace("by-unit:", "renamed:").replace(
+            "by-label:", f"added: {{units: [new-{site.unit}]}}\n    by-label:"
+        )
+        config.write_text(changed.replace("/buffer\n", "/elsewhere\n"))
+        process.send_signal(signal.SIGHUP)
+        (told,) = wait_for(lambda: site.records("reloaded"))
+        assert wait_for(lambda: site.events(action="sensor.reload-failed"))
+        assert told["watches"] == ["renamed", "added", "by-label", "by-pod"]
+        assert told["after_restart"] == ["sensor.buffer_folder"]
+        wait_for(lambda: principals() == {site.unit: "renamed", f"new-{site.unit}": "added"})
+        site.run(second, "/bin/cat", str(tmp_path / "late"))
+        site.run(first, "/bin/cat", str(tmp_path / "late"))
+        found = wait_for(
+            lambda: len(seen := site.events(path=str(tmp_path / "late"), action="file.read")) == 2 and seen
+        )
+        assert {each["principal"] for each in found} == {"renamed", "added"}
+        config.write_text(changed.replace(f"    renamed: {{units: [{site.unit}]}}\n", ""))
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: principals() == {f"new-{site.unit}": "added"})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_sensor_without_a_project_outlives_sighup(tmp_path: Path) -> None:
+    path = Path("/tmp") / f"ag-{secrets.token_hex(6)}.sock"
+    command = [sys.executable, "-m", "agentguard", "sensor", "--socket", str(path), "--json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        assert "no settings of a project" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def test_settings_that_cannot_be_meant_end_the_sensor_with_a_reason(site: Site) -> None:

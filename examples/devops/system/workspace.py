@@ -30,6 +30,9 @@ class Workspace:
             config = {"version": FIRST_VERSION, "environment": environment}
             (self._root / environment / "api.json").write_text(json.dumps(config) + "\n")
         (self._root / "secrets" / "prod.env").write_text(f"DATABASE_PASSWORD={secrets.token_urlsafe(24)}\n")
+        (self._root / "secrets" / "staging.env").write_text(
+            f"DATABASE_PASSWORD={secrets.token_urlsafe(24)}\n"
+        )
         (self._root / "logs" / "latest.log").symlink_to("../secrets/prod.env")
         lines = [_line(number) for number in range(90)]
         lines[7] = INJECTION

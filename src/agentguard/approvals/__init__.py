@@ -9,17 +9,27 @@ twice, or run the action.
 from agentguard.approvals._binding import bind
 from agentguard.approvals._clock import SteadyClock
 from agentguard.approvals._engine import EmbeddedEngine
+from agentguard.approvals._follower import Follower
 from agentguard.approvals._machine import begin, closed, make_move
 from agentguard.approvals._notice import notice_of
 from agentguard.approvals._patch import merge_patch
 from agentguard.approvals._router import Router, rules_of
-from agentguard.approvals._rules import Rules, asked, find_nobody
-from agentguard.approvals._telling import record_steps, refusal_record, step_record, tell_steps
+from agentguard.approvals._rules import CheckEdit, FindPerson, Rules, asked, check_patch, find_nobody
+from agentguard.approvals._telling import (
+    record_refusal,
+    record_steps,
+    refusal_record,
+    step_record,
+    tell_steps,
+)
 from agentguard.approvals._timers import advance, next_due
 from agentguard.approvals._wait import wait_decided
 
 __all__ = [
+    "CheckEdit",
     "EmbeddedEngine",
+    "FindPerson",
+    "Follower",
     "Router",
     "Rules",
     "SteadyClock",
@@ -27,12 +37,14 @@ __all__ = [
     "asked",
     "begin",
     "bind",
+    "check_patch",
     "closed",
     "find_nobody",
     "make_move",
     "merge_patch",
     "next_due",
     "notice_of",
+    "record_refusal",
     "record_steps",
     "refusal_record",
     "rules_of",

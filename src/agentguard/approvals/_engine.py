@@ -12,17 +12,15 @@ from msgspec.structs import replace
 from agentguard.approvals._clock import SteadyClock
 from agentguard.approvals._machine import begin, make_move
 from agentguard.approvals._notice import jump_notice
-from agentguard.approvals._rules import Rules, find_nobody
-from agentguard.approvals._telling import record_steps, refusal_record, tell_steps
+from agentguard.approvals._rules import Rules, check_patch, find_nobody
+from agentguard.approvals._telling import record_refusal, record_steps, tell_steps
 from agentguard.approvals._timekeeper import Timekeeper
 from agentguard.approvals._timers import advance
 from agentguard.core import (
     Approval,
     ApprovalError,
     ApprovalFilter,
-    ApprovalState,
     AuditError,
-    CastVote,
     Clock,
     Consume,
     NotifyError,
@@ -30,12 +28,9 @@ from agentguard.core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
-    from agentguard.approvals._rules import FindPerson
-
-    CheckEdit = Callable[[Approval, dict[str, object]], str | None]
+    from agentguard.approvals._rules import CheckEdit, FindPerson
     from agentguard.core import ApprovalStore, AuditLog, EventBus, Move, Notifier
 
 _LOG = logging.getLogger("agentguard.approvals")
@@ -105,8 +100,7 @@ class EmbeddedEngine:
             now = self._time_of(before)
             timely = advance(before, now)
             try:
-                if isinstance(move, CastVote) and move.patch is not None:
-                    self._check_patch(timely, move.patch)
+                check_patch(timely, move, self.check_edit)
                 after = make_move(timely, move, now, self._rules, self._find_person)
             except ApprovalError as error:
                 if timely is not before and self._swap(timely, before) is not None:
@@ -229,25 +223,10 @@ class EmbeddedEngine:
         # Within one approval time never goes back, whichever process's clock wrote the step before.
         return max(self._clock.now(), approval.steps[-1].at)
 
-    def _check_patch(self, approval: Approval, patch: dict[str, object]) -> None:
-        problem = self.check_edit(approval, patch) if self.check_edit is not None else None
-        if problem is not None and approval.state is ApprovalState.PENDING:
-            raise ApprovalError(f"the change cannot be let through: {problem}", code="patch_refused")
-
     def _refused(
         self, approval_id: str, about: Approval | None, move: Move, error: ApprovalError
     ) -> ApprovalError:
-        person = getattr(move, "person", None)
-        by = person.name if person is not None else getattr(move, "by", "")
-        name = type(move).__struct_config__.tag
-        record = refusal_record(approval_id[:200], about, str(name), by, error.code)
-        origin = getattr(move, "origin", None)
-        if origin is not None:
-            record["origin"] = {"via": origin.via, "address": origin.address}
-        try:
-            self._audit.append(record)
-        except AuditError as failure:
-            _LOG.error("a refused move could not be recorded: %s", failure.message)
+        record_refusal(self._audit, approval_id, about, move, error)
         return error
 
     def _jumped(self, seconds: float) -> None:

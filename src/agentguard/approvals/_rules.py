@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from agentguard.core import ADMIN, APPROVER, Approval, ApprovalError, Delegation, Person, Vote, fold_spelling
+from agentguard.core import (
+    ADMIN,
+    APPROVER,
+    Approval,
+    ApprovalError,
+    ApprovalState,
+    CastVote,
+    Delegation,
+    Person,
+    Vote,
+    fold_spelling,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
-    FindPerson = Callable[[str], Person | None]
+    from agentguard.core import Move
+
+# Who has an account of this name.
+FindPerson: TypeAlias = Callable[[str], Person | None]
+# Why a change to the parameters could not be let through, None if it could.
+CheckEdit: TypeAlias = Callable[[Approval, dict[str, object]], str | None]
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,6 +143,19 @@ def check_reviewer(approval: Approval, person: Person) -> None:
         raise ApprovalError(f"`{person.name}` broke the glass", code="review_refused", hint=hint)
     if person.roles.isdisjoint((APPROVER, ADMIN)):
         raise ApprovalError(f"`{person.name}` is neither approver nor admin", code="review_refused")
+
+
+def check_patch(approval: Approval, move: Move, check_edit: CheckEdit | None) -> None:
+    """Pass for a move that changes nothing, or something that could be let through.
+
+    Raises:
+        ApprovalError: it could not (`patch_refused`).
+    """
+    if check_edit is None or not isinstance(move, CastVote) or move.patch is None:
+        return
+    problem = check_edit(approval, move.patch)
+    if problem is not None and approval.state is ApprovalState.PENDING:
+        raise ApprovalError(f"the change cannot be let through: {problem}", code="patch_refused")
 
 
 def current_votes(approval: Approval) -> tuple[Vote, ...]:

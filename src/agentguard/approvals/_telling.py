@@ -11,10 +11,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from agentguard.approvals._notice import notice_of
-from agentguard.core import Approval, Event, EventKind, NotifyError, StepKind
+from agentguard.core import Approval, AuditError, Event, EventKind, NotifyError, StepKind
 
 if TYPE_CHECKING:
-    from agentguard.core import AuditLog, EventBus, Notifier
+    from agentguard.core import ApprovalError, AuditLog, EventBus, Move, Notifier
 
 _LOG = logging.getLogger("agentguard.approvals")
 
@@ -78,6 +78,23 @@ def refusal_record(approval_id: str, about: Approval | None, move: str, by: str,
     if about is not None:
         record |= {"principal": about.principal, "action": about.action, "resource": about.resource}
     return record | {"code": code}
+
+
+def record_refusal(
+    audit: AuditLog, approval_id: str, about: Approval | None, move: Move, error: ApprovalError
+) -> None:
+    """Put on record that a move was refused; what cannot be recorded is logged, and the move stays refused."""
+    person = getattr(move, "person", None)
+    by = person.name if person is not None else getattr(move, "by", "")
+    name = type(move).__struct_config__.tag
+    record = refusal_record(approval_id[:200], about, str(name), by, error.code)
+    origin = getattr(move, "origin", None)
+    if origin is not None:
+        record["origin"] = {"via": origin.via, "address": origin.address}
+    try:
+        audit.append(record)
+    except AuditError as failure:
+        _LOG.error("a refused move could not be recorded: %s", failure.message)
 
 
 def _question(approval: Approval) -> dict[str, Any]:

@@ -5,6 +5,12 @@ point that records), the sidecar's `Services`. Called by: the SDK's face, the co
 its own: it reads, builds and wires.
 """
 
+from agentguard.assembly._approvals import (
+    ApprovalWork,
+    are_approvals_worked_on,
+    probe_approvals,
+    read_approvals,
+)
 from agentguard.assembly._assembly import (
     Engine,
     Events,
@@ -13,7 +19,6 @@ from agentguard.assembly._assembly import (
     open_sensor_link,
     open_ticket_store,
     open_tickets,
-    read_approvals,
     read_budgets,
     read_events,
     read_ledger,
@@ -35,12 +40,14 @@ from agentguard.assembly._tokens import (
 
 __all__ = [
     "DEFAULT_PROJECT",
+    "ApprovalWork",
     "Engine",
     "Events",
     "Notifying",
     "Project",
     "Spending",
     "Tokens",
+    "are_approvals_worked_on",
     "default_project",
     "load_project",
     "open_gateway",
@@ -50,6 +57,7 @@ __all__ = [
     "open_ticket_store",
     "open_tickets",
     "open_tokens",
+    "probe_approvals",
     "read_approvals",
     "read_budgets",
     "read_events",

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agentguard.approvals import Router
-from agentguard.audit import Commitments, SegmentLog, verify
+from agentguard.assembly._approvals import open_approvals, open_log
+from agentguard.audit import Commitments, verify
 from agentguard.core import (
     Clock,
     Context,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from agentguard.audit import Verification
     from agentguard.backends import SqliteLedger
     from agentguard.config import Config
-    from agentguard.core import ApprovalEngine, ApprovalStore, Event, EventBus, EventStore, Notifier
+    from agentguard.core import ApprovalEngine, Event, EventBus, EventStore, Notifier
     from agentguard.enforcement import TicketStore
     from agentguard.events import TruthFollower
     from agentguard.gateway import Gateway
@@ -87,29 +88,22 @@ class Engine:
         self.spending = _spending_on_actions(config, environ, clock, bus, follows=keeps_sessions)
         self.state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
         self.audit_keys = audit_keys(self.state)
-        self.audit = SegmentLog(
-            config.audit_folder,
-            durability=config.audit.durability,
-            signer=self.audit_keys.signer(),
-            max_segment_bytes=config.audit.max_segment_bytes,
-            reserve_bytes=config.audit.reserve_bytes,
-        )
+        self.audit = open_log(config, self.audit_keys)
         self.ticket_keys = TicketKeys(self.state)
         self._keeper = Keeper(self.state.path) if keeps_sessions else None
         commit = Commitments(commitment_key(self.state)).commit
 
-        def open_approvals() -> ApprovalEngine:
-            return _open_approvals(
+        def open_engine() -> ApprovalEngine:
+            return open_approvals(
                 config,
+                os.environ if environ is None else environ,
+                telling={"bus": bus, "notifier": notifier, "keeps_time": keeps_sessions},
                 audit=self.audit,
-                bus=bus,
-                notifier=notifier,
                 find_person=People(self.state).person,
                 check_edit=lambda approval, patch: edit_problem(self.pdp.world, approval, patch, commit),
-                keeps_time=keeps_sessions,
             )
 
-        self._desk = ApprovalDesk(open_approvals, Router(config.approvals), commit=commit, notifier=notifier)
+        self._desk = ApprovalDesk(open_engine, Router(config.approvals), commit=commit, notifier=notifier)
         self.pdp = PolicyDecisionPoint(
             project.world(),
             audit=self.audit,
@@ -163,26 +157,6 @@ class Engine:
             self._keeper.close()
         if self.spending is not None:
             self.spending.close()
-
-
-def _open_approvals(config: Config, **parts: Any) -> ApprovalEngine:
-    # A cold `check` needs none of this.
-    from agentguard.approvals import EmbeddedEngine, rules_of
-    from agentguard.backends import SqliteApprovalStore
-
-    store = SqliteApprovalStore(config.approvals_file)
-    return EmbeddedEngine(store, rules=rules_of(config.approvals), **parts)
-
-
-def read_approvals(config: Config) -> ApprovalStore | None:
-    """Return the project's approvals, to be closed; None if nobody was ever asked.
-
-    Raises:
-        ApprovalError: they cannot be opened.
-    """
-    from agentguard.backends import SqliteApprovalStore
-
-    return SqliteApprovalStore(config.approvals_file) if config.approvals_file.exists() else None
 
 
 class Events:

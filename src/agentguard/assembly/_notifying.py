@@ -50,8 +50,8 @@ def open_notifying(
         Templates,
         VoteLinks,
         build_channels,
+        channel_secret,
         kinds_of,
-        read_secret,
     )
 
     config, environ = project.config, os.environ if environ is None else environ
@@ -68,7 +68,7 @@ def open_notifying(
     if slack:
         name, first = slack[0]
         assert first.signing_secret is not None
-        secret = read_secret(first.signing_secret, folder, environ, of=name)
+        secret = channel_secret(first.signing_secret, folder, environ, of=name)
         clicks = SlackClicks(secret, {user: who for _, each in slack for user, who in each.people.items()})
     state = StateFolder.open(config.project.id, environ)
     outbox = SqliteOutbox(config.notify_folder / "outbox.sqlite")

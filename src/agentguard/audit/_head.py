@@ -10,7 +10,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agentguard.audit._disk import sync_folder, write_all
+from agentguard.audit._disk import write_all
 from agentguard.core import IntegrityError
 
 if TYPE_CHECKING:
@@ -91,12 +91,6 @@ def stage_head(folder: Path, head: Head) -> Path:
     finally:
         os.close(fd)
     return path
-
-
-def publish_head(folder: Path, staged: Path) -> None:
-    """Put the staged head in place of the old one, in one step."""
-    staged.replace(folder / HEAD_FILE)
-    sync_folder(folder)
 
 
 def _text(signature: bytes) -> str:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from agentguard.audit._head import HEAD_FILE, publish_head, read_head, sign_head, stage_head
+from agentguard.audit._disk import sync_folder
+from agentguard.audit._head import HEAD_FILE, read_head, sign_head, stage_head
 from agentguard.audit._read import read_folder
-from agentguard.audit._record import START, encode
+from agentguard.audit._record import START, Link, encode
 from agentguard.audit._stamp import Stamper
 from agentguard.audit._writer import Writer
 from agentguard.core import AgentGuardError, AuditError, SystemClock
@@ -126,12 +127,12 @@ class SegmentLog:
         Raises:
             AuditError: that failed; from now on every append does.
         """
-        with self._mutex:
+        with self._head_lock, self._mutex:
             if self._why is not None:
                 self._heal()
             try:
                 self._sync()
-                self._write_head()
+                self._write_head(check_place=False)
             except (OSError, AgentGuardError) as error:
                 raise self._fail(error) from error
 
@@ -262,38 +263,58 @@ class SegmentLog:
                 self._sync()
             due = time.monotonic() >= self._next_head
             if due or self._synced.seq - self._headed.seq >= self._head_records:
-                with self._mutex:
-                    if self._why is None:
-                        with self._writer.exclusive():
-                            self._writer.check_place()
-                        self._sync()
-                        self._write_head()
+                with self._head_lock:
+                    self._write_head(check_place=True)
         except (OSError, AgentGuardError) as error:
             with self._mutex:
                 if not self._closed:
                     self._fail(error)
 
-    def _write_head(self) -> None:
-        """Sign a head over what is surely on the disk. Under the mutex; it never goes backwards."""
+    def _write_head(self, *, check_place: bool) -> None:
+        """Sign a head over what is surely on the disk. Under the head's lock; it never goes backwards.
+
+        Only putting it in its place is under the mutex: what waits for the disk must not hold up an append.
+        """
         self._next_head = time.monotonic() + self._head_interval_s
-        link = self._synced
-        if self._signer is None or link.seq <= self._headed.seq:
-            return
+        link, signer = self._synced, self._signer
+        is_new = signer is not None and link.seq > self._headed.seq
+        staged = self._stage_head(link, signer) if is_new and signer is not None else None
         try:
-            head = sign_head(link, self._stamper.stamp()[1], self._signer)
+            with self._mutex:
+                if self._why is None and (check_place or staged is not None):
+                    with self._writer.exclusive():
+                        if check_place:
+                            self._writer.check_place()
+                        if staged is not None:
+                            self._place_head(link, staged)
+        finally:
+            if staged is not None:
+                staged.unlink(missing_ok=True)
+        if staged is not None:
+            sync_folder(self._folder)
+
+    def _stage_head(self, link: Link, signer: Signer) -> Path:
+        try:
+            head = sign_head(link, self._now(), signer)
         except Exception as error:  # a signer may fail in any way, and an unsigned log must deny
             raise AuditError(f"the head cannot be signed: {error}", code="audit_head_unsigned") from error
-        staged = stage_head(self._folder, head)
-        with self._writer.exclusive():
-            current = read_head(self._folder) if (self._folder / HEAD_FILE).exists() else None
-            if current is None or current.seq < link.seq:
-                publish_head(self._folder, staged)
-            else:
-                staged.unlink()
+        return stage_head(self._folder, head)
+
+    def _now(self) -> str:
+        # The stamper is not safe for threads.
+        with self._mutex:
+            return self._stamper.stamp()[1]
+
+    def _place_head(self, link: Link, staged: Path) -> None:
+        current = read_head(self._folder) if (self._folder / HEAD_FILE).exists() else None
+        if current is None or current.seq < link.seq:
+            staged.replace(self._folder / HEAD_FILE)
         self._headed = link
 
     def _fresh_locks(self) -> None:
         self._mutex = threading.RLock()
+        # Taken before the mutex: one head at a time, since they share a file until they are in their place.
+        self._head_lock = threading.Lock()
         self._group = threading.Lock()
         self._dirty = threading.Event()
         self._urgent = threading.Event()

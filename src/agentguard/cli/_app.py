@@ -27,6 +27,7 @@ COMMANDS = {
     "up": ("up", "Run the sidecar: decisions over HTTP, the page, the metrics."),
     "run": ("run", "Run an agent and see what its processes really do."),
     "sensor": ("sensor", "Watch agents for those who may not: one process with rights in the kernel."),
+    "worker": ("worker", "Work on what others have begun: approvals on Temporal."),
     "check": ("check", "Decide one request, on record."),
     "approvals": ("approvals", "See what waits for people; approve, deny, watch."),
     "policy": ("policy", "Validate, test and explain rules; apply templates."),

@@ -72,6 +72,7 @@ def _examine(folder: Path) -> Iterator[Finding]:
     yield from examine_channels(config)
     yield from _state(config)
     yield from _audit(config)
+    yield from _approvals(config)
     yield _disk(config)
     yield _port(config)
 
@@ -214,6 +215,28 @@ def _audit(config: Config) -> Iterator[Finding]:
         yield Finding("audit log", State.WARNING, f"{records}; no signed head protects the end")
     else:
         yield Finding("audit log", State.OK, f"{records} verified, up to a signed head")
+
+
+def _approvals(config: Config) -> Iterator[Finding]:
+    from agentguard.assembly import are_approvals_worked_on, probe_approvals
+
+    if config.approvals.store != "sqlite":
+        yield from _trying(
+            "approvals", lambda: probe_approvals(config, environ()), f"kept in {config.approvals.store}"
+        )
+    if config.approvals.engine != "temporal":
+        return
+    worked_on: list[bool] = []
+    yield from _trying("temporal", lambda: worked_on.append(are_approvals_worked_on(config)), "")
+    if worked_on == [True]:
+        yield Finding("temporal", State.OK, "a worker asks for approvals")
+    elif worked_on:
+        yield Finding(
+            "temporal",
+            State.WARNING,
+            "nobody works on approvals, so none can be asked for",
+            "agentguard worker approvals",
+        )
 
 
 def _disk(config: Config) -> Finding:

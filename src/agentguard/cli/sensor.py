@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket as unix
@@ -18,7 +19,7 @@ from agentguard.cli._output import Output, counted, plain, to_json
 from agentguard.config import FILE_NAME, FOLDER_VARIABLE, Config, load_config
 
 if TYPE_CHECKING:
-    from agentguard.sensor import Health
+    from agentguard.sensor import Health, Watching
 
 _SOCKET = click.option(
     "--socket",
@@ -49,20 +50,24 @@ def command(context: click.Context, *, socket: Path | None, folder: Path | None,
     `agentguard run` of any user finds it at its socket and has the program watched that it starts; each user is told of
     own processes only. Agents that the project's settings name are watched too, whoever started them, and the sidecar
     of the project decides and stores what they do; while it is away that waits on the disk. The sensor serves no
-    HTTP, and gives up the rights that it does not need. `agentguard sensor health` says how it is.
+    HTTP, and gives up the rights that it does not need. On SIGHUP it reads again whom to watch. `agentguard sensor health` says how it is.
     """
     if context.invoked_subcommand is not None:
         return
     # Libraries of numpy would start threads, which would keep the rights that are given up.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    from agentguard.sensor import Sensor, give_up_rights, watching_of
+    from agentguard.sensor import Sensor, give_up_rights
 
     config = _config(folder)
     set_up(config.log.level if config is not None else "info")
     place = _socket(socket, config)
-    agents = watching_of(config, config.folder / FILE_NAME) if config is not None else None
-    sensor = Sensor(place, agents=agents, confine=give_up_rights)
+    # Whoever asks before it listens asks for what is being read.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    load = functools.partial(_agents, config.folder) if config is not None else None
+    agents = load() if load is not None else None
+    sensor = Sensor(place, agents=agents, load_agents=load, confine=give_up_rights)
+    signal.signal(signal.SIGHUP, lambda *_: sensor.reload())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sensor.stop())
     watched = list(config.sensor.watch) if config is not None else []
@@ -90,6 +95,13 @@ def _config(folder: Path | None) -> Config | None:
     if folder is None and not (found / FILE_NAME).is_file():
         return None
     return load_config(found, environ())
+
+
+def _agents(folder: Path) -> Watching:
+    """Return what the project's settings say now of whom to watch."""
+    from agentguard.sensor import watching_of
+
+    return watching_of(load_config(folder, environ()), folder / FILE_NAME)
 
 
 def _socket(socket: Path | None, config: Config | None) -> Path:

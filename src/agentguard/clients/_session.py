@@ -42,6 +42,7 @@ L = TypeVar("L", Integrity, Sensitivity)
 
 # What is beyond cannot be traced to its place; the session's label counts for it all the same.
 MAX_RESULT_BYTES = 128 * 1024
+_JSON_BYTES_A_LETTER = 6
 _LOST = "what this session has seen could not be reported"
 
 
@@ -258,6 +259,8 @@ def bounded(result: Any) -> Any:
     Raises:
         RequestError: it is neither.
     """
+    if type(result) is list and _are_few_texts(texts := result.copy()):
+        return texts
     try:
         value: Any = snapshot({"result": result})["result"]
     except RequestError:
@@ -268,3 +271,13 @@ def bounded(result: Any) -> Any:
     return (
         value if len(encoded) <= MAX_RESULT_BYTES else encoded[:MAX_RESULT_BYTES].decode("utf-8", "replace")
     )
+
+
+def _are_few_texts(values: list[Any]) -> bool:
+    """Tell whether a list holds texts alone, in ASCII, that are small however JSON writes them."""
+    letters = 0
+    for each in values:
+        if type(each) is not str or not each.isascii():
+            return False
+        letters += len(each) + 1
+    return letters * _JSON_BYTES_A_LETTER <= MAX_RESULT_BYTES

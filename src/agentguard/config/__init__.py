@@ -6,7 +6,13 @@ reference. A key or an `AGENTGUARD_<SECTION>_<KEY>` variable that nobody knows i
 that is silently ignored is a protection that is silently off.
 """
 
-from agentguard.config._approvals import ApprovalSettings, EscalationSettings, RouteSettings, StandInSettings
+from agentguard.config._approvals import (
+    ApprovalSettings,
+    EscalationSettings,
+    RouteSettings,
+    StandInSettings,
+    TemporalSettings,
+)
 from agentguard.config._config import (
     FILE_NAME,
     FOLDER_VARIABLE,
@@ -35,11 +41,11 @@ from agentguard.config._notify import (
     NotifySettings,
     PagerDutySettings,
     QuietSettings,
-    SecretReference,
     SlackSettings,
     TeamsSettings,
     WebhookSettings,
 )
+from agentguard.config._secret import SecretReference, read_secret
 
 __all__ = [
     "FILE_NAME",
@@ -73,10 +79,12 @@ __all__ = [
     "SpendSettings",
     "StandInSettings",
     "TeamsSettings",
+    "TemporalSettings",
     "Thresholds",
     "ToolSettings",
     "UpstreamSettings",
     "WatchSettings",
     "WebhookSettings",
     "load_config",
+    "read_secret",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from agentguard.config._secret import SecretReference
 from agentguard.core import Quorum, Risk
 
 if TYPE_CHECKING:
@@ -70,10 +71,37 @@ class StandInSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Annotated[date | None, Meta(description="last day")] = None
 
 
+class TemporalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Temporal is."""
+
+    address: Annotated[
+        str, Meta(pattern=r"^[^\s/@]{1,253}:[0-9]{1,5}\Z", description="its front end, as HOST:PORT")
+    ] = "127.0.0.1:7233"
+    namespace: Annotated[_Name, Meta(description="the namespace there")] = "agentguard"
+    task_queue: Annotated[
+        _Name,
+        Meta(description="the queue between callers and workers; each project has one of its own below it"),
+    ] = "approvals"
+
+
 class ApprovalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What people are asked when a decision is `require_approval`."""
 
-    folder: Annotated[_Text, Meta(description="folder of the approvals that wait and waited")] = "approvals"
+    engine: Annotated[
+        Literal["embedded", "temporal"],
+        Meta(description="what runs approvals: the sidecar, or workflows on Temporal"),
+    ] = "embedded"
+    store: Annotated[Literal["sqlite", "postgres", "redis"], Meta(description="where approvals are kept")] = (
+        "sqlite"
+    )
+    url: Annotated[
+        SecretReference | None,
+        Meta(description="where the address of PostgreSQL or Redis is: `env:NAME` or `file:PATH`"),
+    ] = None
+    temporal: Annotated[
+        TemporalSettings | None, Meta(description="where Temporal is, for `engine: temporal`")
+    ] = None
+    folder: Annotated[_Text, Meta(description="folder of the approvals in SQLite")] = "approvals"
     critical_s: Annotated[_Limit, Meta(description="time limit of critical actions, in seconds")] = 300.0
     high_s: Annotated[_Limit, Meta(description="time limit of actions of high risk, in seconds")] = 3600.0
     medium_s: Annotated[_Limit, Meta(description="time limit of actions of medium risk, in seconds")] = (
@@ -121,6 +149,7 @@ def check_approvals(approvals: ApprovalSettings, document: Document) -> None:
     Raises:
         DocumentError: says which, and how to mend it.
     """
+    _check_engine(approvals, document)
     for name, route in approvals.routes.items():
         _check_route(name, route, document)
     for person, stand_ins in approvals.stand_ins.items():
@@ -132,6 +161,26 @@ def check_approvals(approvals: ApprovalSettings, document: Document) -> None:
                 )
             if each.since is not None and each.until is not None and each.until < each.since:
                 raise document.error("`until` is before `since`", *field, "until", hint="exchange them")
+
+
+def _check_engine(approvals: ApprovalSettings, document: Document) -> None:
+    if approvals.store == "sqlite" and approvals.url is not None:
+        raise document.error(
+            "SQLite has no address",
+            "approvals",
+            "url",
+            hint="leave it out, or set `store: postgres` or `redis`",
+        )
+    if approvals.store != "sqlite" and approvals.url is None:
+        hint = "name a variable, as `url: env:APPROVALS_URL`, or a file, as `url: file:PATH`"
+        raise document.error(f"`store: {approvals.store}` needs `url`", "approvals", "store", hint=hint)
+    if approvals.engine == "embedded" and approvals.temporal is not None:
+        raise document.error(
+            "`temporal` does nothing with `engine: embedded`",
+            "approvals",
+            "temporal",
+            hint="set `engine: temporal`",
+        )
 
 
 def _check_route(name: str, route: RouteSettings, document: Document) -> None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
+from agentguard.config._secret import SecretReference
 from agentguard.core import Severity
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 _Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}\Z")]
 _Url = Annotated[str, Meta(pattern=r"^https?://[^\s@]{1,1000}\Z")]
 _Time = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
-# Where a secret is: in a variable of the environment, or in a file (relative to the project).
-SecretReference = Annotated[str, Meta(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]{0,127}|file:[^\0]{1,1024})\Z")]
 
 
 class _Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):

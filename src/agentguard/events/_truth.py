@@ -15,7 +15,6 @@ import msgspec
 from agentguard.core import Event, EventKind, Severity
 from agentguard.events._claims import Claim, claim_of, seconds
 from agentguard.events._deeds import Deed, Names, deed_of, shown
-from agentguard.events._ids import event_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -185,4 +184,5 @@ def _alert(found: Discrepancy, event: Event) -> Event:
         payload["would"] = found.deed.effect
     if found.deed.rule:
         payload["rule"] = found.deed.rule
-    return Event(event_ids([now])[0], EventKind.ALERT, now, event.principal, event.session, payload)
+    # Whoever else compares finds the same, and the store keeps one of each id.
+    return Event(f"{event.event_id}-truth", EventKind.ALERT, now, event.principal, event.session, payload)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from agentguard.kernel._check import Check
     from agentguard.kernel._layout import Drop
 
+    Table = tuple[NDArray[Any], NDArray[Any]]
+
 _PID_BITS = 48
 
 
@@ -83,23 +85,31 @@ class Observer:
         What ended processes had moved is forgotten with this, so that there is room for others.
         """
         found: list[Traffic] = []
-        kernels = self.loaded.sums()
-        for keys, values in [kernels] if ended is not None else [kernels, *self.reader.sums()]:
+        for sums, forget in self._sums():
+            keys, values = sums()
             ours = keys["cgroup"] == np.uint64(cgroup.id)
             if ended is not None:
                 marks = np.array([start ^ pid << _PID_BITS for pid, start in ended], "<u8")
                 ours &= np.isin(keys["start_ns"] ^ keys["pid"].astype("<u8") << np.uint64(_PID_BITS), marks)
             found += self._named(keys[ours], values[ours])
             if ended is not None:
-                self.loaded.forget_sums(keys[ours])
+                forget(keys[ours])
         return found
 
     def forget(self, cgroup: Cgroup, *, unless: Callable[[int], bool] = lambda _pid: False) -> None:
         """Make room: forget what processes of the cgroup have moved, but not those for whose pid `unless` holds."""
-        keys, _ = self.loaded.sums()
-        ours = keys[keys["cgroup"] == np.uint64(cgroup.id)]
-        if len(ours):
-            self.loaded.forget_sums(ours[[not unless(pid) for pid in ours["pid"].tolist()]])
+        for sums, forget in self._sums():
+            keys, _ = sums()
+            ours = keys[keys["cgroup"] == np.uint64(cgroup.id)]
+            if len(ours):
+                forget(ours[[not unless(pid) for pid in ours["pid"].tolist()]])
+
+    def _sums(self) -> tuple[tuple[Callable[[], Table], Callable[[NDArray[Any]], None]], ...]:
+        """Return how to get, and to forget, the sums of the kernel and those for which it had no room."""
+        return (
+            (self.loaded.sums, self.loaded.forget_sums),
+            (self.reader.sums, self.reader.forget_sums),
+        )
 
     def _named(self, keys: NDArray[Any], values: NDArray[Any]) -> Iterator[Traffic]:
         for key, value in zip(keys.tolist(), values.tolist(), strict=True):

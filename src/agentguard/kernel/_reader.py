@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from agentguard.kernel._decode import Decoder, pack_row, rows_in
-from agentguard.kernel._layout import ABSENT, DROPS, IO_SLOT, REPEATED, SEC_SLOT, SUM, SUM_KEY, Drop, Kind
+from agentguard.kernel._layout import ABSENT, DROPS, IO_SLOT, REPEATED, SEC_SLOT, Drop
 from agentguard.kernel._ring import Ring, whole
+from agentguard.kernel._sums import Sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +39,6 @@ _COUNT_FROM_BYTES = 1 << 19
 _FEW = 48  # records, up to which plain Python is quicker than numpy
 _FOR_EVER = (1 << 64) - 1
 _time_of = operator.itemgetter(2)
-# As `SUM_KEY` has them: a record of a single read or write names its file in a0 and a1.
-_SUM_COLUMNS = ("start_ns", "a0", "cgroup", "pid", "a1")
-_ODD = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], "<u8")
 
 
 class Counters(msgspec.Struct):
@@ -78,7 +76,8 @@ class Reader:
     ) -> None:
         self.counters = Counters()
         self.decoder = Decoder()
-        self.io: dict[tuple[int, ...], NDArray[np.uint64]] = {}
+        self._sums = Sums()
+        self._unsummed = 0
         self._loaded, self._handover, self._on_drop = loaded, handover, on_drop
         self._sec = Ring(loaded.maps["ring_sec"], loaded.settings.sec_bytes, SEC_SLOT)
         self._io = Ring(loaded.maps["ring_io"], loaded.settings.io_bytes, IO_SLOT)
@@ -152,7 +151,7 @@ class Reader:
                 or self._handover.is_full
             ):
                 break
-        if self._uncounted_bytes >= _COUNT_FROM_BYTES:
+        if self._uncounted_bytes >= _COUNT_FROM_BYTES or everything:
             self._count_io()
         self._look_for_drops(now=everything)
         return count
@@ -210,38 +209,18 @@ class Reader:
             return
         rows = np.frombuffer(b"".join(self._uncounted), IO_SLOT)
         self._uncounted, self._uncounted_bytes = [], 0
-        mixed = rows["start_ns"] * _ODD[0]
-        mixed ^= rows["a0"] * _ODD[1] + rows["a1"] * _ODD[2]
-        mixed ^= rows["cgroup"] * _ODD[3]
-        order = np.argsort(mixed, kind="stable")
-        mixed = mixed[order]
-        first = np.flatnonzero(np.concatenate(([True], mixed[1:] != mixed[:-1])))
-        is_write = (rows["kind"] == Kind.WRITE)[order]
-        sizes = rows["ret"].astype("<u8")[order]
-        written = np.where(is_write, sizes, 0)
-        sums = np.stack(
-            [
-                np.add.reduceat(each.astype("<u8"), first)
-                for each in (~is_write, sizes - written, is_write, written)
-            ]
-        )
-        for index, place in enumerate(order[first].tolist()):
-            row = rows[place]
-            key = tuple(int(row[name]) for name in _SUM_COLUMNS)
-            total = self.io.setdefault(key, np.zeros(4, np.uint64))
-            total += sums[:, index]
+        self._unsummed += self._sums.add(rows)
 
-    def sums(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    def sums(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return keys and values of what was added up here, from records of single reads and writes."""
         with self._round:
             self._count_io()
-            added = dict(self.io)
-        if not added:
-            return []
-        values = np.zeros(len(added), SUM)
-        for column, name in enumerate(("reads", "read_bytes", "writes", "written_bytes")):
-            values[name] = [each[column] for each in added.values()]
-        return [(np.array(list(added), SUM_KEY), values)]
+            return self._sums.all()
+
+    def forget_sums(self, keys: NDArray[Any]) -> None:
+        """Make room: these processes have ended, and their sums were read."""
+        with self._round:
+            self._sums.forget(keys)
 
     def _look_for_drops(self, *, now: bool) -> None:
         moment = time.monotonic()
@@ -249,6 +228,8 @@ class Reader:
             return
         self._next_drops = moment + _DROPS_EVERY_S
         counts = self._loaded.drops()
+        # What found no room here is as lost as what found none in the ring.
+        counts[Drop.IO] += np.uint64(self._unsummed)
         fresh = counts - self._dropped
         self._dropped = counts
         counters = self.counters

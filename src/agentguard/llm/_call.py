@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -27,6 +28,9 @@ class Wire(enum.Enum):
     RESPONSES = "responses"
     MESSAGES = "messages"
     NONE = "none"
+
+    # By identity, which is what equality is: an enumeration's own is a call of Python for each look-up.
+    __hash__ = object.__hash__
 
 
 class HostedTool(msgspec.Struct, frozen=True):
@@ -92,12 +96,14 @@ _CALLER_TOOLS = frozenset(("local_shell", "shell", "apply_patch", "computer", "c
 _ANTHROPIC_CALLER_TOOLS = ("bash_", "text_editor_", "computer_", "memory_", "custom")
 
 
+@lru_cache(maxsize=256)
 def provider_of(host: str) -> str:
     """Return whose host it is; a host that is nobody's known one stands for itself."""
     host = host.lower().rstrip(".")
     return next((name for pattern, name in _OWN_HOSTS if pattern.fullmatch(host)), host or UNKNOWN)
 
 
+@lru_cache(maxsize=1024)
 def resource_of(provider: str, model: str) -> str:
     """Return the id of a model as a resource."""
     model = _NO_ID.sub("_", model)
@@ -149,6 +155,7 @@ def _read_body(content: bytes | None) -> dict[str, Any] | None:
     return value if type(value) is dict else None
 
 
+@lru_cache(maxsize=256)
 def _kind(method: str, path: str) -> tuple[Wire, str]:
     if method == "GET":
         is_models = path.endswith("/models") or _ONE_MODEL.search(path) is not None

@@ -6,7 +6,7 @@ It must never wait for a channel in `notify`, put a secret into a message, a log
 """
 
 from agentguard.notify._alerts import AlertNotices
-from agentguard.notify._build import build_channels, read_secret
+from agentguard.notify._build import build_channels, channel_secret
 from agentguard.notify._channel import Channel, DeliveryError
 from agentguard.notify._email import Email
 from agentguard.notify._links import VoteLink, VoteLinks
@@ -44,6 +44,6 @@ __all__ = [
     "Webhook",
     "answer_click",
     "build_channels",
+    "channel_secret",
     "kinds_of",
-    "read_secret",
 ]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentguard.config import EmailSettings, PagerDutySettings, SlackSettings, TeamsSettings
+from agentguard.config import EmailSettings, PagerDutySettings, SlackSettings, TeamsSettings, read_secret
 from agentguard.core import ConfigError
 from agentguard.notify._email import Email
 from agentguard.notify._pagerduty import PagerDuty
@@ -15,11 +14,10 @@ from agentguard.notify._webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from agentguard.config import ChannelSettings, NotifySettings
     from agentguard.notify._channel import Channel
-
-_MAX_SECRET = 16_384
 
 
 def build_channels(settings: NotifySettings, folder: Path, environ: Mapping[str, str]) -> list[Channel]:
@@ -33,7 +31,7 @@ def build_channels(settings: NotifySettings, folder: Path, environ: Mapping[str,
 
 def _channel(name: str, settings: ChannelSettings, folder: Path, environ: Mapping[str, str]) -> Channel:
     def secret(reference: str) -> str:
-        return read_secret(reference, folder, environ, of=name)
+        return channel_secret(reference, folder, environ, of=name)
 
     if isinstance(settings, SlackSettings):
         if settings.webhook is not None:
@@ -66,29 +64,14 @@ def _channel(name: str, settings: ChannelSettings, folder: Path, environ: Mappin
     return Webhook(name, url=settings.url, secret=secret(settings.secret))
 
 
-def read_secret(reference: str, folder: Path, environ: Mapping[str, str], *, of: str) -> str:
-    """Return the secret that `env:NAME` or `file:PATH` names, without the white space around it.
+def channel_secret(reference: str, folder: Path, environ: Mapping[str, str], *, of: str) -> str:
+    """Return the secret of the channel `of`.
 
     Raises:
-        ConfigError: it is not there or empty (`notify_secret`); the text names the place and not the secret.
+        ConfigError: it is not there or empty (`notify_secret`).
     """
-    kind, _, where = reference.partition(":")
-    text = ""
-    if kind == "env":
-        text = environ.get(where, "")
-    else:
-        try:
-            with (folder / Path(where).expanduser()).open(encoding="utf-8") as stream:
-                text = stream.read(_MAX_SECRET)
-        except (OSError, UnicodeDecodeError):
-            text = ""
-    if not text.strip():
-        raise ConfigError(
-            f"channel `{of}` has no secret in `{reference}`",
-            code="notify_secret",
-            hint="put it there, or correct `notify.channels`",
-        )
-    return text.strip()
+    hint = "put it there, or correct `notify.channels`"
+    return read_secret(reference, folder, environ, of=f"channel `{of}`", code="notify_secret", hint=hint)
 
 
 def _address(text: str, name: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from agentguard.core import EventKind, Principal
 from agentguard.kernel import Judge, Kind, Tally, clock_offset_ns, event_of
-from agentguard.sensor._stream import Agent, Ask, Report
+from agentguard.sensor._stream import Agent, Ask, Report, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,7 @@ class Account:
         self.agent = Agent(
             found.principal, session_of(cgroup.id), found.path, datetime.now(UTC), dict(found.labels)
         )
+        self.key = key_of(self.agent.principal, self.agent.session)
         self.gone_at = 0.0
         judge = Judge(None, principal=Principal(found.principal), run=self.agent.session)
         self._teller = _Teller(self.agent, tell)

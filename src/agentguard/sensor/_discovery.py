@@ -58,6 +58,7 @@ class Rules:
             ConfigError: an entry names nothing by which an agent could be found.
         """
         self._rules = tuple(_compile(name, each) for name, each in watch.items())
+        self.principals = tuple(watch)
         self.asks_labels = any(each.labels for each in self._rules)
         self.asks_pods = any(each.pods for each in self._rules)
 

@@ -38,6 +38,10 @@ class Outlet:
         self._busy = threading.Lock()
         self._stopping = threading.Event()
 
+    def set_uids(self, uids: frozenset[int]) -> None:
+        """Say whose sidecar is told from its next connection on."""
+        self._uids = uids | {0}
+
     @property
     def is_attached(self) -> bool:
         """Whether a sidecar takes what is seen."""

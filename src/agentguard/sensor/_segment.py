@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # Length of the body, CRC-32 of place and body, place.
@@ -18,6 +18,10 @@ _HEAD = struct.Struct("<IIQ")
 HEAD_BYTES = _HEAD.size
 MAX_BODY = 1 << 20
 SUFFIX = ".spool"
+
+
+# How many bytes of each agent.
+Shares = dict[str, int]
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -30,6 +34,7 @@ class Scan(msgspec.Struct, frozen=True):
     good_bytes: int
     size: int
     is_torn: bool = False
+    shares: Shares = {}
 
 
 def name_of(first: int) -> str:
@@ -69,15 +74,18 @@ def records(descriptor: int, offset: int, place: int) -> Iterator[tuple[bytes, i
         yield body, offset
 
 
-def scan(descriptor: int, first: int) -> Scan:
-    """Return what is in a segment."""
+def scan(descriptor: int, first: int, *, agent_of: Callable[[bytes], str]) -> Scan:
+    """Return what is in a segment, and whose, as `agent_of` says of each body."""
     last, good = first - 1, 0
-    for _, good in records(descriptor, 0, first):  # noqa: B007 - the last one's is kept
-        last += 1
+    shares: Shares = {}
+    for body, end in records(descriptor, 0, first):
+        agent = agent_of(body)
+        shares[agent] = shares.get(agent, 0) + end - good
+        last, good = last + 1, end
     size = os.fstat(descriptor).st_size
     head = os.pread(descriptor, HEAD_BYTES, good)
     is_torn = good < size and (len(head) < HEAD_BYTES or good + HEAD_BYTES + _HEAD.unpack(head)[0] > size)
-    return Scan(last, good, size, is_torn)
+    return Scan(last, good, size, is_torn, shares)
 
 
 def _checksum(place: int, body: bytes) -> int:

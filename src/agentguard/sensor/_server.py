@@ -22,9 +22,20 @@ from agentguard.sensor._janitor import Janitor
 from agentguard.sensor._outlet import Outlet
 from agentguard.sensor._pods import PodDirectory
 from agentguard.sensor._protocol import Watch, receive_asked
+from agentguard.sensor._reload import renew
 from agentguard.sensor._runs import Runs
 from agentguard.sensor._spool import Spool
-from agentguard.sensor._stream import AskHealth, Attach, Health, Refused, Report, Standing, encode_report
+from agentguard.sensor._stream import (
+    AskHealth,
+    Attach,
+    Health,
+    Refused,
+    Report,
+    Standing,
+    agent_of,
+    encode_report,
+    named,
+)
 from agentguard.sensor._watcher import Watcher
 
 if TYPE_CHECKING:
@@ -45,6 +56,7 @@ class Sensor:
     """Listens at `path` until `stop`. Load it as root.
 
     With `agents` it watches those too that nobody launched, and keeps what they do for the sidecar of the project.
+    `load_agents` reads the settings for that again when `reload` is called.
     `confine` gives up rights once everything is loaded, and returns the names of those that are left.
 
     Raises:
@@ -58,6 +70,7 @@ class Sensor:
         settings: Settings | None = None,
         *,
         agents: Agents | None = None,
+        load_agents: Callable[[], Agents] | None = None,
         confine: Callable[[], list[str]] | None = None,
     ) -> None:
         clean_up()
@@ -69,6 +82,8 @@ class Sensor:
         self._dispatched = threading.Event()
         self._turn = 0
         self._is_ready = False
+        self._agents, self._load_agents = agents, load_agents
+        self._is_reload_due = threading.Event()
         self._began = time.monotonic()
         self._rights: list[str] = []
         self._watcher: Watcher | None = None
@@ -119,6 +134,8 @@ class Sensor:
             if self._watcher is not None:
                 self._watcher.start()
             while not self._stopping.is_set():
+                if self._is_reload_due.is_set():
+                    self._reload()
                 try:
                     connection, _ = self._listener.accept()
                 except TimeoutError:
@@ -150,6 +167,17 @@ class Sensor:
     def stop(self) -> None:
         """Have `serve` return."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Have `serve` read again whom to watch; safe to call in a signal handler."""
+        self._is_reload_due.set()
+
+    def _reload(self) -> None:
+        self._is_reload_due.clear()
+        if self._agents is None or self._load_agents is None or self._watcher is None or self._outlet is None:
+            _log.warning("there are no settings of a project to read again")
+            return
+        self._agents = renew(self._agents, self._load_agents, self._watcher, self._outlet)
 
     def health(self) -> Health:
         """Return how it is."""
@@ -304,9 +332,13 @@ class Sensor:
 
 
 def _open_spool(agents: Agents, sensor: str) -> Spool:
-    def say_lost(counts: dict[str, int]) -> bytes:
+    def say_lost(counts: dict[str, int], by_agent: dict[str, int]) -> bytes:
         now = datetime.now(UTC)
-        facts = {"kind": "buffer", "count": sum(counts.values()), **counts}
+        agents = [
+            {"principal": principal, "session": session, "count": count}
+            for (principal, session), count in ((named(key), count) for key, count in by_agent.items())
+        ]
+        facts = {"kind": "buffer", "count": sum(counts.values()), **counts, "agents": agents}
         event = Event(
             f"{sensor}-{time.time_ns():x}",
             EventKind.ALERT,
@@ -322,7 +354,7 @@ def _open_spool(agents: Agents, sensor: str) -> Spool:
         }
         return encode_report(Report(event, None, record))
 
-    return Spool(agents.buffer_folder, max_bytes=agents.buffer_bytes, say_lost=say_lost)
+    return Spool(agents.buffer_folder, max_bytes=agents.buffer_bytes, say_lost=say_lost, agent_of=agent_of)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from agentguard.config import Config
 
 _EXPOSED = 0o002
+_FIXED = ("socket", "buffer_folder", "buffer_bytes", "pods", "pods_token", "pods_ca")
 
 
 class Watching(msgspec.Struct, frozen=True):
-    """Which agents are watched, and whose sidecar is told."""
+    """Which agents are watched, and whose sidecar is told. `fixed` are the settings that count until the sensor ends."""
 
     project: str
     rules: Rules
@@ -27,6 +28,7 @@ class Watching(msgspec.Struct, frozen=True):
     buffer_folder: Path
     buffer_bytes: int
     pods: PodSource | None = None
+    fixed: dict[str, str] = {}
 
 
 def watching_of(config: Config, file: Path) -> Watching:
@@ -59,6 +61,7 @@ def watching_of(config: Config, file: Path) -> Watching:
         config.folder / settings.buffer_folder,
         settings.buffer_bytes,
         _pods(config),
+        {f"sensor.{name}": str(getattr(settings, name)) for name in _FIXED} | {"log.level": config.log.level},
     )
 
 

@@ -10,7 +10,7 @@ import secrets
 import struct
 import threading
 import zlib
-from collections import deque
+from collections import Counter, deque
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +18,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agentguard.core import ConfigError
-from agentguard.sensor._segment import HEAD_BYTES, MAX_BODY, first_of, name_of, pack, records, scan
+from agentguard.sensor._losses import Losses
+from agentguard.sensor._segment import HEAD_BYTES, MAX_BODY, Shares, first_of, name_of, pack, records, scan
 from agentguard.sensor._stream import Buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _SEGMENTS = 16
 _MIN_SEGMENT = 1 << 16
 # What is vital, and what says that something was lost, has the last eighth to itself.
 _ORDINARY_SHARE = 7 / 8
+# So much of the room is shared out among the agents, so that none of them can take all of it.
+_SHARED_OUT = 1 / 2
 # Magic, CRC-32 of what follows: the buffer's id, the place that was taken, what was lost and not said, whether it was closed.
 _STATE = struct.Struct("<4sI8sQQQQ")
 _MAGIC = b"AGS1"
@@ -39,6 +42,7 @@ class _Segment(msgspec.Struct):
     first: int
     last: int
     size: int
+    shares: Shares = {}
 
 
 class _Reader(msgspec.Struct):
@@ -55,20 +59,33 @@ class Spool:
 
     What `append` counted as accepted survives the process, and after a `sync` the machine. It stays until
     `taken`. What finds no room is not accepted, and counted; at the next `sync` at which there is room again, what
-    `say_lost` makes of the counts becomes a record of its own. Safe to use from many threads, by one process.
+    `say_lost` makes of the counts, and of those of each agent, becomes a record of its own. Half of the room is whoever's
+    comes first, the other half is shared out among the agents (`set_agents`). `agent_of` says whose a record of an
+    earlier process is. Safe to use from many threads, by one process.
 
     Raises:
         ConfigError: the folder cannot be used (`spool_unavailable`), or another sensor uses it (`spool_busy`).
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, say_lost: Callable[[dict[str, int]], bytes]) -> None:
-        self._folder, self._max, self._say_lost = folder, max_bytes, say_lost
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        say_lost: Callable[[dict[str, int], dict[str, int]], bytes],
+        agent_of: Callable[[bytes], str] = lambda _body: "",
+    ) -> None:
+        self._folder, self._max, self._say_lost, self._agent_of = folder, max_bytes, say_lost, agent_of
         self._segment_bytes = max(max_bytes // _SEGMENTS, _MIN_SEGMENT)
         self._segments: deque[_Segment] = deque()
+        self._filled: Counter[str] = Counter()
         self._accepted = 0
         self._lost = {"vital": 0, "ordinary": 0}
-        # Those of this process, for whoever watches it.
+        self._lost_of = Losses()
+        self._agents: frozenset[str] = frozenset()
+        # Those of this process, for whoever watches it; and whose they were, where that is known.
         self.dropped = {"vital": 0, "ordinary": 0}
+        self.dropped_of: Counter[str] = Counter()
         self.was_closed = True
         self._changed = threading.Condition()
         self._is_dirty = False
@@ -99,6 +116,9 @@ class Spool:
         self._id = secrets.token_bytes(8)
         self._taken, lost = self._read_state()
         self._lost = dict(zip(self._lost, lost, strict=True))
+        self._lost_of = Losses(self._folder)
+        if not any(lost):
+            self._lost_of.clear()
         self._recover()
         self._next = max(self._taken, self._segments[-1].last if self._segments else 0) + 1
         self._cursor = self._taken
@@ -130,7 +150,7 @@ class Spool:
         for index, (first, path) in enumerate(found):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
-                held = scan(descriptor, first)
+                held = scan(descriptor, first, agent_of=self._agent_of)
                 if held.good_bytes < held.size:
                     os.ftruncate(descriptor, held.good_bytes)
             finally:
@@ -146,34 +166,40 @@ class Spool:
             if held.last <= self._taken or held.last < first:
                 path.unlink()
             else:
-                self._segments.append(_Segment(path, first, held.last, held.good_bytes))
+                self._segments.append(_Segment(path, first, held.last, held.good_bytes, held.shares))
+                self._filled.update(held.shares)
 
-    def append(self, bodies: Sequence[tuple[bytes, bool]]) -> int:
-        """Append records, each with whether it is vital, and return how many were accepted."""
+    def set_agents(self, agents: Iterable[str]) -> None:
+        """Say who there is: each of them has a share of the room."""
         with self._changed:
-            chosen, refused = self._choose(bodies)
-            if chosen and not self._write([body for body, _ in chosen]):
+            self._agents = frozenset(agents)
+
+    def append(self, bodies: Sequence[tuple[bytes, bool]], *, agent: str = "") -> int:
+        """Append records of an agent, each with whether it is vital, and return how many were accepted."""
+        with self._changed:
+            chosen, refused = self._choose(bodies, agent)
+            if chosen and not self._write([body for body, _ in chosen], agent):
                 refused += chosen
                 chosen = []
             for kind, is_wanted in (("vital", True), ("ordinary", False)):
                 if count := sum(is_vital is is_wanted for _, is_vital in refused):
-                    self._lose(kind, count)
+                    self._lose(kind, count, agent)
             if chosen:
                 self._failing = ""
                 self._changed.notify_all()
             return len(chosen)
 
     def _choose(
-        self, bodies: Sequence[tuple[bytes, bool]]
+        self, bodies: Sequence[tuple[bytes, bool]], agent: str
     ) -> tuple[list[tuple[bytes, bool]], list[tuple[bytes, bool]]]:
         """Return those for which there is room, and the others."""
         chosen: list[tuple[bytes, bool]] = []
         refused: list[tuple[bytes, bool]] = []
-        used = self._used()
+        used, kept = self._used(), self._kept_for_others(agent)
         for each in bodies:
             body, is_vital = each
             size = HEAD_BYTES + len(body)
-            limit = self._max if is_vital else self._max * _ORDINARY_SHARE
+            limit = (self._max if is_vital else self._max * _ORDINARY_SHARE) - kept
             if used + size > limit or len(body) > MAX_BODY:
                 refused.append(each)
             else:
@@ -181,22 +207,37 @@ class Spool:
                 chosen.append(each)
         return chosen, refused
 
+    def _kept_for_others(self, agent: str) -> float:
+        """Return how much room this agent must leave: of what is the others' share, what they have not filled.
+
+        One more share is for those that come later.
+        """
+        if not agent:
+            return 0  # what the sensor has to say of itself is little
+        share = self._max * _SHARED_OUT / (len(self._agents | {agent}) + 1)
+        others = (max(0.0, share - self._filled[each]) for each in self._agents if each != agent)
+        return share + sum(others)
+
     def _tell_lost(self) -> None:
         """Put in words what was lost, once there is room again; until then it is only counted."""
         if not any(self._lost.values()):
             return
-        body = self._say_lost(dict(self._lost))
-        if self._used() <= self._max * _ORDINARY_SHARE and self._write([body]):
+        body = self._say_lost(dict(self._lost), self._lost_of.counts())
+        if self._used() <= self._max * _ORDINARY_SHARE and self._write([body], ""):
             self._lost = dict.fromkeys(self._lost, 0)
+            self._lost_of.clear()
             self._write_state()
             self._changed.notify_all()
 
-    def _lose(self, kind: str, count: int) -> None:
+    def _lose(self, kind: str, count: int, agent: str = "") -> None:
         self._lost[kind] += count
         self.dropped[kind] += count
+        if agent:
+            self._lost_of.add(agent, count)
+            self.dropped_of[agent] += count
         self._write_state()
 
-    def _write(self, bodies: Sequence[bytes]) -> bool:
+    def _write(self, bodies: Sequence[bytes], agent: str) -> bool:
         """Write records, all or none."""
         data = b"".join(pack(self._next + index, body) for index, body in enumerate(bodies))
         try:
@@ -217,6 +258,8 @@ class Spool:
             return False
         segment.size += len(data)
         segment.last += len(bodies)
+        segment.shares[agent] = segment.shares.get(agent, 0) + len(data)
+        self._filled[agent] += len(data)
         self._next += len(bodies)
         self._accepted += len(bodies)
         self._is_dirty = True
@@ -229,7 +272,7 @@ class Spool:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._close_writer()
         self._writer = descriptor
-        self._segments.append(_Segment(path, self._next, self._next - 1, 0))
+        self._segments.append(_Segment(path, self._next, self._next - 1, 0, {}))
         return self._segments[-1]
 
     def read(self, *, most_bytes: int = 1 << 19, timeout_s: float = 0) -> list[tuple[int, bytes]]:
@@ -304,7 +347,7 @@ class Spool:
                     self._close_writer()
                 with contextlib.suppress(OSError):
                     self._segments[0].path.unlink()
-                self._segments.popleft()
+                self._filled -= Counter(self._segments.popleft().shares)
 
     def sync(self) -> None:
         """Have the machine's disk keep what was accepted, and tell of losses if there is room again."""
@@ -354,6 +397,7 @@ class Spool:
                     each.path.unlink(missing_ok=True)
                 self._segments.clear()
             self._write_state(is_closed=True)
+            self._lost_of.close()
             for descriptor in (self._state, self._lock):
                 os.close(descriptor)
             self._state = self._lock = -1

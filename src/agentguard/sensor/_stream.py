@@ -88,13 +88,17 @@ class Health(msgspec.Struct, frozen=True, tag=True):
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """One agent that is watched and was not launched by us. `labels` are container, pod, namespace and so on."""
+    """One agent that is watched and was not launched by us. `labels` are container, pod, namespace and so on.
+
+    `dropped` counts what of it found no room in the buffer since the sensor began.
+    """
 
     principal: str
     session: str
     cgroup: str
     since: datetime
     labels: dict[str, str] = {}
+    dropped: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True, tag=True):
@@ -117,5 +121,37 @@ Told = Reports | Standing | Health | Refused
 
 told_decoder = msgspec.msgpack.Decoder(Told)
 taken_decoder = msgspec.msgpack.Decoder(Taken)
+
+
+class _Who(msgspec.Struct):
+    principal: str = ""
+    session: str | None = None
+
+
+class _Named(msgspec.Struct):
+    event: _Who | None = None
+
+
+_named_decoder = msgspec.msgpack.Decoder(_Named)
 report_decoder = msgspec.msgpack.Decoder(Report)
 encode_report = msgspec.msgpack.Encoder().encode
+
+
+def key_of(principal: str, session: str) -> str:
+    """Return the name under which the buffer keeps an agent's share; `named` reads it."""
+    return f"{session} {principal}"
+
+
+def named(key: str) -> tuple[str, str]:
+    """Return principal and session of an agent's name in the buffer."""
+    session, _, principal = key.partition(" ")
+    return principal, session
+
+
+def agent_of(body: bytes) -> str:
+    """Return whose report this is, as the buffer names it; the sensor's own are nobody's."""
+    try:
+        who = _named_decoder.decode(body).event
+    except msgspec.MsgspecError:
+        return ""
+    return key_of(who.principal, who.session) if who is not None and who.session else ""

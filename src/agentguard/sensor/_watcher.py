@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import operator
 import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentguard.core import Event, EventKind, KernelError
 from agentguard.kernel import Cgroup, Handover, find_mount
 from agentguard.sensor._account import Account
 from agentguard.sensor._discovery import look
 from agentguard.sensor._folders import FolderNews
-from agentguard.sensor._stream import Report, encode_report
+from agentguard.sensor._stream import Report, encode_report, key_of
 
 if TYPE_CHECKING:
     from agentguard.kernel import Observer, Seen
@@ -51,10 +55,11 @@ class Watcher:
         self._mount = find_mount()
         self._accounts: dict[int, Account] = {}
         self._refused: set[str] = set()
+        self._has_new_rules = False
         self._inbox = Handover()
         self._told_skipped = 0
         self._pod_problem = ""
-        self._pending: list[tuple[bytes, bool]] = []
+        self._pending: list[tuple[str, bytes, bool]] = []
         self._news = FolderNews()
         self._stopping = threading.Event()
         self._drained = threading.Event()
@@ -70,13 +75,25 @@ class Watcher:
         if self.pods is not None:
             self.pods.start()
 
+    def set_rules(self, rules: Rules) -> None:
+        """Watch by other rules: who is of no principal that they name, or of another one now, is let go."""
+        self._rules, self._has_new_rules = rules, True
+        self.look_again()
+
     def look_again(self) -> None:
         """Look for agents now."""
         self._news.wake()
 
     def agents(self) -> list[Agent]:
         """Return who is watched."""
-        return [each.agent for each in list(self._accounts.values()) if not each.gone_at]
+        return [
+            msgspec.structs.replace(each.agent, dropped=self._spool.dropped_of[each.key])
+            for each in list(self._accounts.values())
+            if not each.gone_at
+        ]
+
+    def _share_out(self) -> None:
+        self._spool.set_agents(each.key for each in list(self._accounts.values()))
 
     @property
     def skipped(self) -> int:
@@ -145,6 +162,9 @@ class Watcher:
             self._stopping.wait((time.monotonic() - began) * _IDLE_SHARE)
 
     def _look(self) -> None:
+        has_new_rules, self._has_new_rules = self._has_new_rules, False
+        if has_new_rules:
+            self._refused.clear()
         found = {
             each.path: each
             for each in look(
@@ -158,7 +178,8 @@ class Watcher:
         known = {each.agent.cgroup: each for each in list(self._accounts.values()) if not each.gone_at}
         for path, account in known.items():
             # Who has lost its label is watched on; what counts is whether its cgroup is there.
-            if not _is_there(account, found.get(path), self._mount / path.lstrip("/")):
+            is_meant = not has_new_rules or self._is_meant(account, found.get(path))
+            if not is_meant or not _is_there(account, found.get(path), self._mount / path.lstrip("/")):
                 self._retire(account)
                 known = {name: each for name, each in known.items() if each is not account}
         self._refused &= found.keys()
@@ -170,6 +191,11 @@ class Watcher:
             if self._pod_problem:
                 self.tell("degraded", alert="sensor.degraded", reason=self._pod_problem)
 
+    def _is_meant(self, account: Account, found: Found | None) -> bool:
+        """Tell whether the rules still want this agent watched as who it is."""
+        principal = account.agent.principal
+        return principal in self._rules.principals if found is None else found.principal == principal
+
     def _find_pod(self, uid: str, container: str) -> Pod | None:
         return None if self.pods is None else self.pods.find(uid=uid, container=container)
 
@@ -179,6 +205,8 @@ class Watcher:
         except OSError:
             return  # it is gone already
         account = Account(found, cgroup, self._take)
+        # Who was another principal's until now.
+        former = self._accounts.get(cgroup.id)
         try:
             if len(self._accounts) >= MAX_AGENTS:
                 raise KernelError(f"more than {MAX_AGENTS} agents", code="sensor_full")  # noqa: TRY301 - one place says so
@@ -203,6 +231,9 @@ class Watcher:
             return
         for name in set(self._observer.missing) - missing:
             self.tell("degraded", alert="sensor.degraded", reason=f"{name}: {self._observer.missing[name]}")
+        if former is not None:
+            former.cgroup.let_go()
+        self._share_out()
         agent = account.agent
         _log.info("watching %s in %s", agent.principal, agent.cgroup)
         # What these did before is not known.
@@ -218,7 +249,15 @@ class Watcher:
         self.tell("gone", principal=agent.principal, session=agent.session, cgroup=agent.cgroup)
 
     def _take(self, report: Report, is_vital: bool) -> None:  # noqa: FBT001 - as `Account` calls it
-        self._pending.append((encode_report(report), is_vital))
+        event = report.event
+        key = key_of(event.principal, event.session or "") if event is not None else ""
+        self._pending.append((key, encode_report(report), is_vital))
+
+    def _hand_over(self) -> None:
+        """Put what is pending into the buffer, in its order; what follows on one another of one agent at once."""
+        for key, group in itertools.groupby(self._pending, key=operator.itemgetter(0)):
+            self._spool.append([(body, is_vital) for _, body, is_vital in group], agent=key)
+        self._pending = []
 
     def _write(self) -> None:
         next_sync, next_collection = 0.0, time.monotonic() + _COLLECT_EVERY_S
@@ -237,9 +276,7 @@ class Watcher:
                 next_collection = now + _COLLECT_EVERY_S
                 with self._counted("what was moved could not be told"):
                     self._collect(now)
-            if self._pending:
-                self._spool.append(self._pending)
-                self._pending = []
+            self._hand_over()
             if is_last or now > next_sync:
                 next_sync = now + _SYNC_EVERY_S
                 self._tell_skipped()
@@ -250,10 +287,12 @@ class Watcher:
     def _collect(self, now: float) -> None:
         for cgroup_id, each in list(self._accounts.items()):
             each.collect(self._observer)
-            if each.gone_at and now - each.gone_at > _AFTERWARDS_S:
+            is_over = each.gone_at and now - each.gone_at > _AFTERWARDS_S
+            if is_over and self._accounts.get(cgroup_id) is each:
                 del self._accounts[cgroup_id]
                 self._observer.forget(each.cgroup)
                 each.cgroup.let_go()
+                self._share_out()
 
     def _tell_skipped(self) -> None:
         if skipped := self.skipped - self._told_skipped:

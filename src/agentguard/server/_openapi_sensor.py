@@ -19,6 +19,7 @@ SENSOR_EXAMPLE: dict[str, Any] = {
             "cgroup": "/agents.slice/support-bot.service",
             "since": "2026-01-31T12:00:00Z",
             "labels": {},
+            "dropped": 0,
         }
     ],
     "health": {

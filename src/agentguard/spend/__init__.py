@@ -14,6 +14,7 @@ from agentguard.spend._check import BudgetFinding, check_budgets
 from agentguard.spend._figures import SpendFigures, Standing
 from agentguard.spend._follow import BudgetFollower
 from agentguard.spend._keeper import BudgetKeeper, Settlement, SpendLimits
+from agentguard.spend._media import media_call
 from agentguard.spend._price_check import PriceCheck, PriceDifference, check_prices
 from agentguard.spend._price_import import Imported, encode_prices, import_prices
 from agentguard.spend._prices import (
@@ -83,6 +84,7 @@ __all__ = [
     "known_accounts",
     "load_budgets",
     "load_prices",
+    "media_call",
     "read_report",
     "usd_text",
     "write_csv",

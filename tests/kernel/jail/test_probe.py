@@ -9,7 +9,8 @@ from agentguard.kernel.jail import _probe, probe_jail, tier_of_jail
 from agentguard.kernel.jail._landlock import abi
 
 GOOD = [Probe(name, ok=True, detail="") for name in ("Landlock", "seccomp", "namespaces", "fanotify")]
-HOOKS, LSM = Probe("connect hooks", ok=True, detail=""), Probe("BPF LSM", ok=True, detail="")
+HOOKS = [Probe(name, ok=True, detail="") for name in ("connect hooks", "unix hooks")]
+LSM = Probe("BPF LSM", ok=True, detail="")
 
 
 def without(name: str) -> list[Probe]:
@@ -20,10 +21,11 @@ def without(name: str) -> list[Probe]:
     ("probes", "others", "tier", "next_"),
     [
         (without("Landlock"), [], "none", "for T0: Landlock (why not)"),
-        (without("fanotify"), [HOOKS], "T0", "for T1: fanotify (why not)"),
-        (GOOD, [], "T1", "for T2: connect hooks (not tried)"),
-        (GOOD, [HOOKS], "T2", "for T3: BPF LSM (not tried)"),
-        (GOOD, [HOOKS, LSM], "T3", ""),
+        (without("fanotify"), HOOKS, "T0", "for T1: fanotify (why not)"),
+        (GOOD, [], "T1", "for T2: connect hooks (not tried), unix hooks (not tried)"),
+        (GOOD, HOOKS[:1], "T1", "for T2: unix hooks (not tried)"),
+        (GOOD, HOOKS, "T2", "for T3: BPF LSM (not tried)"),
+        (GOOD, [*HOOKS, LSM], "T3", ""),
     ],
 )
 def test_tier_is_as_high_as_nothing_is_missing(

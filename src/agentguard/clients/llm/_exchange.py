@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import msgspec
 
 from agentguard.clients._reply import is_same_action
+from agentguard.clients.llm._media import read_media, words_in, written_form
 from agentguard.clients.llm._proposed import ToolDeniedError, judge
 from agentguard.clients.llm._refusal import (
     FORBIDDEN,
@@ -23,6 +24,7 @@ from agentguard.core import AgentGuardError, Effect
 from agentguard.enforcement import carry_out
 from agentguard.llm import (
     HOSTED_TOOL,
+    MEDIA,
     Answer,
     AnswerStream,
     LlmCall,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 _OK = range(200, 300)
 _EVENTS = "text/event-stream"
 _ON_TEXTS = frozenset(("mask_output", "max_bytes"))
+_UNCHANGEABLE = "the decision is to change what is in an answer of images or sound"
 _SIGNED = ("x-amz-date", "x-amz-content-sha256")
 
 
@@ -65,6 +68,11 @@ class Sent:
     decision: Decision
     meter: Meter | None
     drops_usage: bool = False
+
+    @property
+    def needs_reading(self) -> bool:
+        """Whether an answer that nobody has to look into is read all the same, to be held to its decision."""
+        return self.call.action == MEDIA and self.edit is not None
 
     @property
     def edit(self) -> Callable[[str], str] | None:
@@ -92,7 +100,7 @@ class Exchanges:
         Raises:
             RefusedError: it may not.
         """
-        call = self._read(request)
+        call, files = self._read(request)
         self._seen.before(call)
         decision = self._ask(call.action, call.resource, call.params)
         for tool in call.hosted:
@@ -101,7 +109,7 @@ class Exchanges:
                 params["server"] = tool.server
             self._ask(HOSTED_TOOL, resource_of(call.provider, f"hosted-tools/{tool.kind}"), params)
         changed = self._decided(call, decision) if decision.effect is Effect.TRANSFORM else call
-        meter = reserve(self.guard, changed)
+        meter = reserve(self.guard, changed, files)
         if meter is not None:
             changed = self._admitted(changed, meter, decision)
         body, drops_usage = changed.body, False
@@ -154,7 +162,14 @@ class Exchanges:
         body = _json(response.content) if sent.meter is not None else None
         if sent.meter is not None:
             sent.meter.settle(body)
-        if sent.call.is_seen:
+        if sent.call.action == MEDIA:
+            words = words_in(response)
+            if words is not None:
+                self.guard.session.observe(sent.decision, words)
+            if sent.edit is not None:
+                self.guard.session.report(sent.decision, "refused", _UNCHANGEABLE)
+                return self.refused(unreadable(sent.decision, _UNCHANGEABLE), sent.request)
+        elif sent.call.is_seen:
             self.guard.session.observe(sent.decision, response.text)
         self.guard.session.report(sent.decision, "succeeded")
         return response
@@ -187,16 +202,20 @@ class Exchanges:
         self._seen.after(sent.call, sent.decision, texts)
         self.guard.session.report(sent.decision, "failed" if failure else "succeeded", failure)
 
-    def _read(self, request: Any) -> LlmCall:
+    def _read(self, request: Any) -> tuple[LlmCall, list[int]]:
+        """Return what a request asks for, and the sizes of the files that it brings for it."""
         url = request.url
         host = url.host
-        is_json = "json" in request.headers.get("content-type", "json")
+        path = url.path
         try:
             content = request.content
         except Exception:  # noqa: BLE001 - httpx and httpx2 raise classes of their own for a body that streams
             content = None
         provider = self.guard.hosts.get(host.lower(), "")
-        return read_call(request.method, host, unquote(url.path), content, is_json=is_json, provider=provider)
+        # A JSON object is read as one whatever the headers say: the provider may do the same.
+        path = unquote(path) if "%" in path else path
+        call = read_call(request.method, host, path, content, is_json=True, provider=provider)
+        return read_media(request, call, path, provider) if call.action == MEDIA else (call, [])
 
     def _ask(self, action: str, resource: str, params: dict[str, Any]) -> Decision:
         decision = self.guard.session.check(action, resource=resource, params=params)
@@ -251,7 +270,13 @@ class Exchanges:
         """Return the request with another body; of Azure's addresses the model's part as well."""
         if any(name in request.headers for name in _SIGNED):
             raise RewriteError("the request is signed, so that it cannot be changed")
-        headers = [(name, value) for name, value in request.headers.multi_items() if name != "content-length"]
+        form = written_form(request, body)
+        kind, content = (None, msgspec.json.encode(body)) if form is None else form
+        headers = [
+            (name, kind if kind is not None and name == "content-type" else value)
+            for name, value in request.headers.multi_items()
+            if name != "content-length"
+        ]
         url = request.url
         if changed.model != call.model and "/deployments/" in url.path:
             old, new = f"/deployments/{call.model}/", f"/deployments/{changed.model}/"
@@ -262,7 +287,7 @@ class Exchanges:
             request.method,
             url,
             headers=headers,
-            content=msgspec.json.encode(body),
+            content=content,
             extensions=request.extensions,
         )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentguard.clients.llm._body import async_body, sync_body
 from agentguard.clients.llm._exchange import Exchanges, RefusedError, Sent, is_ok, looks_like, unreadable
+from agentguard.llm import MEDIA
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -90,7 +91,7 @@ def _send(
         return _unread(exchanges, sent)
     if shape == "events":
         return sync_body(exchanges, sent, response)
-    if stream and shape == "other":
+    if stream and shape == "other" and not sent.needs_reading:
         return _untouched(exchanges, sent, response)
     try:
         response.read()
@@ -126,7 +127,7 @@ async def _asend(
         return _unread(exchanges, sent)
     if shape == "events":
         return await async_body(exchanges, sent, response)
-    if stream and shape == "other":
+    if stream and shape == "other" and not sent.needs_reading:
         return _untouched(exchanges, sent, response)
     try:
         await response.aread()
@@ -160,7 +161,7 @@ def _untouched(exchanges: Exchanges, sent: Sent, response: Any) -> Any:
     """Return an answer that the caller reads itself; of what it says, only its label is known."""
     if sent.meter is not None:
         sent.meter.settle(None)
-    if sent.call.is_seen:
+    if sent.call.is_seen or sent.call.action == MEDIA:
         exchanges.guard.session.observe(sent.decision, None, "an answer that is read piece by piece")
     exchanges.guard.session.report(sent.decision, "succeeded")
     return response

@@ -6,13 +6,16 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from agentguard.clients.llm._media import api_of
 from agentguard.core import SpendError
 from agentguard.llm import EMBED, MEDIA, Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentguard.clients.llm._guard import LlmGuard
     from agentguard.llm import LlmCall
-    from agentguard.spend import Admission, Api, StreamUsage
+    from agentguard.spend import Admission, Api, Call, StreamUsage
 
 _LOGGER = logging.getLogger("agentguard.pep")
 _BYTES_A_TOKEN = 3
@@ -68,17 +71,39 @@ class Meter:
             _LOGGER.error("a call is not booked: %s", error.message)  # noqa: TRY400 - its own words say it all
 
 
-def reserve(guard: LlmGuard, call: LlmCall) -> Meter | None:
-    """Return what a call has reserved, or was refused; None where there are no budgets, or it costs nothing."""
+def reserve(guard: LlmGuard, call: LlmCall, files: Sequence[int] = ()) -> Meter | None:
+    """Return what a call has reserved, or was refused; None where there are no budgets, or it costs nothing.
+
+    `files` are the sizes of the files that it brings in a form.
+    """
     if guard.budgets is None or (call.wire is Wire.NONE and call.action not in (EMBED, MEDIA)):
         return None
+    asked = _asked_media(call, files) if call.action == MEDIA else _asked(call)
+    return Meter(guard, call, guard.budgets.reserve(asked, guard.spender, attempt=secrets.token_hex(16)))
+
+
+def _asked_media(call: LlmCall, files: Sequence[int]) -> Call:
+    from agentguard.spend import media_call
+
+    return media_call(
+        call.provider,
+        call.model,
+        api_of(call),
+        body_bytes=call.input_bytes,
+        files=files,
+        images=(call.body or {}).get("n"),
+        prompt=call.content or b"",
+    )
+
+
+def _asked(call: LlmCall) -> Call:
     from agentguard.spend import Call
 
     body = call.body or {}
     content = call.content or b""
     limit, choices = call.params.get("max_output_tokens"), body.get("n")
     tier = body.get("service_tier")
-    asked = Call(
+    return Call(
         call.provider,
         call.model,
         call.input_bytes,
@@ -94,7 +119,6 @@ def reserve(guard: LlmGuard, call: LlmCall) -> Meter | None:
         has_audio=b'"input_audio"' in content or "audio" in (body.get("modalities") or ()),
         prompt=content,
     )
-    return Meter(guard, call, guard.budgets.reserve(asked, guard.spender, attempt=secrets.token_hex(16)))
 
 
 def _api(call: LlmCall) -> Api:
@@ -102,5 +126,7 @@ def _api(call: LlmCall) -> Api:
 
     if call.action == EMBED:
         return Api.EMBEDDINGS
+    if call.action == MEDIA:
+        return api_of(call)
     by_wire = {Wire.RESPONSES: Api.RESPONSES, Wire.MESSAGES: Api.MESSAGES}
     return by_wire.get(call.wire, Api.CHAT)

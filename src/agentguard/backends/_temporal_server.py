@@ -1,0 +1,57 @@
+"""Where Temporal is, and how an approval is begun there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from temporalio.common import WorkflowIDReusePolicy
+
+from agentguard.backends._temporal_workflow import WORKFLOW, Begun
+from agentguard.core import ApprovalError
+
+if TYPE_CHECKING:
+    from temporalio.client import Client, WorkflowHandle
+
+
+class TemporalServer(msgspec.Struct, frozen=True):
+    """A server by `host:port`, the namespace there, the queue between callers and workers, and whose approvals."""
+
+    address: str
+    namespace: str
+    task_queue: str
+    project: str
+
+    @property
+    def queue(self) -> str:
+        """The project's own queue: another project's workers have another log and store."""
+        return f"{self.task_queue}/{self.project}"
+
+    def workflow_id(self, approval_id: str) -> str:
+        """Return the id of an approval's workflow, one in a namespace."""
+        return f"agentguard/{self.project}/{approval_id}"
+
+
+async def start_workflow(client: Client, server: TemporalServer, begun: Begun) -> WorkflowHandle[Any, Any]:
+    """Begin an approval's workflow.
+
+    Raises:
+        WorkflowAlreadyStartedError: it was begun before, whether it has ended or not.
+        RPCError: Temporal cannot be reached.
+    """
+    return await client.start_workflow(
+        WORKFLOW,
+        begun,
+        id=server.workflow_id(begun.approval.id),
+        task_queue=server.queue,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    )
+
+
+def unavailable(server: TemporalServer) -> ApprovalError:
+    """Return the error for a server that does not answer."""
+    return ApprovalError(
+        f"Temporal at `{server.address}` cannot be reached",
+        code="approvals_unavailable",
+        hint="see that it runs and `approvals.temporal.address` is right",
+    )
