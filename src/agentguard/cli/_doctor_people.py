@@ -55,14 +55,14 @@ def examine_channels(config: Config) -> Iterator[Finding]:
     from msgspec.structs import replace
 
     from agentguard.config import SlackSettings
-    from agentguard.notify import Templates, build_channels, read_secret
+    from agentguard.notify import Templates, build_channels, channel_secret
 
     settings = config.notify
     for name, channel in settings.channels.items():
         try:
             build_channels(replace(settings, channels={name: channel}), config.folder, environ())
             if isinstance(channel, SlackSettings) and channel.signing_secret is not None:
-                read_secret(channel.signing_secret, config.folder, environ(), of=name)
+                channel_secret(channel.signing_secret, config.folder, environ(), of=name)
         except AgentGuardError as error:
             yield Finding("notices", State.PROBLEM, error.message, error.hint)
         else:
