@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from agentguard.core import ApprovalEngine, EventStore
     from agentguard.gateway import Gateway
-    from agentguard.notify import SlackClicks, VoteLinks
+    from agentguard.notify import SlackClicks, State, VoteLinks
     from agentguard.sensor import LinkState
     from agentguard.server import Server
 
@@ -261,6 +261,7 @@ class World:
     gateway: Gateway | None = None
     links: VoteLinks | None = None
     clicks: SlackClicks | None = None
+    notices: Callable[[], Mapping[tuple[str, State], int]] | None = None
     people: PeopleDoor = field(default_factory=lambda: PeopleDoor(nobody()))
     approvals: ApprovalEngine | None = None
     server: Server | None = None
@@ -300,6 +301,7 @@ class World:
             sensor=self.sensor,
             links=self.links,
             clicks=self.clicks,
+            notices=self.notices,
         )
 
     def ask(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from command_line import STAGING
 
 if TYPE_CHECKING:
+    import pytest
+
     from command_line import Command
 
 
@@ -95,3 +97,75 @@ def test_a_port_in_use_is_said(agentguard: Command) -> None:
         config.write_text(config.read_text() + f"server: {{port: {listener.getsockname()[1]}}}\n")
         assert "something listens" in _findings(agentguard, 0)["port"]["message"]
     assert "is free" in _findings(agentguard, 0)["port"]["message"]
+
+
+PASSWORD = "correct horse battery"
+ROUTES = """
+approvals:
+  routes:
+    pair: {risk: [high], groups: [leads], quorum: {approve: 2}}
+    named: {people: [dana, ghost]}
+"""
+CHANNELS = """
+notify:
+  channels:
+    ops: {type: slack, token: "env:OPS_TOKEN", channel: C1, signing_secret: "file:none"}
+    hook: {type: webhook, url: "https://hooks.example.com", secret: "env:NO_SUCH_SECRET"}
+    mail: {type: email, host: mail.example.com, sender: a@example.com, recipients: [b@example.com]}
+"""
+
+
+def _said(agentguard: Command, check: str, code: int = 0) -> list[tuple[str, str]]:
+    ran = agentguard("doctor", "--json")
+    assert ran.code == code, ran.out
+    return [(each["state"], each["message"]) for each in ran.json() if each["check"] == check]
+
+
+def _append(agentguard: Command, text: str) -> None:
+    file = agentguard.folder / "agentguard.yaml"
+    file.write_text(file.read_text() + text)
+
+
+def test_rules_that_ask_and_nobody_who_could_approve_are_told(agentguard: Command) -> None:
+    nobody = [("warning", "rules ask for approval, and nobody can approve")]
+    assert _said(agentguard, "approvals") == nobody
+    agentguard("people", "add", "vera", "--role", "viewer", "--password-stdin", stdin=PASSWORD)
+    assert _said(agentguard, "approvals") == nobody
+    agentguard("people", "add", "dana", "--role", "approver", "--password-stdin", stdin=PASSWORD)
+    assert _said(agentguard, "approvals") == [("ok", "1 of 2 accounts can approve")]
+    _append(agentguard, ROUTES)
+    assert _said(agentguard, "approvals") == [
+        ("warning", "route `pair` needs 2 to approve, and nobody can"),
+        ("warning", "route `named` names `ghost`, who has no account"),
+        ("ok", "1 of 2 accounts can approve"),
+    ]
+    agentguard("people", "disable", "dana")
+    assert _said(agentguard, "approvals") == nobody
+
+
+def test_two_people_who_are_one_are_told(agentguard: Command) -> None:
+    agentguard("people", "add", "dana", "--role", "approver", "--password-stdin", stdin=PASSWORD)
+    file = agentguard.folder / "policies/deploy.yaml"
+    rule = "effect: require_approval\n    obligations: [{two_person: true}]"
+    file.write_text(file.read_text().replace("effect: require_approval", rule))
+    assert _said(agentguard, "approvals")[0] == (
+        "warning",
+        "a rule asks for two people, and one can approve",
+    )
+
+
+def test_channels_without_secrets_templates_and_address_are_told(
+    agentguard: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPS_TOKEN", "xoxb-1")
+    _append(agentguard, CHANNELS)
+    agentguard.write("notify/text.txt", "{{ title")
+    said = _said(agentguard, "notices", 1)
+    assert said[:3] == [
+        ("problem", "channel `ops` has no secret in `file:none`"),
+        ("problem", "channel `hook` has no secret in `env:NO_SUCH_SECRET`"),
+        ("ok", "channel `mail` has what it needs"),
+    ]
+    assert said[3][1].startswith("template `text.txt`: ")
+    assert said[4][1].startswith("links in notices lead to this machine's own address")
+    assert not (agentguard.folder / "notify/outbox.sqlite").exists()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import re
 import signal
@@ -139,3 +141,21 @@ def test_with_json_one_line_says_where_it_is(agentguard: Command) -> None:
         up.send_signal(signal.SIGTERM)
         assert up.wait(20) == 0
         assert up.stdout.read() == ""
+
+
+def test_the_public_address_reaches_it(agentguard: Command) -> None:
+    channel = "{type: webhook, url: 'https://hooks.example.com', secret: 'env:HOOK'}"
+    settings = f"notify:\n  public_url: https://Guard.example.com\n  channels: {{hook: {channel}}}\n"
+    file = agentguard.folder / "agentguard.yaml"
+    file.write_text(file.read_text() + settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        with sidecar(agentguard.folder) as running:
+            port = int(running.url.rpartition(":")[2])
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            with contextlib.closing(connection):
+                for host, status in (("guard.example.com", 200), ("other.example.com", 421)):
+                    connection.request("GET", "/login", headers={"Host": host})
+                    answer = connection.getresponse()
+                    answer.read()
+                    assert answer.status == status

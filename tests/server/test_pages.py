@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from agentguard.config import ServerSettings
 from agentguard.core import Event, EventError, EventKind
 from agentguard.server import _feed
 from sidecar import ADMIN, World, running, wait_for
@@ -98,6 +99,18 @@ def test_wrong_tokens_are_noted_and_after_five_the_peer_waits(fresh: World) -> N
     assert [kind for _, kind, _ in fresh.rejected.seen] == ["login_failed"] * 5
 
 
+def test_forms_come_through_a_proxy_that_ends_tls_and_from_no_other_site() -> None:
+    settings = ServerSettings(port=0, allowed_hosts=("guard.example.com",))
+    with running(World(settings=settings)) as world:
+        for origin, status in (
+            ("https://guard.example.com", 303),
+            ("https://guard.example.com:8443", 403),
+            ("https://evil.example", 403),
+        ):
+            headers = {"Host": "guard.example.com", "Origin": origin}
+            assert post(world, "/login", {"token": ADMIN}, headers).status == status
+
+
 def test_a_login_link_works_once_and_only_by_post(world: World) -> None:
     code = world.codes.issue()
     for _ in range(2):
@@ -125,7 +138,7 @@ def test_logout_needs_the_sessions_form_and_ends_the_session(world: World) -> No
     assert world.ask("GET", "/", headers=cookie).status == 303
 
 
-@pytest.mark.parametrize("body", [b"\xff=1", b"a&b", b"&".join(b"a=1" for _ in range(20))])
+@pytest.mark.parametrize("body", [b"\xff=1", b"a&b", b"&".join(b"a=1" for _ in range(21))])
 def test_a_body_that_is_no_form_is_refused(world: World, body: bytes) -> None:
     origin = {"Origin": f"http://127.0.0.1:{world.port}"}
     assert world.ask("POST", "/login", body, headers=origin).code == "form_invalid"

@@ -98,7 +98,8 @@ def _fields(approval: Approval, step: Step) -> tuple[tuple[str, str], ...]:
         ("deadline", f"{approval.deadline:%Y-%m-%d %H:%M:%S} UTC" if approval.state.is_open else ""),
         ("at zero", approval.route.at_zero if step.kind in (StepKind.OPENED, StepKind.ESCALATED) else ""),
         ("by", step.by),
-        ("note", step.note),
+        # Its first step says again why it is asked.
+        ("note", step.note if step.kind is not StepKind.OPENED else ""),
     ]
     return tuple((name, value) for name, value in fields if value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import platform
 import shutil
 import socket
@@ -10,9 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
+from agentguard.cli._doctor_people import examine_approvals, examine_channels
 from agentguard.cli._exit import ExitCode
+from agentguard.cli._finding import Finding, State
 from agentguard.cli._options import environ, output_options, project_option
 from agentguard.cli._output import Output, counted, plain
 from agentguard.core import AgentGuardError
@@ -26,23 +26,6 @@ if TYPE_CHECKING:
     from agentguard.kernel import Probe
 
 
-class State(enum.Enum):
-    """How a check went."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What one check found, and what to do."""
-
-    check: str
-    state: State
-    message: str
-    hint: str | None = None
-
-
 _MARKS = {State.OK: ("✔", "green"), State.WARNING: ("!", "yellow"), State.PROBLEM: ("✘", "red")}
 
 
@@ -50,7 +33,7 @@ _MARKS = {State.OK: ("✔", "green"), State.WARNING: ("!", "yellow"), State.PROB
 @project_option
 @output_options
 def command(*, folder: Path, output: Output) -> int:
-    """Look at the machine, the project, its state folder and its audit log, and say how to mend what is wrong.
+    """Look at the machine, the project, who approves and is told, the state and the log; say how to mend what is wrong.
 
     Changes nothing. The exit code is 1 when there is a problem; warnings do not count.
     """
@@ -85,6 +68,8 @@ def _examine(folder: Path) -> Iterator[Finding]:
     yield from _trying("project", lambda: projects.append(load_project(folder)), "")
     for project in projects:
         yield from _declarations(project)
+        yield from examine_approvals(project)
+    yield from examine_channels(config)
     yield from _state(config)
     yield from _audit(config)
     yield from _approvals(config)

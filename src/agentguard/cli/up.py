@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -93,7 +94,12 @@ def command(
             ready = _ready(engine, spending.follow().problems)
             services = replace(services, spending=spending.keeper.figures, ready=ready)
         if notifying is not None:
-            services = replace(services, links=notifying.links, clicks=notifying.clicks)
+            services = replace(
+                services,
+                links=notifying.links,
+                clicks=notifying.clicks,
+                notices=notifying.outbox.counts,
+            )
         link = sys.stdout.isatty() if login_link is None else login_link
         sensor.start()
         return serve(
@@ -156,6 +162,9 @@ def _services(
     from agentguard.server import PeopleDoor, Services
 
     settings = engine.project.config.server
+    # Where the links of notices lead is an address of this server, whatever stands before it.
+    public = urlsplit(engine.project.config.notify.public_url or "").netloc.lower()
+    hosts = (*settings.allowed_hosts, *([public] if public else []))
     return Services(
         decider=engine.pdp,
         labels=engine.pdp,
@@ -171,7 +180,10 @@ def _services(
         ready=lambda: _problems(engine),
         version=version("agentguard"),
         settings=msgspec.structs.replace(
-            settings, host=host or settings.host, port=settings.port if port is None else port
+            settings,
+            host=host or settings.host,
+            port=settings.port if port is None else port,
+            allowed_hosts=hosts,
         ),
         blocking=engine.project.config.audit.durability != "os",
         events=events.store,

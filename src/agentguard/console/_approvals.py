@@ -151,12 +151,28 @@ def _line(step: Step) -> StepLine:
     word = _WORDS.get(step.kind, step.kind.value)
     if step.kind is StepKind.VOTED and isinstance(said, bool):
         word = "voted for it" if said else "voted against it"
+    word = visible(word + _more(step), _MAX_LINE)
     via = (
         f" ({step.origin.via}{', ' + step.origin.address if step.origin.address else ''})"
         if step.origin
         else ""
     )
     return StepLine(_moment(step.at), word, visible(step.by, 120) + via, visible(step.note, _MAX_NOTE))
+
+
+def _more(step: Step) -> str:
+    """Return to whom, for how long, or with which word it was."""
+    details = step.details
+    if step.kind is StepKind.ESCALATED:
+        asked = (*details.get("people", ()), *(f"group {each}" for each in details.get("groups", ())))
+        return f" to {', '.join(asked)}" if asked else ""
+    if step.kind is StepKind.DELEGATED:
+        return f" to {details.get('to', '')}"
+    if step.kind is StepKind.DEFERRED:
+        return f" for {details.get('for_s', 0) / 60:g} min"
+    if step.kind is StepKind.REVIEWED:
+        return ": justified" if details.get("justified") else ": not justified"
+    return f": {details['outcome']}" if step.kind is StepKind.FINISHED and "outcome" in details else ""
 
 
 def _moment(at: datetime) -> str:

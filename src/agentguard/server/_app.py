@@ -63,7 +63,13 @@ class App:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._metrics = Metrics(services.audit, services.spending, services.sensor)
+        self._metrics = Metrics(
+            services.audit,
+            services.spending,
+            services.sensor,
+            approvals=services.approvals,
+            notices=services.notices,
+        )
         self._hosts = HostGuard(services.settings.allowed_hosts)
         agents, sessions = AgentsSeen(), services.people.sessions
         self._feed = Feed(services.audit, agents, services.events)

@@ -57,7 +57,8 @@ def require_same_origin(headers: Headers, scope: Scope) -> None:
     Raises:
         HttpError: 403; `Origin` is another's, or there is neither it nor `Sec-Fetch-Site: same-origin`.
     """
-    own = scope["scheme"].encode() + b"://" + headers.host
-    is_own = headers.origin.lower() == own.lower() if headers.origin else headers.fetch_site == b"same-origin"
+    # A proxy that ends TLS passes on what a page of ours on https posted; nobody else has that origin.
+    own = {scheme + b"://" + headers.host.lower() for scheme in (scope["scheme"].encode(), b"https")}
+    is_own = headers.origin.lower() in own if headers.origin else headers.fetch_site == b"same-origin"
     if not is_own or headers.fetch_site not in (b"", b"same-origin"):
         raise HttpError(403, "origin_not_allowed", "the form was not posted by a page of this server")

@@ -11,15 +11,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from agentguard.server._people_figures import ApprovalFigures, notice_figures
 from agentguard.server._sensor_figures import sensor_figures
 from agentguard.server._spend_figures import spend_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import Metric
 
-    from agentguard.core import Decision
+    from agentguard.core import ApprovalEngine, Decision
+    from agentguard.notify import State
     from agentguard.sensor import LinkState
     from agentguard.server._services import ServedLog
     from agentguard.spend import SpendFigures
@@ -55,8 +57,13 @@ class Metrics(Collector):
         audit: ServedLog,
         spending: Callable[[], SpendFigures] | None = None,
         sensor: Callable[[], LinkState] | None = None,
+        *,
+        approvals: ApprovalEngine | None = None,
+        notices: Callable[[], Mapping[tuple[str, State], int]] | None = None,
     ) -> None:
         self._audit, self._spending, self._sensor = audit, spending, sensor
+        self._approvals = None if approvals is None else ApprovalFigures(approvals)
+        self._notices = notices
         self._decisions: Counter[tuple[str, str]] = Counter()
         self._observed: Counter[str] = Counter()
         self._requests: Counter[tuple[str, int]] = Counter()
@@ -132,6 +139,10 @@ class Metrics(Collector):
             yield from spend_figures(self._spending())
         if self._sensor is not None:
             yield from sensor_figures(self._sensor())
+        if self._approvals is not None:
+            yield from self._approvals.collect()
+        if self._notices is not None:
+            yield from notice_figures(self._notices)
 
     def _decide_seconds(self) -> Metric:
         bounds = [*map(str, _BUCKETS_S), "+Inf"]

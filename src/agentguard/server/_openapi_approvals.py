@@ -108,9 +108,47 @@ def approval_paths() -> dict[str, Any]:
         act = _act(post_of(summary, takes, call, "Approval", _APPROVAL))
         act["post"]["security"] = [{"login": []}]
         paths[f"/v1/approvals/{{id}}/{name}"] = act
+    paths["/v1/slack/interactions"] = _slack()
     for path in (one["get"], paths["/v1/approvals/wait"]["post"]):
         path["responses"] |= errors_of("404", "503")
     return paths  # fmt: skip
+
+
+def _slack() -> dict[str, Any]:
+    """Return the path that Slack calls; a signature is its proof, and no token."""
+    body = {
+        "schema": {"type": "object", "properties": {"payload": {"type": "string"}}, "required": ["payload"]},
+        "example": {"payload": '{"type": "block_actions", "user": {"id": "U024BE7LH"}, "actions": []}'},
+    }
+    answers = {
+        "200": content_of("Taken; who clicked is told in Slack", {"type": "string"}, "", "text/plain"),
+        **errors_of("400", "401", "403", "408", "413", "421"),
+        "404": {**errors_of("404")["404"], "description": "The project takes no clicks from Slack"},
+    }
+    answers["401"]["description"] = "Slack has not signed it"
+    answers["403"]["description"] = "It is too old, comes twice, or is none of ours"
+    headers = {
+        "X-Slack-Request-Timestamp": "When it was signed, in Unix seconds; five minutes ago at most",
+        "X-Slack-Signature": "`v0=` and the HMAC-SHA256 over `v0:timestamp:body`, in hexadecimal",
+    }
+    return {
+        "post": {
+            "tags": ["slack"],
+            "summary": "Take a click on a button in Slack",
+            "parameters": [
+                {
+                    "name": name,
+                    "in": "header",
+                    "required": True,
+                    "description": text,
+                    "schema": {"type": "string"},
+                }
+                for name, text in headers.items()
+            ],
+            "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": body}},
+            "responses": answers,
+        }
+    }
 
 
 def _act(path: dict[str, Any]) -> dict[str, Any]:

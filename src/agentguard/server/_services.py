@@ -9,7 +9,7 @@ from agentguard.config import ServerSettings
 from agentguard.core import AuditLog, EventStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agentguard.audit import LogState, Rejections
     from agentguard.core import (
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agentguard.enforcement import TicketStore
     from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
-    from agentguard.notify import SlackClicks, VoteLinks
+    from agentguard.notify import SlackClicks, State, VoteLinks
     from agentguard.policy import PolicyDescription
     from agentguard.sensor import LinkState
     from agentguard.server._people import PeopleDoor
@@ -48,6 +48,7 @@ class Services:
     `gateway` no models can be called; without `sensor` nothing is known of one. With `ticket_keys` and
     `ticket_store` it keeps tickets for executors that have no store of their own; without, those are refused.
     Without `links` and `clicks` votes come from pages and the API alone, and without `approvals` nobody is asked.
+    `notices` counts notices by channel and state.
     `ready` lists what is wrong; nothing wrong means ready.
     """
 
@@ -76,3 +77,4 @@ class Services:
     approvals: ApprovalEngine | None = None
     links: VoteLinks | None = None
     clicks: SlackClicks | None = None
+    notices: Callable[[], Mapping[tuple[str, State], int]] | None = None
