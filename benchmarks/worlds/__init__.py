@@ -24,6 +24,10 @@ from benchmarks.worlds import (  # noqa: F401  # they add tasks and goals to the
     depot_tasks,
     desk_goals,
     desk_tasks,
+    estate_goals,
+    estate_tasks,
+    freight_goals,
+    freight_tasks,
     home_goals,
     home_tasks,
     office_goals,
@@ -51,6 +55,8 @@ from benchmarks.worlds.club import Club
 from benchmarks.worlds.code import Code
 from benchmarks.worlds.depot import Depot
 from benchmarks.worlds.desk import Desk
+from benchmarks.worlds.estate import Estate
+from benchmarks.worlds.freight import Freight
 from benchmarks.worlds.home import Home
 from benchmarks.worlds.office import Office
 from benchmarks.worlds.shop import Shop
@@ -72,6 +78,8 @@ WORLDS: dict[str, type[World]] = {
         Travel,
         Code,
         Depot,
+        Estate,
+        Freight,
     )
 }
 """The worlds by name, those of the `dev` split first."""
