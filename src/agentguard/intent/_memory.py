@@ -9,6 +9,7 @@ from agentguard.intent._forms import (
     ID,
     MAIL,
     NUMBER,
+    PATH,
     atoms_of,
     clean,
     form_of,
@@ -64,6 +65,8 @@ class Memory:
         self.texts_with: set[frozenset[str]] = set()
         self.me: set[str] = {key for key in (*identities, *words.me) if key}
         self.my_fields: set[str] = set()
+        # The folders that paths stand in, each with the first such path.
+        self.folders: dict[str, Leaf] = {}
         self.authored: dict[str, int] = {}
         self.refused: set[str] = set()
         self.pending: dict[str, int] = {}
@@ -139,7 +142,7 @@ class Memory:
             if shape not in ENDPOINTS or any(shape_of(each) == shape for each in keys - same):
                 others = True
                 break
-        if not others:
+        if not others or (shape not in ENDPOINTS and self._is_about_more(leaf, same)):
             return False
         # "My court on Saturday": of those that fit, the one that is the user's.
         if self.words.every.isdisjoint(MINE) or not self.is_mine(leaf.record):
@@ -150,6 +153,18 @@ class Memory:
             and record.is_beaten_by(each.record.own_hits(), each.record.call.words, several=several)
             and not self.is_foreign(each)
             for each in members
+        )
+
+    def _is_about_more(self, leaf: Leaf, same: set[str]) -> bool:
+        """Tell whether of the texts that fit the user's words alike, the one with this value says more of his words."""
+        mine = self.about.get(leaf.record.number, frozenset())
+        members = self.members.get((leaf.record.call.tool, leaf.column), ())
+        if not mine or not leaf.record.own_hits() or len(members) >= MAX_MEMBERS:
+            return False
+        return all(
+            self.about.get(each.record.number, frozenset()) < mine
+            for each in members
+            if each.key not in same and leaf.record.is_beaten_by(each.record.own_hits(), each.record.call.words)
         )
 
     def is_lone(self, leaf: Leaf) -> bool:
@@ -302,6 +317,11 @@ class Memory:
             for atom in atoms_of(leaf.value):
                 if atom != leaf.key and shape_of(atom) in ENDPOINTS:
                     leaf.record.mentions.add(atom)
+        if "/" in leaf.key and " " not in leaf.key and not leaf.record.call.is_write and shape_of(leaf.key) == PATH:
+            folder = leaf.key.rpartition("/")[0]
+            while folder and folder not in self.folders:
+                self._bounded(self.folders)[folder] = leaf
+                folder = folder.rpartition("/")[0]
         places = self._bounded(self.values).setdefault(leaf.key, [])
         if len(places) < MAX_PLACES:
             places.append(leaf)

@@ -271,13 +271,19 @@ class Judge:
             places = memory.texts_saying(key)
         if not places:
             return None
+        if shape == ID and self._is_confirmed(key, places):
+            return Found(K.CREATED, record=places[0])
         best = Found(K.CITED if shape == URL and self._is_looked_for(key) else K.TEXT, record=places[0])
         wanted = NUMBER if is_amount else ID if shape == NUMBER else shape
         is_spoken_of = (wanted in words.slots or wanted == NUMBER) and shape not in words.endpoints
         for record in places:
             if key in record.mentions and key not in record.atoms:
                 continue
-            if memory.authored.get(key, record.number + 1) <= record.number or not memory.is_source(record):
+            if memory.authored.get(key, record.number + 1) <= record.number:
+                continue
+            if not memory.is_source(record):
+                if best.kind is K.TEXT and self._is_near(record, wanted, shape):
+                    best = Found(K.CITED, None, record.all_hits(), record)
                 continue
             kind = K.CITED
             if self.is_asked and (words.hands_over or is_spoken_of) and memory.is_best_source(record):
@@ -290,9 +296,26 @@ class Judge:
                 kind = K.DELEGATED if is_sure else K.AMBIGUOUS
             elif self.is_asked and shape == MAIL and self._is_meant(key, record):
                 kind = K.DELEGATED
+            elif self.is_read and self._is_link_in(key, shape, record):
+                kind = K.DELEGATED
             if kind.rank < best.kind.rank:
                 best = Found(kind, None, record.all_hits(), record)
         return best
+
+    def _is_near(self, record: Record, wanted: str, shape: str) -> bool:
+        """Tell whether a text may be the one that the user hands over to or takes such a value from: a person can tell."""
+        words = self.words
+        is_open = words.hands_over or words.cites or (wanted in words.slots and shape not in words.endpoints)
+        call = record.call
+        return self.is_asked and is_open and not call.is_write and (bool(record.all_hits()) or call.is_guided)
+
+    def _is_confirmed(self, key: str, places: list[Record]) -> bool:
+        """Tell whether the answer to a change is what first gave this id, and gives no other: "Booking number BK-7001"."""
+        first = places[0]
+        if not first.call.is_write or key in self.memory.authored:
+            return False
+        others = {each for each in (*first.atoms, *first.mentions) if shape_of(each) == ID}
+        return others == {key} and not any(each.number < first.number for each in places)
 
     def _is_looked_for(self, key: str) -> bool:
         """Tell whether an address is to be looked at, of which the user speaks, and no text of his words gives one.
@@ -306,6 +329,10 @@ class Judge:
             self.memory.is_source(record) and any(shape_of(atom) == URL for atom in record.atoms)
             for record in self.memory.with_text
         )
+
+    def _is_link_in(self, key: str, shape: str, record: Record) -> bool:
+        """Tell whether an address to look at is the one in the text that the user speaks of: it takes nothing along."""
+        return shape == URL and "?" not in key and self.memory.is_best_source(record) and self._is_only(key, shape, record)
 
     def _is_only(self, key: str, shape: str, record: Record) -> bool:
         """Tell whether a text says just one value of this shape, and the record has none among its fields."""
@@ -360,12 +387,16 @@ class Judge:
         joined = self._joined(value)
         if joined is not None:
             return joined
+        above = self.memory.folders.get(key)
+        if above is not None and (above.record.call.is_plain or above.record.call.is_guided):
+            # What was listed stands in it.
+            return Found(K.LISTED, above)
         if "/" in key:
             folder, _, last = key.rpartition("/")
-            above = self._plain(folder, key_of(folder), is_endpoint=False) if folder else Found(K.LISTED)
+            start = self._plain(folder, key_of(folder), is_endpoint=False) if folder else Found(K.LISTED)
             end = self._plain(last, key_of(last), is_endpoint=False)
-            if above.kind in GOOD and end.kind in GOOD:
-                return Found(K.COMPOSED, end.leaf or above.leaf, above.words | end.words)
+            if start.kind in GOOD and end.kind in GOOD:
+                return Found(K.COMPOSED, end.leaf or start.leaf, start.words | end.words)
         return None
 
     def _pieced(self, value: str) -> Found | None:
