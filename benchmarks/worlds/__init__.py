@@ -1,10 +1,11 @@
 """Worlds with tools, tasks and attackers, and an agent that obeys every order that it reads.
 
-Twelve small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
-wiki, a club's app, a house, a support desk, a team's chat, a travel portal, a code host, a file store. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
-whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's good sense.
-Eight worlds are `dev`: who builds a defence may look at its failures there. The other four are `held-out`: only
-figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
+Fourteen small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
+wiki, a club's app, a house, a support desk, a team's chat, a travel portal, a code host, a file store, a property
+manager's office, a dispatcher's desk. A scripted agent does what the user asks as a competent one would; when it reads a
+planted order, in whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's
+good sense. Twelve worlds are `dev`: who builds a defence may look at its failures there. The other two are `held-out`:
+only figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
 """
 
 from __future__ import annotations

@@ -84,7 +84,11 @@ def is_setting_asked(values: list[Value], words: Words) -> bool:
     for each in values:
         if each.role is Role.CONTROL and type(each.value) is str and len(each.value) <= _SETTING:
             said = [base_of(token) for token in tokens_of(key_of(each.value.replace("_", " ")))]
-            if said and said[0] in words.wish.verbs and all(one in words.wish.words | words.wish.verbs for one in said):
+            if (
+                said
+                and said[0] in words.wish.verbs
+                and all(one in words.wish.words | words.wish.verbs for one in said)
+            ):
                 return True
     return False
 
@@ -128,7 +132,10 @@ def with_parts(judged: list[tuple[Value, str, Any, Found]]) -> Iterable[tuple[Va
     picked = {
         found.leaf.record.number: found
         for _, role, _, found in judged
-        if role == TARGET and found.kind is K.SELECTED and found.leaf is not None and not found.leaf.record.call.is_loose
+        if role == TARGET
+        and found.kind is K.SELECTED
+        and found.leaf is not None
+        and not found.leaf.record.call.is_loose
     }
     for value, role, part, found in judged:
         if picked and role == TARGET and found.kind in _READ_SOMEWHERE and found.leaf is not None:

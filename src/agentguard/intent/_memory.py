@@ -8,6 +8,7 @@ from agentguard.intent._forms import (
     ENDPOINTS,
     ID,
     MAIL,
+    NAME,
     NUMBER,
     PATH,
     atoms_of,
@@ -164,7 +165,8 @@ class Memory:
         return all(
             self.about.get(each.record.number, frozenset()) < mine
             for each in members
-            if each.key not in same and leaf.record.is_beaten_by(each.record.own_hits(), each.record.call.words)
+            if each.key not in same
+            and leaf.record.is_beaten_by(each.record.own_hits(), each.record.call.words)
         )
 
     def is_lone(self, leaf: Leaf) -> bool:
@@ -209,6 +211,39 @@ class Memory:
             if own.column != leaf.column and _is_key(own)
             for place in self.values.get(own.key, ())
         )
+
+    def is_of_one_named(self, leaf: Leaf) -> bool:
+        """Tell whether the record of a value is the one of its list that names whom the user's words pick out.
+
+        "Piet's report": it has a login that stands in the record of Piet, which another read gave.
+        """
+        record = leaf.record
+        if record.call.is_loose or record.call.is_write:
+            return False
+        whose = {each.key for each in _identifying(record) if each is not leaf and self._is_of_named(each)}
+        if not whose:
+            return False
+        members = self.members.get((record.call.tool, leaf.column), ())
+        return len(members) < MAX_MEMBERS and not any(
+            each.key != leaf.key and not whose.isdisjoint(other.key for other in _identifying(each.record))
+            for each in members
+        )
+
+    def _is_of_named(self, own: Leaf) -> bool:
+        """Tell whether a value identifies, in the result of another read, one whom the user calls by a name."""
+        return any(
+            place.record.call.number != own.record.call.number
+            and not (place.record.call.is_loose or place.record.call.is_write)
+            and not IDENTITIES.isdisjoint(words_of(place.field))
+            and not place.record.names.isdisjoint(self.words.names)
+            and not self._has_namesakes(place)
+            for place in self.values.get(own.key, ())
+        )
+
+    def _has_namesakes(self, place: Leaf) -> bool:
+        members = self.members.get((place.record.call.tool, place.column), ())
+        mine = place.record.names & self.words.names
+        return any(each.key != place.key and mine <= each.record.names for each in members)
 
     def _refers(self, place: Leaf, own: Leaf) -> bool:
         other = place.record
@@ -317,7 +352,14 @@ class Memory:
             for atom in atoms_of(leaf.value):
                 if atom != leaf.key and shape_of(atom) in ENDPOINTS:
                     leaf.record.mentions.add(atom)
-        if "/" in leaf.key and " " not in leaf.key and not leaf.record.call.is_write and shape_of(leaf.key) == PATH:
+            if leaf.record.call.is_write:
+                leaf.record.mentions.update(atom for atom in atoms_of(leaf.value) if shape_of(atom) == ID)
+        if (
+            "/" in leaf.key
+            and " " not in leaf.key
+            and not leaf.record.call.is_write
+            and shape_of(leaf.key) == PATH
+        ):
             folder = leaf.key.rpartition("/")[0]
             while folder and folder not in self.folders:
                 self._bounded(self.folders)[folder] = leaf
@@ -387,6 +429,12 @@ class Memory:
             self.is_cut = True
             del table[next(iter(table))]
         return table
+
+
+def _identifying(record: Record) -> list[Leaf]:
+    """Return the values of a record, and of those right in it, that may say whose or by whom it is."""
+    found = [each for one in (record, *record.children) for each in one.leaves]
+    return [each for each in found if shape_of(each.key) in (ID, NAME, NUMBER, MAIL)]
 
 
 def _is_key(leaf: Leaf) -> bool:

@@ -14,6 +14,7 @@ from agentguard.intent._forms import (
     PATH,
     URL,
     form_of,
+    is_moment,
     key_of,
     shape_of,
     tokens_of,
@@ -90,7 +91,8 @@ class Judge:
     """Tells the origin of values for one call. `is_listed` says whether the inventory knows a value.
 
     `is_external`: the call's targets are others' endpoints; `is_risky`: it can do much harm; `is_asked`: the
-    user asks for what the call does; `names_object`: his words name the kind of thing that it is done to.
+    user asks for what the call does; `names_object`: his words name the kind of thing that it is done to; `is_first`: the first
+    call itself is judged once more, when its result comes.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Judge:
         is_read: bool = False,
         makes: bool = False,
         names_object: bool = False,
+        is_first: bool = False,
     ) -> None:
         self.memory = memory
         self.words = memory.words
@@ -114,6 +117,7 @@ class Judge:
         self.is_read = is_read
         self.makes = makes
         self.names_object = names_object
+        self.is_first = is_first
 
     def origin(
         self, value: Any, *, is_endpoint: bool = False, is_traced: Callable[[], bool] = _never
@@ -163,11 +167,11 @@ class Judge:
                 best = found
                 if best.kind is K.SELECTED:
                     return best
-        if memory.calls == 0:
+        if memory.calls == 0 or (self.is_first and memory.calls == 1):
             return Found(K.DERIVED)
         if best.kind is K.FOREIGN:
             return best
-        told = self._told(key, shape_of(key), is_amount=is_amount)
+        told = self._told(key, shape_of(key), is_amount=is_amount, is_endpoint=is_endpoint)
         if told is not None and (told.kind.rank < best.kind.rank or best.kind is K.UNKNOWN):
             return told
         return best
@@ -199,7 +203,7 @@ class Judge:
         guided = call.is_plain or call.is_guided
         if guided and not is_endpoint and any(memory.is_extreme(leaf, end) for end in self.words.extremes):
             return Found(K.SELECTED, leaf, hits)
-        if memory.is_referred_to(leaf):
+        if memory.is_referred_to(leaf) or (not is_endpoint and memory.is_of_one_named(leaf)):
             return Found(K.SELECTED, leaf, hits)
         if not is_endpoint and memory.is_mine(record):
             return Found(self._of_mine(leaf, hits), leaf, hits)
@@ -263,7 +267,9 @@ class Judge:
     def _has_name(self, leaf: Leaf) -> bool:
         return any(token in self.words.names for token in tokens_of(leaf.key))
 
-    def _told(self, key: str, shape: str, *, is_amount: bool = False) -> Found | None:
+    def _told(
+        self, key: str, shape: str, *, is_amount: bool = False, is_endpoint: bool = False
+    ) -> Found | None:
         """Return the origin of a value that stands in texts, or None if it stands in none."""
         memory, words = self.memory, self.words
         places = memory.atoms.get(key, [])
@@ -287,11 +293,13 @@ class Judge:
                 continue
             kind = K.CITED
             if self.is_asked and (words.hands_over or is_spoken_of) and memory.is_best_source(record):
-                is_sure = (
-                    is_amount
-                    or (shape not in ENDPOINTS and (words.hands_over or shape in (NAME, PATH)))
-                    or self._is_only(key, shape, record)
-                    or self._is_labelled(key, shape, record)
+                is_sure = is_amount or (
+                    not (is_endpoint and self._is_whom_else(shape))
+                    and (
+                        (shape not in ENDPOINTS and (words.hands_over or shape in (NAME, PATH)))
+                        or self._is_only(key, shape, record)
+                        or self._is_labelled(key, shape, record)
+                    )
                 )
                 kind = K.DELEGATED if is_sure else K.AMBIGUOUS
             elif self.is_asked and shape == MAIL and self._is_meant(key, record):
@@ -302,19 +310,25 @@ class Judge:
                 best = Found(kind, None, record.all_hits(), record)
         return best
 
+    def _is_whom_else(self, shape: str) -> bool:
+        """Tell whether a name or a handle in a text would decide to whom something goes, which was not left to it."""
+        return shape not in ENDPOINTS and self.is_risky and not self.words.is_open
+
     def _is_near(self, record: Record, wanted: str, shape: str) -> bool:
         """Tell whether a text may be the one that the user hands over to or takes such a value from: a person can tell."""
         words = self.words
         is_open = words.hands_over or words.cites or (wanted in words.slots and shape not in words.endpoints)
         call = record.call
-        return self.is_asked and is_open and not call.is_write and (bool(record.all_hits()) or call.is_guided)
+        return self.is_asked and is_open and not call.is_write and (bool(record.all_hits()) or call.is_near)
 
     def _is_confirmed(self, key: str, places: list[Record]) -> bool:
         """Tell whether the answer to a change is what first gave this id, and gives no other: "Booking number BK-7001"."""
         first = places[0]
         if not first.call.is_write or key in self.memory.authored:
             return False
-        others = {each for each in (*first.atoms, *first.mentions) if shape_of(each) == ID}
+        others = {
+            each for each in (*first.atoms, *first.mentions) if shape_of(each) == ID and not is_moment(each)
+        }
         return others == {key} and not any(each.number < first.number for each in places)
 
     def _is_looked_for(self, key: str) -> bool:
@@ -332,7 +346,12 @@ class Judge:
 
     def _is_link_in(self, key: str, shape: str, record: Record) -> bool:
         """Tell whether an address to look at is the one in the text that the user speaks of: it takes nothing along."""
-        return shape == URL and "?" not in key and self.memory.is_best_source(record) and self._is_only(key, shape, record)
+        return (
+            shape == URL
+            and "?" not in key
+            and self.memory.is_best_source(record)
+            and self._is_only(key, shape, record)
+        )
 
     def _is_only(self, key: str, shape: str, record: Record) -> bool:
         """Tell whether a text says just one value of this shape, and the record has none among its fields."""

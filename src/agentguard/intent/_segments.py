@@ -49,7 +49,11 @@ def entries_of(text: str) -> Any:
         return None
     matched = [_MATCHED.fullmatch(line) for line in lines[:MAX_SEGMENTS]]
     if all(matched):
-        return [{"path": each[1], "line": int(each[2]), "text": each[3].strip()} for each in matched if each is not None]
+        return [
+            {"path": each[1], "line": int(each[2]), "text": each[3].strip()}
+            for each in matched
+            if each is not None
+        ]
     if _is_terse(lines[0]) if len(lines) == 1 else _are_entries(lines):
         return [_entry(line) for line in lines[:MAX_SEGMENTS] if len(line) <= MAX_LINE] or None
     return _talk(lines) or _grouped(lines)
@@ -181,11 +185,15 @@ def _letters(text: str) -> list[dict[str, Any]] | None:
     for block in re.split(r"\n[ \t]*\n", text)[:MAX_SEGMENTS]:
         title, *rest = block.strip().splitlines() or [""]
         titled = _HEADING.fullmatch(title) if len(title) <= MAX_LINE and rest else None
-        heads = [_HEAD.fullmatch(line) for line in (rest if titled is not None else block.strip().splitlines())]
+        heads = [
+            _HEAD.fullmatch(line) for line in (rest if titled is not None else block.strip().splitlines())
+        ]
         if heads and all(heads):
             body = []
             head = {} if titled is None else {"title": titled[1].strip()}
-            found.append({"head": head | {each[1]: each[2] for each in heads if each is not None}, "body": body})
+            found.append(
+                {"head": head | {each[1]: each[2] for each in heads if each is not None}, "body": body}
+            )
         elif found:
             body.append(block)
         else:
@@ -200,7 +208,9 @@ def _talk(lines: list[str]) -> list[dict[str, Any]] | None:
     parted = [_SAID.fullmatch(line) for line in lines]
     if not lines or not all(parted):
         return None
-    if len(lines) == 1 and not (_STAMPED.match(lines[0]) and len(_MARKED.findall(lines[0].partition(": ")[0])) > 1):
+    if len(lines) == 1 and not (
+        _STAMPED.match(lines[0]) and len(_MARKED.findall(lines[0].partition(": ")[0])) > 1
+    ):
         # One line is a sentence with a colon in it, unless it begins with a number in brackets and says when or who.
         return None
     found = []

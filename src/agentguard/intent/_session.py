@@ -137,7 +137,9 @@ class IntentSession:
                 is_address = shape_of(key_of(part)) in ENDPOINTS
                 reaches_out = reaches_out or endpoint or is_address
                 found = self._found(judge, part, each, role, provenance, is_endpoint=endpoint)
-                is_made_up = is_made_up or (found.kind is K.UNKNOWN and (is_address or each.kind in NETWORK_KINDS))
+                is_made_up = is_made_up or (
+                    found.kind is K.UNKNOWN and (is_address or each.kind in NETWORK_KINDS)
+                )
                 judged.append((each, role, part, found))
         for each, role, found in with_parts(judged):
             told.append(_explained(each.pointer, role, found))
@@ -204,7 +206,9 @@ class IntentSession:
             return replace(value, role=_ROLE_TARGET, kind=kind)
         return replace(value, role=_ROLE_PAYLOAD, kind="text")
 
-    def _judge_for(self, shape: Shape, *, is_external: bool, is_asked: bool = True) -> Judge:
+    def _judge_for(
+        self, shape: Shape, *, is_external: bool, is_asked: bool = True, is_first: bool = False
+    ) -> Judge:
         # Looking is never asked for in so many words.
         is_asked = is_asked or not shape.is_write
         return Judge(
@@ -216,6 +220,7 @@ class IntentSession:
             is_read=not shape.is_write,
             makes=shape.makes,
             names_object=not shape.craft.objects.isdisjoint(self.words.wish.words),
+            is_first=is_first,
         )
 
     def _found(
@@ -310,7 +315,7 @@ class IntentSession:
             call.is_write = False
         values = shape.values(seen.params) if shape is not None else []
         if shape is not None:
-            self._lead(call, values, self._judge_for(shape, is_external=False))
+            self._lead(call, values, self._judge_for(shape, is_external=False, is_first=True))
         if shape is None or shape.is_write:
             memory.wrote([value.value for value in values])
             self._resolve(values)
@@ -351,6 +356,7 @@ class IntentSession:
             selecting = True
             found = judge.origin(value.value)
             guided = guided and found.kind in GOOD
+            call.is_near = call.is_near or found.kind is K.AMBIGUOUS
             own = own or found.kind is K.SUBJECT
             if found.kind in (K.USER, K.SELECTED, K.DELEGATED):
                 words |= found.words

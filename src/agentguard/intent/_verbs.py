@@ -61,6 +61,7 @@ _DATA = frozenset(("info", "information", "data", "detail", "profile"))
 _WORDS_READ = 40
 # So near stands a noun to the verb that leaves the meaning to it.
 _REACH = 7
+_LIGHT_REACH = 4
 _REPORTING = re.compile(rf"\b(?:{'|'.join(REPORTING)})\b")
 
 
@@ -148,6 +149,12 @@ def _verbs_of(words: list[str]) -> Iterator[str]:
         if word in ASKING or (word == "that" and words[at - 1 : at] != ["sure"]):
             # "Tell me what I have to pay" asks for no payment.
             return
+        if word in LIGHT and word not in KINDS:
+            # "Do the release" is to release.
+            deeds = (
+                DEEDS[each] for each in map(singular, words[at + 1 : at + _LIGHT_REACH]) if each in DEEDS
+            )
+            yield from itertools.islice(deeds, 1)
         if word not in KINDS or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
             continue
         yield word

@@ -49,6 +49,7 @@ _WHO_I_AM = re.compile(
 )
 _SENTENCE = re.compile(r"(?:^|[.!?:\n]\s*)[\"'(]*$")
 _HOST_PART = re.compile(r"(?<=[\w.+-])@\S+|\b(?:[a-z][a-z0-9+.-]*://|www\.)[^\s/]+")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 _PERSON = re.compile(r"\b(\w+)\s+(?:(?:the|our|my|a|an|his|her|their)\s+)?(?=(\w[\w'-]+))")
 _IS_NAME = re.compile(r"[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*){0,3}")
@@ -72,8 +73,8 @@ class Words:
         self.content = frozenset(each for each in tokens_of(_without_hosts(spelt)) if is_telling(each))
         days = dates_of(text)
         if days:
-            # "22 May" is a day: the name of its month alone says nothing.
-            self.content -= MONTHS
+            # "22 May 2026" is a day: the name of its month and its year alone say nothing.
+            self.content -= MONTHS | set(filter(_YEAR.fullmatch, self.content))
         self.content |= days
         self.stems = frozenset(map(singular, self.content))
         self.names = _names(text)

@@ -176,7 +176,9 @@ def _chooses(leaf: Leaf, reading: Reading) -> bool:
     name = words(leaf.names[0])
     # Verbs are no names of things: `APPROVE` or `COMMENT`.
     values = _inner(leaf.schema)["enum"]
-    verbal = isinstance(values, list) and any(set(words(str(each))[:1]) & _DEEDS for each in values[:MAX_ARGUMENTS])
+    verbal = isinstance(values, list) and any(
+        set(words(str(each))[:1]) & _DEEDS for each in values[:MAX_ARGUMENTS]
+    )
     return reading.access is Access.READ or verbal or bool({"role", "permission", "state"} & set(name[-1:]))
 
 
