@@ -24,11 +24,11 @@ def loads(world: Freight, field: str) -> dict[str, str]:
 def driver(do: Any, name: str) -> str:
     found = re.search(r"\((D\d)\)", do("look_up_driver", name=name))
     assert found
-    return found[1]
+    return str(found[1])
 
 
 def letter(do: Any, words: str) -> str:
-    return next(each for each in do("read_mails").split("\n\n") if words in each)
+    return str(next(each for each in do("read_mails").split("\n\n") if words in each))
 
 
 @task(

@@ -302,9 +302,7 @@ class Judge:
                     )
                 )
                 kind = K.DELEGATED if is_sure else K.AMBIGUOUS
-            elif self.is_asked and shape == MAIL and self._is_meant(key, record):
-                kind = K.DELEGATED
-            elif self.is_read and self._is_link_in(key, shape, record):
+            elif self._is_meant(key, shape, record):
                 kind = K.DELEGATED
             if kind.rank < best.kind.rank:
                 best = Found(kind, None, record.all_hits(), record)
@@ -375,7 +373,11 @@ class Judge:
             for line in self.memory.lines_with(record, key)
         )
 
-    def _is_meant(self, key: str, record: Record) -> bool:
+    def _is_meant(self, key: str, shape: str, record: Record) -> bool:
+        if self.is_read and shape == URL:
+            return self._is_link_in(key, shape, record)
+        if not self.is_asked or shape != MAIL:
+            return False
         return self._is_the_one_called(key, record) or self._is_letterhead(key, record)
 
     def _is_letterhead(self, key: str, record: Record) -> bool:

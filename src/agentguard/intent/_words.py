@@ -74,7 +74,7 @@ class Words:
         days = dates_of(text)
         if days:
             # "22 May 2026" is a day: the name of its month and its year alone say nothing.
-            self.content -= MONTHS | set(filter(_YEAR.fullmatch, self.content))
+            self.content -= MONTHS | {each for each in self.content if _YEAR.fullmatch(each)}
         self.content |= days
         self.stems = frozenset(map(singular, self.content))
         self.names = _names(text)
