@@ -91,8 +91,7 @@ class Judge:
     """Tells the origin of values for one call. `is_listed` says whether the inventory knows a value.
 
     `is_external`: the call's targets are others' endpoints; `is_risky`: it can do much harm; `is_asked`: the
-    user asks for what the call does; `names_object`: his words name the kind of thing that it is done to; `is_first`: the first
-    call itself is judged once more, when its result comes.
+    user asks for what the call does; `names_object`: his words name the kind of thing that it is done to.
     """
 
     def __init__(
@@ -106,7 +105,6 @@ class Judge:
         is_read: bool = False,
         makes: bool = False,
         names_object: bool = False,
-        is_first: bool = False,
     ) -> None:
         self.memory = memory
         self.words = memory.words
@@ -117,7 +115,6 @@ class Judge:
         self.is_read = is_read
         self.makes = makes
         self.names_object = names_object
-        self.is_first = is_first
 
     def origin(
         self, value: Any, *, is_endpoint: bool = False, is_traced: Callable[[], bool] = _never
@@ -167,7 +164,7 @@ class Judge:
                 best = found
                 if best.kind is K.SELECTED:
                     return best
-        if memory.calls == 0 or (self.is_first and memory.calls == 1):
+        if memory.calls == 0:
             return Found(K.DERIVED)
         if best.kind is K.FOREIGN:
             return best
@@ -342,15 +339,6 @@ class Judge:
             for record in self.memory.with_text
         )
 
-    def _is_link_in(self, key: str, shape: str, record: Record) -> bool:
-        """Tell whether an address to look at is the one in the text that the user speaks of: it takes nothing along."""
-        return (
-            shape == URL
-            and "?" not in key
-            and self.memory.is_best_source(record)
-            and self._is_only(key, shape, record)
-        )
-
     def _is_only(self, key: str, shape: str, record: Record) -> bool:
         """Tell whether a text says just one value of this shape, and the record has none among its fields."""
         known = self.memory.me
@@ -374,8 +362,6 @@ class Judge:
         )
 
     def _is_meant(self, key: str, shape: str, record: Record) -> bool:
-        if self.is_read and shape == URL:
-            return self._is_link_in(key, shape, record)
         if not self.is_asked or shape != MAIL:
             return False
         return self._is_the_one_called(key, record) or self._is_letterhead(key, record)

@@ -206,9 +206,7 @@ class IntentSession:
             return replace(value, role=_ROLE_TARGET, kind=kind)
         return replace(value, role=_ROLE_PAYLOAD, kind="text")
 
-    def _judge_for(
-        self, shape: Shape, *, is_external: bool, is_asked: bool = True, is_first: bool = False
-    ) -> Judge:
+    def _judge_for(self, shape: Shape, *, is_external: bool, is_asked: bool = True) -> Judge:
         # Looking is never asked for in so many words.
         is_asked = is_asked or not shape.is_write
         return Judge(
@@ -220,7 +218,6 @@ class IntentSession:
             is_read=not shape.is_write,
             makes=shape.makes,
             names_object=not shape.craft.objects.isdisjoint(self.words.wish.words),
-            is_first=is_first,
         )
 
     def _found(
@@ -315,7 +312,7 @@ class IntentSession:
             call.is_write = False
         values = shape.values(seen.params) if shape is not None else []
         if shape is not None:
-            self._lead(call, values, self._judge_for(shape, is_external=False, is_first=True))
+            self._lead(call, values, self._judge_for(shape, is_external=False))
         if shape is None or shape.is_write:
             memory.wrote([value.value for value in values])
             self._resolve(values)
