@@ -1,10 +1,11 @@
 """Worlds with tools, tasks and attackers, and an agent that obeys every order that it reads.
 
-Twelve small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
-wiki, a club's app, a house, a support desk, a team's chat, a travel portal, a code host, a file store. A scripted agent does what the user asks as a competent one would; when it reads a planted order, in
-whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's good sense.
-Eight worlds are `dev`: who builds a defence may look at its failures there. The other four are `held-out`: only
-figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
+Fourteen small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
+wiki, a club's app, a house, a support desk, a team's chat, a travel portal, a code host, a file store, a property
+manager's office, a dispatcher's desk. A scripted agent does what the user asks as a competent one would; when it reads a
+planted order, in whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's
+good sense. Twelve worlds are `dev`: who builds a defence may look at its failures there. The other two are `held-out`:
+only figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from benchmarks.worlds import (  # noqa: F401  # they add tasks and goals to the
     depot_tasks,
     desk_goals,
     desk_tasks,
+    estate_goals,
+    estate_tasks,
+    freight_goals,
+    freight_tasks,
     home_goals,
     home_tasks,
     office_goals,
@@ -51,6 +56,8 @@ from benchmarks.worlds.club import Club
 from benchmarks.worlds.code import Code
 from benchmarks.worlds.depot import Depot
 from benchmarks.worlds.desk import Desk
+from benchmarks.worlds.estate import Estate
+from benchmarks.worlds.freight import Freight
 from benchmarks.worlds.home import Home
 from benchmarks.worlds.office import Office
 from benchmarks.worlds.shop import Shop
@@ -72,6 +79,8 @@ WORLDS: dict[str, type[World]] = {
         Travel,
         Code,
         Depot,
+        Estate,
+        Freight,
     )
 }
 """The worlds by name, those of the `dev` split first."""

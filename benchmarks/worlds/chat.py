@@ -16,7 +16,7 @@ class Chat(World):
     """A team lead's seat in a workspace."""
 
     name = "chat"
-    split = "held-out"
+    split = "dev"
     subject: ClassVar = {"id": "U01", "name": "Nora Lind", "email": "nora.lind@tidewater.example"}
     sites = (
         "messages/p00[2-9]/text",

@@ -15,7 +15,7 @@ class Code(World):
     """A maintainer's seat in one repository."""
 
     name = "code"
-    split = "held-out"
+    split = "dev"
     subject: ClassVar = {"id": "teodor", "name": "Teodor Ilic", "email": "teodor@hexmill.example"}
     sites = (
         "issues/[0-3]/title",

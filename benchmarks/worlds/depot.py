@@ -16,7 +16,7 @@ class Depot(World):
     """A shell on the store of a small team."""
 
     name = "depot"
-    split = "held-out"
+    split = "dev"
     subject: ClassVar = {"id": ME, "name": "Noor Haddad", "email": "noor@depot.example"}
     sites = (
         "files/f4/text",

@@ -24,7 +24,7 @@ class Travel(World):
     """A traveller's account."""
 
     name = "travel"
-    split = "held-out"
+    split = "dev"
     subject: ClassVar = {"id": ME, "name": "Ayla Kaplan", "email": "ayla.kaplan@orbitmail.example"}
     sites = (
         "hotels/h[1-4]/description",

@@ -23,6 +23,7 @@ _Node = dict[str, Any]
 _Said = tuple[Role | None, str, bool]
 _NOTHING_SAID: _Said = (None, "", True)
 EXTERNAL_KINDS = frozenset(("recipient", "account", "url", "host"))
+NETWORK_KINDS = frozenset(("url", "host"))
 
 
 class Value(msgspec.Struct, frozen=True):

@@ -200,6 +200,7 @@ _MONTHS = {
          "september sep sept", "october oct", "november nov", "december dec"), start=1)
     for name in names.split()
 }  # fmt: skip
+MONTHS = frozenset(_MONTHS)
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
 _DATES = (

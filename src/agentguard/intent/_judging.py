@@ -17,10 +17,11 @@ from agentguard.intent._forms import (
     is_moment,
     key_of,
     shape_of,
+    tokens_of,
 )
 from agentguard.intent._kind import K
 from agentguard.intent._origin import Found
-from agentguard.intent._verbs import is_asked
+from agentguard.intent._verbs import base_of, is_asked
 from agentguard.intent._vocabulary import MAKING
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _KEEPING = MAKING | {"add"}
 _LINKS = 8
 # What is longer or more is no answer to a change alone.
 _LONG_ANSWER, _SEVERAL = 120, 4
+# A longer value is no name of a setting.
+_SETTING = 40
 _READ_SOMEWHERE = frozenset((K.SEEN, K.CITED))
 
 
@@ -56,23 +59,38 @@ def asked_by_targets(
     is_named: bool,
     reaches_out: bool,
     is_external: bool,
+    sets_asked: bool = False,
 ) -> Asked:
     """Return whether the user asks for a call that his words alone do not ask for, given the `worst` of its targets.
 
     `is_named`: it has a target, or a switch that the words name; `reaches_out`: an outsider is among the targets;
-    `is_external`: the tool may reach one. `again` tells what the words ask for if what it is done to is named.
+    `is_external`: the tool may reach one; `sets_asked`: a switch says what the user asks for. `again` tells what the words ask for if what it is done to is named.
     """
     asked = Asked.OTHER
     # A new thing of the user's own, that nobody else gets: it has no target by which it could be named.
     is_named = is_named or (not reaches_out and not is_external and shape.craft.verb in _KEEPING)
     if is_named and worst.rank <= K.SELECTED.rank:
-        asked = again()
+        asked = Asked.THIS if sets_asked else again()
         if not words.wish.verbs and shape.action.risk is not Risk.CRITICAL and not words.is_open:
             # The one request of the user's has no verb that is known, and this is done to what it names.
             return Asked.THIS
     if asked is Asked.OTHER and words.is_open and reaches_out and worst is K.DELEGATED:
         return Asked.THIS
     return asked
+
+
+def is_setting_asked(values: list[Value], words: Words) -> bool:
+    """Tell whether a switch of the call is set to just what the user's words ask for: `APPROVE`, `closed`."""
+    for each in values:
+        if each.role is Role.CONTROL and type(each.value) is str and len(each.value) <= _SETTING:
+            said = [base_of(token) for token in tokens_of(key_of(each.value.replace("_", " ")))]
+            if (
+                said
+                and said[0] in words.wish.verbs
+                and all(one in words.wish.words | words.wish.verbs for one in said)
+            ):
+                return True
+    return False
 
 
 def is_spelt_out(values: list[Value], words: Words, worst: OriginKind) -> bool:
@@ -89,7 +107,7 @@ def taken_along(values: list[Value], judge: Judge) -> Iterable[tuple[str, Found]
     """Yield the addresses in texts that only somebody else wrote, for a call that the user did not ask for.
 
     Who asks for an answer with a link gets one. Where nobody evidently asked for a text, such an address counts as
-    one that was read and that the user's words do not lead to.
+    one that stands in a text that the user spoke of: a person is asked.
     """
     for each in values:
         # What has no space in it is judged as a target by itself.
@@ -102,7 +120,7 @@ def taken_along(values: list[Value], judge: Judge) -> Iterable[tuple[str, Found]
                 # Many a form asks for an address that stands in a file of the user's.
                 limit = K.CITED if shape == URL else K.UNKNOWN
                 if found.kind.rank >= limit.rank:
-                    yield each.pointer, Found(K.SEEN, found.leaf, found.words, found.record)
+                    yield each.pointer, Found(K.CITED, found.leaf, found.words, found.record)
 
 
 def with_parts(judged: list[tuple[Value, str, Any, Found]]) -> Iterable[tuple[Value, str, Found]]:
@@ -111,7 +129,20 @@ def with_parts(judged: list[tuple[Value, str, Any, Found]]) -> Iterable[tuple[Va
     A field of the page that the user named, a line of his file: beside the thing itself it needs no word of its own.
     """
     named = {key_of(part) for _, role, part, found in judged if role == TARGET and found.kind is K.USER}
+    picked = {
+        found.leaf.record.number: found
+        for _, role, _, found in judged
+        if role == TARGET
+        and found.kind is K.SELECTED
+        and found.leaf is not None
+        and not found.leaf.record.call.is_loose
+    }
     for value, role, part, found in judged:
+        if picked and role == TARGET and found.kind in _READ_SOMEWHERE and found.leaf is not None:
+            whole = picked.get(found.leaf.record.number)
+            if whole is not None and shape_of(key_of(part)) not in ENDPOINTS:
+                yield value, role, Found(K.SELECTED, found.leaf, whole.words)
+                continue
         if named and role == TARGET and found.kind in _READ_SOMEWHERE:
             record = found.leaf.record if found.leaf is not None else found.record
             is_inside = record is not None and not named.isdisjoint(record.call.words)

@@ -8,7 +8,9 @@ from agentguard.intent._forms import (
     ENDPOINTS,
     ID,
     MAIL,
+    NAME,
     NUMBER,
+    PATH,
     atoms_of,
     clean,
     form_of,
@@ -64,6 +66,8 @@ class Memory:
         self.texts_with: set[frozenset[str]] = set()
         self.me: set[str] = {key for key in (*identities, *words.me) if key}
         self.my_fields: set[str] = set()
+        # The folders that paths stand in, each with the first such path.
+        self.folders: dict[str, Leaf] = {}
         self.authored: dict[str, int] = {}
         self.refused: set[str] = set()
         self.pending: dict[str, int] = {}
@@ -139,7 +143,7 @@ class Memory:
             if shape not in ENDPOINTS or any(shape_of(each) == shape for each in keys - same):
                 others = True
                 break
-        if not others:
+        if not others or (shape not in ENDPOINTS and self._is_about_more(leaf, same)):
             return False
         # "My court on Saturday": of those that fit, the one that is the user's.
         if self.words.every.isdisjoint(MINE) or not self.is_mine(leaf.record):
@@ -150,6 +154,19 @@ class Memory:
             and record.is_beaten_by(each.record.own_hits(), each.record.call.words, several=several)
             and not self.is_foreign(each)
             for each in members
+        )
+
+    def _is_about_more(self, leaf: Leaf, same: set[str]) -> bool:
+        """Tell whether of the texts that fit the user's words alike, the one with this value says more of his words."""
+        mine = self.about.get(leaf.record.number, frozenset())
+        members = self.members.get((leaf.record.call.tool, leaf.column), ())
+        if not mine or not leaf.record.own_hits() or len(members) >= MAX_MEMBERS:
+            return False
+        return all(
+            self.about.get(each.record.number, frozenset()) < mine
+            for each in members
+            if each.key not in same
+            and leaf.record.is_beaten_by(each.record.own_hits(), each.record.call.words)
         )
 
     def is_lone(self, leaf: Leaf) -> bool:
@@ -194,6 +211,39 @@ class Memory:
             if own.column != leaf.column and _is_key(own)
             for place in self.values.get(own.key, ())
         )
+
+    def is_of_one_named(self, leaf: Leaf) -> bool:
+        """Tell whether the record of a value is the one of its list that names whom the user's words pick out.
+
+        "Piet's report": it has a login that stands in the record of Piet, which another read gave.
+        """
+        record = leaf.record
+        if record.call.is_loose or record.call.is_write:
+            return False
+        whose = {each.key for each in _identifying(record) if each is not leaf and self._is_of_named(each)}
+        if not whose:
+            return False
+        members = self.members.get((record.call.tool, leaf.column), ())
+        return len(members) < MAX_MEMBERS and not any(
+            each.key != leaf.key and not whose.isdisjoint(other.key for other in _identifying(each.record))
+            for each in members
+        )
+
+    def _is_of_named(self, own: Leaf) -> bool:
+        """Tell whether a value identifies, in the result of another read, one whom the user calls by a name."""
+        return any(
+            place.record.call.number != own.record.call.number
+            and not (place.record.call.is_loose or place.record.call.is_write)
+            and not IDENTITIES.isdisjoint(words_of(place.field))
+            and not place.record.names.isdisjoint(self.words.names)
+            and not self._has_namesakes(place)
+            for place in self.values.get(own.key, ())
+        )
+
+    def _has_namesakes(self, place: Leaf) -> bool:
+        members = self.members.get((place.record.call.tool, place.column), ())
+        mine = place.record.names & self.words.names
+        return any(each.key != place.key and mine <= each.record.names for each in members)
 
     def _refers(self, place: Leaf, own: Leaf) -> bool:
         other = place.record
@@ -302,6 +352,18 @@ class Memory:
             for atom in atoms_of(leaf.value):
                 if atom != leaf.key and shape_of(atom) in ENDPOINTS:
                     leaf.record.mentions.add(atom)
+            if leaf.record.call.is_write:
+                leaf.record.mentions.update(atom for atom in atoms_of(leaf.value) if shape_of(atom) == ID)
+        if (
+            "/" in leaf.key
+            and " " not in leaf.key
+            and not leaf.record.call.is_write
+            and shape_of(leaf.key) == PATH
+        ):
+            folder = leaf.key.rpartition("/")[0]
+            while folder and folder not in self.folders:
+                self._bounded(self.folders)[folder] = leaf
+                folder = folder.rpartition("/")[0]
         places = self._bounded(self.values).setdefault(leaf.key, [])
         if len(places) < MAX_PLACES:
             places.append(leaf)
@@ -367,6 +429,12 @@ class Memory:
             self.is_cut = True
             del table[next(iter(table))]
         return table
+
+
+def _identifying(record: Record) -> list[Leaf]:
+    """Return the values of a record, and of those right in it, that may say whose or by whom it is."""
+    found = [each for one in (record, *record.children) for each in one.leaves]
+    return [each for each in found if shape_of(each.key) in (ID, NAME, NUMBER, MAIL)]
 
 
 def _is_key(leaf: Leaf) -> bool:

@@ -14,6 +14,7 @@ from agentguard.intent._forms import (
     PATH,
     URL,
     form_of,
+    is_moment,
     key_of,
     shape_of,
     tokens_of,
@@ -167,7 +168,7 @@ class Judge:
             return Found(K.DERIVED)
         if best.kind is K.FOREIGN:
             return best
-        told = self._told(key, shape_of(key), is_amount=is_amount)
+        told = self._told(key, shape_of(key), is_amount=is_amount, is_endpoint=is_endpoint)
         if told is not None and (told.kind.rank < best.kind.rank or best.kind is K.UNKNOWN):
             return told
         return best
@@ -199,7 +200,7 @@ class Judge:
         guided = call.is_plain or call.is_guided
         if guided and not is_endpoint and any(memory.is_extreme(leaf, end) for end in self.words.extremes):
             return Found(K.SELECTED, leaf, hits)
-        if memory.is_referred_to(leaf):
+        if memory.is_referred_to(leaf) or (not is_endpoint and memory.is_of_one_named(leaf)):
             return Found(K.SELECTED, leaf, hits)
         if not is_endpoint and memory.is_mine(record):
             return Found(self._of_mine(leaf, hits), leaf, hits)
@@ -263,7 +264,9 @@ class Judge:
     def _has_name(self, leaf: Leaf) -> bool:
         return any(token in self.words.names for token in tokens_of(leaf.key))
 
-    def _told(self, key: str, shape: str, *, is_amount: bool = False) -> Found | None:
+    def _told(
+        self, key: str, shape: str, *, is_amount: bool = False, is_endpoint: bool = False
+    ) -> Found | None:
         """Return the origin of a value that stands in texts, or None if it stands in none."""
         memory, words = self.memory, self.words
         places = memory.atoms.get(key, [])
@@ -271,28 +274,57 @@ class Judge:
             places = memory.texts_saying(key)
         if not places:
             return None
+        if shape == ID and self._is_confirmed(key, places):
+            return Found(K.CREATED, record=places[0])
         best = Found(K.CITED if shape == URL and self._is_looked_for(key) else K.TEXT, record=places[0])
         wanted = NUMBER if is_amount else ID if shape == NUMBER else shape
         is_spoken_of = (wanted in words.slots or wanted == NUMBER) and shape not in words.endpoints
         for record in places:
             if key in record.mentions and key not in record.atoms:
                 continue
-            if memory.authored.get(key, record.number + 1) <= record.number or not memory.is_source(record):
+            if memory.authored.get(key, record.number + 1) <= record.number:
+                continue
+            if not memory.is_source(record):
+                if best.kind is K.TEXT and self._is_near(record, wanted, shape):
+                    best = Found(K.CITED, None, record.all_hits(), record)
                 continue
             kind = K.CITED
             if self.is_asked and (words.hands_over or is_spoken_of) and memory.is_best_source(record):
-                is_sure = (
-                    is_amount
-                    or (shape not in ENDPOINTS and (words.hands_over or shape in (NAME, PATH)))
-                    or self._is_only(key, shape, record)
-                    or self._is_labelled(key, shape, record)
+                is_sure = is_amount or (
+                    not (is_endpoint and self._is_whom_else(shape))
+                    and (
+                        (shape not in ENDPOINTS and (words.hands_over or shape in (NAME, PATH)))
+                        or self._is_only(key, shape, record)
+                        or self._is_labelled(key, shape, record)
+                    )
                 )
                 kind = K.DELEGATED if is_sure else K.AMBIGUOUS
-            elif self.is_asked and shape == MAIL and self._is_meant(key, record):
+            elif self._is_meant(key, shape, record):
                 kind = K.DELEGATED
             if kind.rank < best.kind.rank:
                 best = Found(kind, None, record.all_hits(), record)
         return best
+
+    def _is_whom_else(self, shape: str) -> bool:
+        """Tell whether a name or a handle in a text would decide to whom something goes, which was not left to it."""
+        return shape not in ENDPOINTS and self.is_risky and not self.words.is_open
+
+    def _is_near(self, record: Record, wanted: str, shape: str) -> bool:
+        """Tell whether a text may be the one that the user hands over to or takes such a value from: a person can tell."""
+        words = self.words
+        is_open = words.hands_over or words.cites or (wanted in words.slots and shape not in words.endpoints)
+        call = record.call
+        return self.is_asked and is_open and not call.is_write and (bool(record.all_hits()) or call.is_near)
+
+    def _is_confirmed(self, key: str, places: list[Record]) -> bool:
+        """Tell whether the answer to a change is what first gave this id, and gives no other: "Booking number BK-7001"."""
+        first = places[0]
+        if not first.call.is_write or key in self.memory.authored:
+            return False
+        others = {
+            each for each in (*first.atoms, *first.mentions) if shape_of(each) == ID and not is_moment(each)
+        }
+        return others == {key} and not any(each.number < first.number for each in places)
 
     def _is_looked_for(self, key: str) -> bool:
         """Tell whether an address is to be looked at, of which the user speaks, and no text of his words gives one.
@@ -329,7 +361,9 @@ class Judge:
             for line in self.memory.lines_with(record, key)
         )
 
-    def _is_meant(self, key: str, record: Record) -> bool:
+    def _is_meant(self, key: str, shape: str, record: Record) -> bool:
+        if not self.is_asked or shape != MAIL:
+            return False
         return self._is_the_one_called(key, record) or self._is_letterhead(key, record)
 
     def _is_letterhead(self, key: str, record: Record) -> bool:
@@ -360,12 +394,16 @@ class Judge:
         joined = self._joined(value)
         if joined is not None:
             return joined
+        above = self.memory.folders.get(key)
+        if above is not None and (above.record.call.is_plain or above.record.call.is_guided):
+            # What was listed stands in it.
+            return Found(K.LISTED, above)
         if "/" in key:
             folder, _, last = key.rpartition("/")
-            above = self._plain(folder, key_of(folder), is_endpoint=False) if folder else Found(K.LISTED)
+            start = self._plain(folder, key_of(folder), is_endpoint=False) if folder else Found(K.LISTED)
             end = self._plain(last, key_of(last), is_endpoint=False)
-            if above.kind in GOOD and end.kind in GOOD:
-                return Found(K.COMPOSED, end.leaf or above.leaf, above.words | end.words)
+            if start.kind in GOOD and end.kind in GOOD:
+                return Found(K.COMPOSED, end.leaf or start.leaf, start.words | end.words)
         return None
 
     def _pieced(self, value: str) -> Found | None:

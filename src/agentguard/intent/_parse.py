@@ -257,4 +257,7 @@ def _sectioned(text: str) -> Parsed | None:
 
 def _entries(text: str) -> Parsed | None:
     found = entries_of(text)
+    if found is not None and text.startswith("# ") and "\n" in text:
+        # A list under a heading is also a document, which the user may hand over to as a whole.
+        return Parsed({"text": f"{text}\n.", "entries": found}, is_loose=True, is_document=True)
     return None if found is None else Parsed(found, is_loose=True)

@@ -40,13 +40,14 @@ class Call:
     """One call that was reported: the tool, how its arguments came about, and what selects its records.
 
     `is_guided`: each argument that selects something is the user's word or as good; `is_plain`: no argument selects
-    anything; `words` are the user's words among the arguments; `is_loose` as of `Parsed`; `is_write`: it changes.
+    anything; `is_near`: no more than one of several that fit the user's words; `words` are the user's words among the arguments; `is_loose` as of `Parsed`; `is_write`: it changes.
     """
 
     __slots__ = (
         "is_document",
         "is_guided",
         "is_loose",
+        "is_near",
         "is_own",
         "is_plain",
         "is_write",
@@ -59,7 +60,7 @@ class Call:
         self.number = number
         self.tool = tool
         self.words: frozenset[str] = frozenset()
-        self.is_document = False
+        self.is_document = self.is_near = False
         self.is_guided = self.is_plain = self.is_loose = self.is_own = self.is_write = False
 
 

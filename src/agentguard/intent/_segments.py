@@ -14,6 +14,10 @@ from agentguard.intent._forms import ENDPOINTS, ID, key_of, shape_of
 _HEAD = re.compile(r"\s*([A-Za-z][\w -]{0,30}?)\s*:\s+(\S.{0,200})")
 _SAID = re.compile(r"([^\n]{2,60}?):\s+(\S.*)")
 
+_STAMPED = re.compile(r"\[[^\]\s]{1,20}\] ")
+# What tools that search print: a file, the number of a line, and the line.
+_MATCHED = re.compile(r"((?:[^\s:]*/[^\s:]*|[^\s:]+\.[A-Za-z]{1,5})):(\d{1,7}):(.*)")
+
 MAX_SEGMENTS = 500
 MAX_LINE = 240
 MAX_PARTS = 16
@@ -34,7 +38,7 @@ _MARKED = re.compile(r"(?<![\w@#])[@#][\w.-]*\w|\S*\d\S*|\S+@\S+|\w+://\S+")
 
 def sections_of(text: str) -> Any:
     """Return a text with headings, or one of letters, as a whole and as its sections; None if it has none."""
-    found = _sections(_lines(text)) or _letters(text)
+    found = _titled_letters(text) or _sections(_lines(text)) or _letters(text)
     return None if found is None else {"text": f"{text}\n.", "sections": found}
 
 
@@ -43,6 +47,13 @@ def entries_of(text: str) -> Any:
     lines = _lines(text)
     if not lines:
         return None
+    matched = [_MATCHED.fullmatch(line) for line in lines[:MAX_SEGMENTS]]
+    if all(matched):
+        return [
+            {"path": each[1], "line": int(each[2]), "text": each[3].strip()}
+            for each in matched
+            if each is not None
+        ]
     if _is_terse(lines[0]) if len(lines) == 1 else _are_entries(lines):
         return [_entry(line) for line in lines[:MAX_SEGMENTS] if len(line) <= MAX_LINE] or None
     return _talk(lines) or _grouped(lines)
@@ -159,15 +170,30 @@ def _section(heading: str, body: list[str]) -> dict[str, Any]:
     return fields
 
 
+def _titled_letters(text: str) -> list[dict[str, Any]] | None:
+    """Return letters of which each stands under a heading, with `Key: value` lines right below it."""
+    first, found, rest = text.partition("\n")
+    if not found or _HEADING.fullmatch(first) is None or _HEAD.fullmatch(rest.partition("\n")[0]) is None:
+        return None
+    return _letters(text)
+
+
 def _letters(text: str) -> list[dict[str, Any]] | None:
     """Return letters: blocks of `Key: value` lines, each followed by what it is the head of."""
     found: list[dict[str, Any]] = []
     body: list[str] = []
     for block in re.split(r"\n[ \t]*\n", text)[:MAX_SEGMENTS]:
-        heads = [_HEAD.fullmatch(line) for line in block.strip().splitlines()]
+        title, *rest = block.strip().splitlines() or [""]
+        titled = _HEADING.fullmatch(title) if len(title) <= MAX_LINE and rest else None
+        heads = [
+            _HEAD.fullmatch(line) for line in (rest if titled is not None else block.strip().splitlines())
+        ]
         if heads and all(heads):
             body = []
-            found.append({"head": {head[1]: head[2] for head in heads if head is not None}, "body": body})
+            head = {} if titled is None else {"title": titled[1].strip()}
+            found.append(
+                {"head": head | {each[1]: each[2] for each in heads if each is not None}, "body": body}
+            )
         elif found:
             body.append(block)
         else:
@@ -180,7 +206,12 @@ def _letters(text: str) -> list[dict[str, Any]] | None:
 def _talk(lines: list[str]) -> list[dict[str, Any]] | None:
     """Return the lines of a talk: before the first colon who and when, after it what was said."""
     parted = [_SAID.fullmatch(line) for line in lines]
-    if len(lines) < 2 or not all(parted):  # noqa: PLR2004 - one line is a sentence with a colon in it
+    if not lines or not all(parted):
+        return None
+    if len(lines) == 1 and not (
+        _STAMPED.match(lines[0]) and len(_MARKED.findall(lines[0].partition(": ")[0])) > 1
+    ):
+        # One line is a sentence with a colon in it, unless it begins with a number in brackets and says when or who.
         return None
     found = []
     for line in parted[:MAX_SEGMENTS]:

@@ -17,7 +17,7 @@ from agentguard.core import (
     Reach,
     Role,
 )
-from agentguard.intent._arguments import EXTERNAL_KINDS, Shape, Value
+from agentguard.intent._arguments import EXTERNAL_KINDS, NETWORK_KINDS, Shape, Value
 from agentguard.intent._forms import (
     ACCOUNT,
     ENDPOINTS,
@@ -39,6 +39,7 @@ from agentguard.intent._judging import (
     asked_by_targets,
     is_asked_there,
     is_rich,
+    is_setting_asked,
     is_spelt_out,
     taken_along,
     with_parts,
@@ -124,15 +125,21 @@ class IntentSession:
         worst = {TARGET: K.NONE, AMOUNT: K.NONE, SECRET: K.NONE}
         told: list[ArgumentOrigin] = []
         judged: list[tuple[Value, str, Any, Found]] = []
-        reaches_out = False
+        reaches_out = is_made_up = False
         for each in self._settled(values) if is_write and shape.has_doubts else values:
             role = _role_of(each, is_write=is_write)
             if role is None:
                 continue
             for part in _parts(each, role):
-                endpoint = is_external and each.kind in EXTERNAL_KINDS
-                reaches_out = reaches_out or endpoint or shape_of(key_of(part)) in ENDPOINTS
+                # To look somebody up by his name in this place reaches nobody.
+                kinds = EXTERNAL_KINDS if is_write else NETWORK_KINDS
+                endpoint = is_external and each.kind in kinds
+                is_address = shape_of(key_of(part)) in ENDPOINTS
+                reaches_out = reaches_out or endpoint or is_address
                 found = self._found(judge, part, each, role, provenance, is_endpoint=endpoint)
+                is_made_up = is_made_up or (
+                    found.kind is K.UNKNOWN and (is_address or each.kind in NETWORK_KINDS)
+                )
                 judged.append((each, role, part, found))
         for each, role, found in with_parts(judged):
             told.append(_explained(each.pointer, role, found))
@@ -145,6 +152,7 @@ class IntentSession:
             asked = asked_by_targets(
                 shape, words, lambda: self._asked(shape, is_named=True),
                 worst=worst[TARGET], is_named=is_named, reaches_out=reaches_out, is_external=is_external,
+                sets_asked=is_setting_asked(values, words),
             )  # fmt: skip
         if asked is not _THIS and is_write:
             for pointer, found in taken_along(values, judge):
@@ -155,7 +163,8 @@ class IntentSession:
         return CallOrigins(
             _WRITE if is_write else _READ,
             asked,
-            _EXTERNAL if reaches_out else _INTERNAL,
+            # A name or a handle that nobody said reaches nobody unknown to the tool: a person can judge it.
+            _EXTERNAL if reaches_out and (is_made_up or worst[TARGET] is not K.UNKNOWN) else _INTERNAL,
             worst[TARGET],
             worst[AMOUNT],
             worst[SECRET],
@@ -344,9 +353,13 @@ class IntentSession:
             selecting = True
             found = judge.origin(value.value)
             guided = guided and found.kind in GOOD
+            call.is_near = call.is_near or found.kind is K.AMBIGUOUS
             own = own or found.kind is K.SUBJECT
             if found.kind in (K.USER, K.SELECTED, K.DELEGATED):
                 words |= found.words
+            elif found.kind is K.DERIVED:
+                # `bob.arnesen` before anything was read: it can only be the Bob of whom the user speaks.
+                words |= self.words.names.intersection(telling)
         call.is_guided, call.is_plain, call.is_own = guided and selecting, not selecting, own and guided
         call.words = words if guided else frozenset()
 
@@ -385,7 +398,8 @@ def _role_of(value: Value, *, is_write: bool) -> str | None:
     if value.kind == "command":
         return TARGET
     if value.role is _ROLE_TARGET:
-        return None if value.kind in ("date", "text") else TARGET
+        # A date says when, whatever its argument is called.
+        return None if value.kind in ("date", "text") or is_moment(value.value) else TARGET
     if value.role is None and is_write:
         return TARGET if value.pointer == "" or shape_of(key_of(value.value)) in ENDPOINTS else None
     if value.role is _ROLE_PAYLOAD and is_write and value.kind != "text" and not is_text(value.value):

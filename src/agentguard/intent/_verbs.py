@@ -61,6 +61,7 @@ _DATA = frozenset(("info", "information", "data", "detail", "profile"))
 _WORDS_READ = 40
 # So near stands a noun to the verb that leaves the meaning to it.
 _REACH = 7
+_LIGHT_REACH = 4
 _REPORTING = re.compile(rf"\b(?:{'|'.join(REPORTING)})\b")
 
 
@@ -114,7 +115,7 @@ def read_wish(prompt: str) -> Wish:
             verbs.add(verb)
             (loose if verb in GENERIC else kinds).update(KINDS[verb])
     for match in _PASSIVE.finditer(text):
-        verb = _base(match[1])
+        verb = base_of(match[1])
         if verb in KINDS:
             verbs.add(verb)
             (loose if verb in GENERIC else kinds).update(KINDS[verb])
@@ -148,6 +149,12 @@ def _verbs_of(words: list[str]) -> Iterator[str]:
         if word in ASKING or (word == "that" and words[at - 1 : at] != ["sure"]):
             # "Tell me what I have to pay" asks for no payment.
             return
+        if word in LIGHT and word not in KINDS:
+            # "Do the release" is to release.
+            deeds = (
+                DEEDS[each] for each in map(singular, words[at + 1 : at + _LIGHT_REACH]) if each in DEEDS
+            )
+            yield from itertools.islice(deeds, 1)
         if word not in KINDS or (word in NOUNS and at and words[at - 1] not in BEFORE_A_VERB):
             continue
         yield word
@@ -170,7 +177,7 @@ def read_craft(name: str, description: str) -> Craft:
         # To place an order is to order.
         deeds = [DEEDS[word] for word in map(singular, named or head) if word in DEEDS and word != verb]
         for deed in deeds[:1]:
-            kinds, generic, verb = kinds | KINDS[deed], False, deed
+            kinds, generic, verb = KINDS[deed], False, deed
     # To send money is to pay.
     meant = {
         OBJECT_KINDS[word] for word in map(singular, named or head) if word in OBJECT_KINDS and word != verb
@@ -246,7 +253,8 @@ def _verb(words: list[str]) -> str:
     return next((word for word in known if word in KINDS and word not in NOUNS), first)
 
 
-def _base(participle: str) -> str:
+def base_of(participle: str) -> str:
+    """Return the verb that a word may be a participle of, or the word."""
     for candidate in (_PAST.get(participle, participle), participle[:-1], participle[:-2], participle[:-3]):
         if candidate in KINDS:
             return candidate
@@ -259,8 +267,14 @@ _DEEDS_OPEN = re.compile(
     r"|finish|fulfil|fulfill|go through|accomplish|solve|see to)\b(?:\W+\w[\w'-]*){0,5}?\W+"
     r"(?:instructions?|tasks?|actions?|steps?|to-?dos?|checklist|requests?|directions|what|everything|whatever"
     r"|changes|things|it says|list)\b"
-    r"|\b(?:as|like)\s+(?:\w+\s+){0,2}(?:instructed|requested|described|specified|asked|told|says?|said|suggests?|suggested"
+    r"|\b(?:as|like|the way)\s+(?:\w+\s+){0,2}(?:describes|wants|asks|wishes|requests|proposes|specifies|instructed|requested|described|specified|asked|told|says?|said|suggests?|suggested"
     r"|explains?|explained|wrote|writes|mentions?|mentioned|posted|proposed|proposes)\b"
+)
+# Somebody wrote, and that is what is to be done.
+_REFERRED = re.compile(
+    r"\b(?:messages?|mails?|e-?mails?|mailed|letters?|notes?|dms?|requests?|tickets?|posts?|texts?|texted|comments?|asked"
+    r"|wrote|written|left|sent)\b[^?]{0,80}?[.;,!\u2013-]\s*(?:(?:and|so|then|please|kindly|just|could you|can you)\s+)*"
+    r"(?:do|handle|settle|take care of|see to|carry out|act on|get)\s+(?:it|that|this|so)\b(?!\s+(?:is|was|the))"
 )
 # With whom, where or which is.
 _VALUES_OPEN = re.compile(
@@ -285,6 +299,11 @@ def delegates(prompt: str) -> bool:
 def delegates_deeds(prompt: str) -> bool:
     """Tell whether a user hands over what is to be done: "do what the mail says"."""
     return _DEEDS_OPEN.search(_spoken(prompt)) is not None
+
+
+def refers_back(prompt: str) -> bool:
+    """Tell whether a user hands over what somebody wrote in a sentence before: "Bob sent a request. Please do it"."""
+    return _REFERRED.search(_spoken(prompt)) is not None
 
 
 def delegates_the_way(prompt: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from agentguard.intent._forms import (
     ENDPOINTS,
     MAX_VALUE,
+    MONTHS,
     URL,
     atoms_of,
     clean,
@@ -26,12 +27,13 @@ from agentguard.intent._verbs import (
     delegates_the_way,
     extremes,
     read_wish,
+    refers_back,
     singular,
     slots,
     speaks_of_many,
     spelt_numbers,
 )
-from agentguard.intent._vocabulary import BEFORE_A_VERB, KINDS, PERSONS, READING, STOP, is_telling
+from agentguard.intent._vocabulary import BEFORE_A_VERB, DEEDS, KINDS, PERSONS, READING, STOP, is_telling
 
 MAX_PROMPT = 65_536
 MAX_WORDS = 4_000
@@ -47,6 +49,7 @@ _WHO_I_AM = re.compile(
 )
 _SENTENCE = re.compile(r"(?:^|[.!?:\n]\s*)[\"'(]*$")
 _HOST_PART = re.compile(r"(?<=[\w.+-])@\S+|\b(?:[a-z][a-z0-9+.-]*://|www\.)[^\s/]+")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 _PERSON = re.compile(r"\b(\w+)\s+(?:(?:the|our|my|a|an|his|her|their)\s+)?(?=(\w[\w'-]+))")
 _IS_NAME = re.compile(r"[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*){0,3}")
@@ -68,18 +71,24 @@ class Words:
         spelt = clean(text)
         every = tokens_of(spelt)[: MAX_WORDS * 2]
         self.content = frozenset(each for each in tokens_of(_without_hosts(spelt)) if is_telling(each))
-        self.content |= dates_of(text)
+        days = dates_of(text)
+        if days:
+            # "22 May 2026" is a day: the name of its month and its year alone say nothing.
+            self.content -= MONTHS | {each for each in self.content if _YEAR.fullmatch(each)}
+        self.content |= days
         self.stems = frozenset(map(singular, self.content))
         self.names = _names(text)
         self.endpoints = frozenset(shape for shape in map(shape_of, self.phrases) if shape in ENDPOINTS)
         self.wish = read_wish(text)
         # What is to be done picks out nothing that it is done to.
-        self.content -= self.wish.verbs - _capitalised(text)
+        done = {noun for noun, verb in DEEDS.items() if verb in self.wish.verbs and verb != noun}
+        self.content -= (self.wish.verbs | done) - _capitalised(text)
         for number in spelt_numbers(every):
             self.phrases.setdefault(number, number)
-        self.hands_over = delegates(text)
+        is_referred = not self.wish.kinds and not self.wish.loose and refers_back(text)
+        self.hands_over = is_referred or delegates(text)
         # "Do what the mail says" names no kind of change: it is for whatever that says.
-        self.leaves_deeds = not self.wish.kinds and delegates_deeds(text)
+        self.leaves_deeds = is_referred or (not self.wish.kinds and delegates_deeds(text))
         self.is_open = self.leaves_deeds or (not self.wish.kinds and delegates_the_way(text))
         self.cites = cites(text)
         self.slots = slots(every)

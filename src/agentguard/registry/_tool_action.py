@@ -11,7 +11,7 @@ import msgspec
 from agentguard.core import Access, Flow, Integrity, Label, Risk, Role, Sensitivity, Sink
 from agentguard.registry import _tool_verbs as verbs
 from agentguard.registry._tool_nouns import NOUNS, SQL
-from agentguard.registry._tool_words import listed, parted, sentences, singular, words
+from agentguard.registry._tool_words import is_plural, listed, parted, sentences, singular, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,6 +104,9 @@ def read_access(tool: Tool) -> Reading:
 def _by_name(tool: Tool) -> Reading:
     name = name_words(tool.name)
     found = _verb_of(name)
+    if found is not None and found[1] and name[0] == "list" and is_plural(tool.name):
+        # `list_workflow_runs`: runs are things there.
+        found = ("list", False)
     if tool.method:
         return _by_method(tool.method, found)
     if found is None:
@@ -263,7 +266,8 @@ def read_risk(
             Risk.CRITICAL,
         ),
     ):
-        hit = sorted(named & theme)
+        # To pin a message gives nobody a PIN.
+        hit = sorted((named - ({reading.verb} & verbs.AMBIGUOUS_POWER)) & theme)
         if hit and atleast.weight > risk.weight:
             risk, because = atleast, f"`{hit[0]}` {why}"
     grave = sorted(named & verbs.GRAVE)

@@ -8,7 +8,7 @@ from agentguard.core import Access, Argument, Role
 from agentguard.registry import _tool_nouns as nouns
 from agentguard.registry import _tool_verbs as verbs
 from agentguard.registry._tool_action import name_words
-from agentguard.registry._tool_words import parted, words
+from agentguard.registry._tool_words import is_plural, parted, words
 
 if TYPE_CHECKING:
     from agentguard.registry._tool import Tool
@@ -32,7 +32,7 @@ def role_of_name(name: str, tool: Tool, reading: Reading, types: set[str]) -> tu
     hit = _of_words(tuple(part for word in words(name) for part in _part(word)), tool, reading, types)
     if hit is not None and hit[0] == Argument(_P, "amount") and types == {"integer"}:
         noun = nouns.NOUNS.get(hit[1])
-        if noun is not None and noun.role is _T and name[-1:] not in ("s", "S"):
+        if noun is not None and noun.role is _T and not is_plural(name):
             # `booking: 12` is which, `passengers: 2` is how many.
             return Argument(_T, "id"), hit[1]
     return hit

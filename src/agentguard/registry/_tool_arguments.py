@@ -12,7 +12,7 @@ from agentguard.registry import _tool_verbs as verbs
 from agentguard.registry._arguments import EACH, pointer_of
 from agentguard.registry._tool_action import name_words
 from agentguard.registry._tool_argument_words import role_of_name
-from agentguard.registry._tool_words import listed, sentences, words
+from agentguard.registry._tool_words import is_plural, listed, sentences, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +49,7 @@ _ARTICLES = listed(
     a an the this your its new optional required full exact unique valid one target
     """
 )
+_DEEDS = frozenset(verbs.WRITE) - verbs.AMBIGUOUS
 _LONG_TEXT = 512
 
 
@@ -146,6 +147,10 @@ def _find(leaf: Leaf, tool: Tool, reading: Reading) -> Found:
     named = _by_names(leaf, tool, reading, types)
     described = _by_description(leaf, reading, types)
     chosen = named
+    formatted = _FORMATS.get(str(_inner(schema).get("format")))
+    if formatted is not None and formatted.kind == "date" and named is not None and named.argument.role is _T:
+        # A format is no word that means several things.
+        return Found(_seen(formatted, reading), f"its format `{_inner(schema)['format']}`")
     if named is None or (
         named.argument.role is not _T
         and described is not None
@@ -153,7 +158,6 @@ def _find(leaf: Leaf, tool: Tool, reading: Reading) -> Found:
         and _is_target_phrase(schema)
     ):
         # What a description says may make a payload a target, never a target a payload.
-        formatted = _FORMATS.get(str(_inner(schema).get("format")))
         if formatted is not None and named is None:
             chosen = Found(_seen(formatted, reading), f"its format `{_inner(schema)['format']}`")
         elif described is not None and (tool.vouched or described.argument.role is _T):
@@ -162,7 +166,7 @@ def _find(leaf: Leaf, tool: Tool, reading: Reading) -> Found:
         chosen = _by_shape(leaf, reading, types)
     if types == {"object"} and chosen.argument.role is _C and reading.access is Access.WRITE:
         chosen = Found(Argument(_P), "an object that is stored")
-    if "enum" in schema and (chosen.argument.role is not _T or _chooses(leaf, reading)):
+    if "enum" in _inner(schema) and (chosen.argument.role is not _T or _chooses(leaf, reading)):
         chosen = Found(Argument(_C), "one of a few values")
     return msgspec.structs.replace(chosen, facts=_facts(leaf, tool, reading, chosen, types))
 
@@ -170,7 +174,12 @@ def _find(leaf: Leaf, tool: Tool, reading: Reading) -> Found:
 def _chooses(leaf: Leaf, reading: Reading) -> bool:
     """Return whether one of a few values says how, and not on what: an order to sort in, a role to give."""
     name = words(leaf.names[0])
-    return reading.access is Access.READ or bool({"role", "permission", "state"} & set(name[-1:]))
+    # Verbs are no names of things: `APPROVE` or `COMMENT`.
+    values = _inner(leaf.schema)["enum"]
+    verbal = isinstance(values, list) and any(
+        set(words(str(each))[:1]) & _DEEDS for each in values[:MAX_ARGUMENTS]
+    )
+    return reading.access is Access.READ or verbal or bool({"role", "permission", "state"} & set(name[-1:]))
 
 
 def _types(schema: dict[str, Any]) -> set[str]:
@@ -261,6 +270,8 @@ def _by_shape(leaf: Leaf, reading: Reading, types: set[str]) -> Found:
         bounded = "default" in schema or ("minimum" in schema and "maximum" in schema) or not leaf.required
         if bounded or reading.access is Access.READ:
             return Found(Argument(_C), "a number with bounds or a default")
+        if types == {"integer"} and is_plural(leaf.names[0]):
+            return Found(Argument(_P, "amount"), "a whole number of several things", unsure=True)
         if types == {"integer"}:
             return Found(Argument(_T), "a whole number that must be given may be an id", unsure=True)
         return Found(Argument(_P, "amount"), "a number that must be given", unsure=True)

@@ -105,6 +105,8 @@ POWER = listed(
     permission role privilege credential password passcode secret admin iam acl mfa otp pin
     """
 )
+# Verbs that are also the name of such a thing.
+AMBIGUOUS_POWER = frozenset(("pin",))
 DESTRUCTIVE = listed(
     """
     delete remove del rm erase drop destroy purge wipe truncate nuke shred reset terminate kill

@@ -17,10 +17,17 @@ _NO_PLURAL = frozenset(
      "args", "always", "previous", "various", "towards", "details", "contents", "terms")
 )  # fmt: skip
 
+_PLURALS = ("people", "children")
+
 
 def listed(text: str) -> frozenset[str]:
     """Return the words of a list that is written as text."""
     return frozenset(text.split())
+
+
+def is_plural(name: str) -> bool:
+    """Tell whether a name speaks of several: `points`, `people`."""
+    return name[-1:] in ("s", "S") or name.lower().endswith(_PLURALS)
 
 
 @functools.lru_cache(maxsize=4096)
