@@ -63,6 +63,7 @@ def test_there_are_two_hundred_kills() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("rig", parameters(DURABLE))
 def test_worker_killed_at_each_step_nothing_is_lost_and_nothing_is_used_twice(
     rig: str, stage: Stage, tmp_path: Path
@@ -83,6 +84,7 @@ def test_worker_killed_at_each_step_nothing_is_lost_and_nothing_is_used_twice(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("rig", parameters(each for each in DURABLE if RIGS[each].service))
 def test_server_killed_at_each_step_nothing_is_lost_and_nothing_is_used_twice(
     rig: str, stage: Stage, servers: Callable[[str], Server], tmp_path: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
 import threading
@@ -39,10 +40,14 @@ class Timekeeper:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._seq = 0
+        self._left: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="agentguard-approvals", daemon=True)
 
     def start(self) -> None:
         """Begin with what the last process left, then follow."""
+        with contextlib.suppress(ApprovalError):
+            # Known before anybody can use one up here: of those it is not yet time to say that nobody knows.
+            self._left = {each.approval.id for each in self._store.read(ApprovalFilter(effect_unknown=True))}
         self._thread.start()
 
     def stop(self) -> None:
@@ -90,7 +95,7 @@ class Timekeeper:
                 after = each.seq
                 self._take_in(self._engine.settle(each.approval.id))
                 # Whoever used it may live on and still say; until then nobody knows.
-                if each.approval.is_effect_unknown and not each.approval.effect_unknown:
+                if each.approval.id in self._left and not each.approval.effect_unknown:
                     self._mark(each.approval.id)
 
     def _follow(self) -> None:
