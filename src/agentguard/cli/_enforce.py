@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from msgspec.structs import replace
 
-from agentguard.cli._approve import ask_on_terminal
+from agentguard.cli._approve import AskPeople, ask_on_terminal
 from agentguard.cli._network import Network
 from agentguard.cli._options import environ
 from agentguard.cli._output import Output, counted, plain
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from agentguard.assembly import Project
-    from agentguard.core import EventBus, Principal
+    from agentguard.core import Decider, EventBus, Principal
     from agentguard.kernel import Cgroup, LsmEnforcer, MakeChild, Seen
+    from agentguard.kernel.egress import Answer, Upstream
     from agentguard.kernel.egress import Denial as NetworkDenial
-    from agentguard.kernel.egress import Upstream
     from agentguard.kernel.jail import (
         Denial,
         Denied,
@@ -147,6 +147,7 @@ class Enforced:
         self.denials: list[Denial] = []
         self.protections: list[Protection] = []
         self._lsm: LsmEnforcer | None = None
+        self._people: AskPeople | None = None
         self._jail: Enforcement
         self._explainer: Explainer
         self._network = Network(
@@ -154,7 +155,7 @@ class Enforced:
             has_network=options.is_jailed and _profile(options).network,
             by_programs=by_programs,
             on_denial=self._tell_network,
-            ask=ask_on_terminal if options.mode == "freeze" else None,
+            ask=self._ask if options.mode == "freeze" else None,
             upstream=_upstream(project),
         )
         self._notes = (*self._notes, *self._network.notes)
@@ -177,6 +178,13 @@ class Enforced:
             from agentguard.kernel.egress import WouldDeny
 
             self.translate = WouldDeny(policy, self._tell_network).translate
+
+    def ask_people(self, decider: Decider, run: str) -> None:
+        """Have the project's people decide what a rule wants them for, while the agent is frozen."""
+        self._people = AskPeople(decider, self._principal, run, otherwise=ask_on_terminal)
+
+    def _ask(self, denial: NetworkDenial) -> Answer:
+        return ask_on_terminal(denial) if self._people is None else self._people(denial)
 
     def _put_on(self, cgroup: Cgroup | None) -> None:
         """Put on what holds from outside, before the self-test."""

@@ -245,6 +245,8 @@ class _Launch:
         for name, why in around.missing.items():
             output.note(f"not seen: {name} ({why})")
         decider, decided_by = self._decider(output)
+        if self._enforced is not None and decider is not None:
+            self._enforced.ask_people(decider, run.id)
         self._record(
             run.id, "started", tier="observe", decided_by=decided_by, program=self._command[0],
             self_test={each.name: each.ok for each in around.checks}, missing=around.missing,
