@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentguard.assembly import load_project
 from agentguard.cli._app import COMMANDS, run
 from agentguard.cli._exit import MEANINGS
 from agentguard.core import ExecutionError
@@ -136,7 +135,7 @@ def test_an_unexpected_error_is_a_line_and_no_traceback(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(f"{load_project.__module__}.load_project", fail)
+    monkeypatch.setattr("agentguard.assembly.load_project", fail)
     ran = agentguard("check", *STAGING)
     assert ran.code == code
     assert said in ran.err

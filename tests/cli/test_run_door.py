@@ -78,6 +78,8 @@ def python_of(uid: int) -> tuple[str, dict[str, str]]:
         return sys.executable, {}
     if _may_run(sys.executable, uid):
         return sys.executable, {}
+    if any(not each.stat().st_mode & 0o001 for each in SOURCE.parents):
+        pytest.skip("an ordinary user may not read the package here")
     if not _may_run(SYSTEM_PYTHON, uid):
         pytest.skip("an ordinary user may run no interpreter of this version here")
     return SYSTEM_PYTHON, {"PYTHONPATH": os.pathsep.join([str(SOURCE), sysconfig.get_paths()["purelib"]])}

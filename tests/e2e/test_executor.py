@@ -94,7 +94,7 @@ def executor(project: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Exec
 
 @pytest.fixture
 def guard(project: Path) -> Iterator[Guard]:
-    with Guard.open(project, principal="deploy-agent") as guard:
+    with Guard.open(project, principal="deploy-agent", approval_wait_s=0) as guard:
         yield guard
 
 
