@@ -13,18 +13,17 @@ from agentguard.assembly._approvals import (
 )
 from agentguard.assembly._assembly import (
     Engine,
-    Events,
     Spending,
     open_gateway,
     open_sensor_link,
     open_ticket_store,
     open_tickets,
     read_budgets,
-    read_events,
     read_ledger,
     read_prices,
     verify_audit,
 )
+from agentguard.assembly._events import Events, read_events
 from agentguard.assembly._notifying import Notifying, open_notifying
 from agentguard.assembly._project import (
     DEFAULT_PROJECT,

@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from agentguard.assembly._events import Events
 from agentguard.assembly._notifying import open_notifying
 from agentguard.audit import SegmentLog
 from agentguard.config import Config, TemporalSettings, read_secret
@@ -152,7 +153,6 @@ class ApprovalWork:
 
     def __init__(self, project: Project, environ: Mapping[str, str] | None = None) -> None:
         from agentguard.approvals import rules_of
-        from agentguard.assembly._assembly import Events
         from agentguard.backends import TemporalWorker
 
         config, environ = project.config, os.environ if environ is None else environ

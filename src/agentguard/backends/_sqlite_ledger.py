@@ -88,15 +88,16 @@ _LEVEL = (
     "SELECT coalesce(sum(spent), 0), coalesce(sum(reserved), 0) FROM cells WHERE meter = ? AND bucket >= ?"
 )
 _METERS = "SELECT DISTINCT meter FROM cells WHERE meter >= ? AND meter < ? ORDER BY meter LIMIT ?"
-_LATE = "SELECT attempt, claims FROM attempts WHERE state = 'open' AND expires <= ? ORDER BY expires LIMIT ?"
-_FIRST = "SELECT min(expires) FROM attempts WHERE state = 'open'"
+_LATE = (
+    "SELECT attempt, claims FROM attempts WHERE state = 'open' AND expires <= ? AND seq <> ?"
+    " ORDER BY expires LIMIT ?"
+)
 _ENTRY = (
     "SELECT seq, attempt, state, at, organisation, project, agent, session, task, key, kind, provider, model,"
     " amounts, reserved, usage, flags, prompt FROM attempts"
 )
 # So that one reservation does not have to clear up after a whole crash.
 _EXPIRE_AT_ONCE = 64
-_LOOK_MICROS = 1_000_000
 # No name sorts behind these characters.
 _LAST = chr(0x10FFFF) * 2
 _OVERRUN, _ESTIMATED, _UNPRICED = 1, 2, 4
@@ -120,61 +121,19 @@ class SqliteLedger:
         self._file = SqliteFile(
             path, name="ledger", schema=_SCHEMA, version=1, error=SpendError, prefix="spend"
         )
-        self._look_at = 0
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """Make all that this thread asks inside one step, which costs one write to the disk; see `Grouping`."""
-        try:
-            with self._file.told("write to"), self._file.transaction():
-                yield
-        except SpendError:
-            self._look_at = 0
-            raise
+        with self._file.told("write to"), self._file.transaction():
+            yield
 
     def reserve(self, reservation: Reservation) -> Hold:
         """Reserve on all meters, or on none; see `Ledger.reserve`."""
         for claim in reservation.claims:
             if not 0 <= claim.amount <= MOST_AMOUNT:
                 raise SpendError("an amount is negative or too large", code="spend_invalid")
-        try:
-            return self._file.step("write to", lambda base: self._reserve(base, reservation))
-        except SpendError:
-            # What was booked as late is undone.
-            self._look_at = 0
-            raise
-
-    def _reserve(self, base: sqlite3.Connection, reservation: Reservation) -> Hold:
-        claims, amounts = _ENCODER.encode(reservation.claims), _amounts(reservation.amounts)
-        at, expires = _micros(reservation.at), _micros(reservation.expires)
-        rises = self._expire(base, at) if at >= self._look_at else ()
-        if not base.execute(_OPEN, _row(reservation, at, expires, claims, amounts)).fetchall():
-            state, _, reserved = _find(base, reservation.attempt)
-            same = state is AttemptState.OPEN and reserved == amounts
-            return Hold(admitted=same, state=state, rises=rises)
-        self._look_at = min(self._look_at, expires)
-        for number, claim in enumerate(reservation.claims):
-            if not _take(base, claim):
-                for taken in reservation.claims[:number]:
-                    base.execute(_MOVE, (0, taken.amount, taken.meter, taken.bucket)).fetchall()
-                base.execute("DELETE FROM attempts WHERE attempt = ?", (reservation.attempt,))
-                return Hold(admitted=False, refused=_level(base, claim), rises=rises)
-        return Hold(admitted=True, rises=rises)
-
-    def _expire(self, base: sqlite3.Connection, now: int) -> tuple[Rise, ...]:
-        """Book what is late at its reserved amount, and note when to look again.
-
-        What other processes open expires later than what is open now, unless their clock or their patience differs;
-        so a look is never further away than `_LOOK_MICROS`.
-        """
-        late = base.execute(_LATE, (now, _EXPIRE_AT_ONCE)).fetchall()
-        rises: list[Rise] = []
-        for attempt, claims in late:
-            rises += _move(base, claims, AttemptState.OPEN, None)
-            base.execute("UPDATE attempts SET state = 'expired' WHERE attempt = ?", (attempt,))
-        (first,) = base.execute(_FIRST).fetchone()
-        self._look_at = min(now + _LOOK_MICROS, now + _LOOK_MICROS if first is None else first)
-        return tuple(rises)
+        return self._file.step("write to", lambda base: _reserve(base, reservation))
 
     def settle(self, attempt: str, bill: Bill, *, at: datetime) -> Booking:  # noqa: ARG002 - the port's
         """Book what an attempt cost; see `Ledger.settle`."""
@@ -216,6 +175,32 @@ class SqliteLedger:
     def close(self) -> None:
         """Close the file. Idempotent."""
         self._file.close()
+
+
+def _reserve(base: sqlite3.Connection, reservation: Reservation) -> Hold:
+    claims, amounts = _ENCODER.encode(reservation.claims), _amounts(reservation.amounts)
+    at = _micros(reservation.at)
+    new = base.execute(_OPEN, _row(reservation, at, claims, amounts)).fetchall()
+    if not new:
+        state, _, reserved = _find(base, reservation.attempt)
+        return Hold(admitted=state is AttemptState.OPEN and reserved == amounts, state=state)
+    rises = _expire(base, at, new[0][0])
+    for number, claim in enumerate(reservation.claims):
+        if not _take(base, claim):
+            for taken in reservation.claims[:number]:
+                base.execute(_MOVE, (0, taken.amount, taken.meter, taken.bucket)).fetchall()
+            base.execute("DELETE FROM attempts WHERE attempt = ?", (reservation.attempt,))
+            return Hold(admitted=False, refused=_level(base, claim), rises=rises)
+    return Hold(admitted=True, rises=rises)
+
+
+def _expire(base: sqlite3.Connection, now: int, new: int) -> tuple[Rise, ...]:
+    """Book what is late at its reserved amount; the one that is `new` has taken nothing yet."""
+    rises: list[Rise] = []
+    for attempt, claims in base.execute(_LATE, (now, new, _EXPIRE_AT_ONCE)).fetchall():
+        rises += _move(base, claims, AttemptState.OPEN, None)
+        base.execute("UPDATE attempts SET state = 'expired' WHERE attempt = ?", (attempt,))
+    return tuple(rises)
 
 
 def _settle(base: sqlite3.Connection, attempt: str, bill: Bill) -> Booking:
@@ -288,10 +273,10 @@ def _amounts(amounts: dict[Unit, int]) -> bytes:
     return _ENCODER.encode({name: amounts[unit] for unit, name in _UNITS if unit in amounts})
 
 
-def _row(wish: Reservation, at: int, expires: int, claims: bytes, amounts: bytes) -> tuple[Any, ...]:
+def _row(wish: Reservation, at: int, claims: bytes, amounts: bytes) -> tuple[Any, ...]:
     who = wish.spender
     return (
-        wish.attempt, at, expires,
+        wish.attempt, at, _micros(wish.expires),
         who.organisation, who.project, who.agent, who.session, who.task, who.key,
         wish.kind, wish.provider, wish.model, claims, amounts, amounts, b"{}", wish.prompt,
     )  # fmt: skip
