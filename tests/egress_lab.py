@@ -128,7 +128,8 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    def context(self, host: str) -> ssl.SSLContext:
+    def issue(self, host: str) -> Path:
+        """Return the file with a certificate for a name, its key before it."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         made = self._sign(subject, self._certificate.subject, key.public_key(), host)
@@ -139,8 +140,11 @@ class Authority:
             )
             + made.public_bytes(serialization.Encoding.PEM)
         )
+        return path
+
+    def context(self, host: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
+        context.load_cert_chain(self.issue(host))
         return context
 
     def client(self) -> ssl.SSLContext:

@@ -52,6 +52,7 @@ def test_engine_and_store_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
+        ("  temporal: {tls: {key: env:KEY}}\n", "`cert_file` and `key` go together"),
         ("  routes: {r: {at_zero: allow}}\n", "`at_zero: allow` is for low and medium risk alone"),
         ("  routes: {r: {at_zero: allow, risk: [low, high]}}\n", "low and medium risk alone"),
         ("  routes: {r: {amount: /n}}\n", "asks nothing"),

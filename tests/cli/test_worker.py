@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import signal
+import ssl
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from command_line import PROD, sidecar, wait_for
+from egress_lab import Authority
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from approval_services import PostgresServer, RedisServer, Server
     from command_line import Command
 
@@ -92,6 +99,79 @@ def test_a_worker_ends_with_ctrl_c(agentguard: Command, temporal_server: Server)
         assert "stop it with Ctrl-C" in worker.stdout.readline()
         worker.send_signal(signal.SIGINT)
         assert worker.wait(30) == 0
+
+
+@contextlib.contextmanager
+def tls_front(server: Server, context: ssl.SSLContext) -> Iterator[str]:
+    """Take TLS at an address of its own, and hand what comes to the server, as a proxy before it does."""
+    serving = asyncio.new_event_loop()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(65_536):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = server.url.rpartition(":")
+        behind, to_it = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(reader, to_it), pump(behind, writer))
+
+    front = serving.run_until_complete(asyncio.start_server(take, "127.0.0.1", 0, ssl=context))
+    thread = threading.Thread(target=serving.run_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{front.sockets[0].getsockname()[1]}"
+    finally:
+        serving.call_soon_threadsafe(serving.stop)
+        thread.join()
+        front.close()
+        for task in asyncio.all_tasks(serving):
+            task.cancel()
+        serving.run_until_complete(asyncio.sleep(0))
+        serving.close()
+
+
+@pytest.mark.services
+def test_temporal_over_mutual_tls(
+    agentguard: Command, temporal_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Authority(agentguard.folder)
+    monkeypatch.setenv("TEMPORAL_KEY", ours.issue("worker").read_text().partition("-----BEGIN CERT")[0])
+    context = ours.context("temporal.internal")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(ours.bundle)
+    context.set_alpn_protocols(["h2"])
+    path = agentguard.folder / "agentguard.yaml"
+    before = path.read_text()
+    with tls_front(temporal_server, context) as address:
+
+        def with_tls(tls: str) -> dict[str, str]:
+            path.write_text(before)
+            configure(agentguard, f"{{engine: temporal, temporal: {{address: '{address}'{tls}}}}}")
+            return doctor(agentguard)["temporal"]
+
+        whole = (
+            "ca_file: ca.pem, server_name: temporal.internal, cert_file: worker.pem, key: env:TEMPORAL_KEY"
+        )
+        assert with_tls(f", tls: {{{whole}}}")["hint"] == "agentguard worker approvals"
+        with agentguard.spawn("worker", "approvals", "--json") as worker:
+            assert worker.stdout is not None
+            assert json.loads(worker.stdout.readline())["address"] == address
+            wait_for(lambda: doctor(agentguard)["temporal"]["state"] == "ok")
+            assert open_one(agentguard).startswith("ap")
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+        # Plain, unknown to it, not its name, nobody: each is refused.
+        for tls in (
+            "",
+            ", tls: {}",
+            f", tls: {{{whole.replace('temporal.internal', 'elsewhere')}}}",
+            ", tls: {ca_file: ca.pem, server_name: temporal.internal}",
+        ):
+            assert "cannot be reached" in with_tls(tls)["message"], tls
+        assert "`missing.pem` cannot be read" in with_tls(", tls: {ca_file: missing.pem}")["message"]
 
 
 @pytest.mark.services

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentguard.assembly._events import Events
 from agentguard.assembly._notifying import open_notifying
 from agentguard.audit import SegmentLog
-from agentguard.config import Config, TemporalSettings, read_secret
+from agentguard.config import Config, TemporalSettings, TemporalTlsSettings, read_secret
 from agentguard.core import ConfigError
 from agentguard.identity import StateFolder, audit_keys
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agentguard.assembly._project import Project
-    from agentguard.backends import PostgresApprovalStore, RedisApprovalStore, TemporalServer
+    from agentguard.backends import PostgresApprovalStore, RedisApprovalStore, TemporalServer, TemporalTls
     from agentguard.core import ApprovalEngine, ApprovalStore
     from agentguard.identity import KeyRing
 
@@ -57,7 +58,7 @@ def open_approvals(
             from agentguard.backends import TemporalEngine
 
             # Its workers keep time and tell.
-            engine = TemporalEngine(server=_temporal(config), **parts)
+            engine = TemporalEngine(server=_temporal(config, environ), **parts)
         else:
             engine = EmbeddedEngine(**telling, **parts)
         opened.pop_all()
@@ -101,15 +102,16 @@ def probe_approvals(config: Config, environ: Mapping[str, str]) -> None:
         _approval_store_class(config.approvals.store).probe(_approvals_url(config, environ))
 
 
-def are_approvals_worked_on(config: Config) -> bool:
+def are_approvals_worked_on(config: Config, environ: Mapping[str, str]) -> bool:
     """Tell whether a worker on Temporal asks for the project's approvals.
 
     Raises:
         ApprovalError: Temporal cannot be reached, or does not know the namespace.
+        ConfigError: a certificate or key for it is not where it should be.
     """
     from agentguard.backends import is_worked_on
 
-    return is_worked_on(_temporal(config))
+    return is_worked_on(_temporal(config, environ))
 
 
 def _approval_store_class(kind: str) -> type[PostgresApprovalStore | RedisApprovalStore]:
@@ -132,12 +134,46 @@ def _approvals_url(config: Config, environ: Mapping[str, str]) -> str:
     )
 
 
-def _temporal(config: Config) -> TemporalServer:
+def _temporal(config: Config, environ: Mapping[str, str]) -> TemporalServer:
     from agentguard.backends import TemporalServer
 
     settings = config.approvals.temporal or TemporalSettings()
+    tls = None if settings.tls is None else _tls(settings.tls, config.folder, environ)
     return TemporalServer(
-        settings.address, settings.namespace, settings.task_queue, project=config.project.id
+        settings.address, settings.namespace, settings.task_queue, project=config.project.id, tls=tls
+    )
+
+
+def _tls(settings: TemporalTlsSettings, folder: Path, environ: Mapping[str, str]) -> TemporalTls:
+    from agentguard.backends import TemporalTls
+
+    def read(name: str | None, setting: str) -> bytes | None:
+        if name is None:
+            return None
+        try:
+            return (folder / Path(name).expanduser()).read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"`{name}` cannot be read: {(error.strerror or str(error)).lower()}",
+                code="approvals_tls",
+                hint=f"correct `approvals.temporal.tls.{setting}`",
+            ) from None
+
+    key = settings.key
+    return TemporalTls(
+        read(settings.ca_file, "ca_file"),
+        settings.server_name,
+        read(settings.cert_file, "cert_file"),
+        None
+        if key is None
+        else read_secret(
+            key,
+            folder,
+            environ,
+            of="the key of our certificate for Temporal",
+            code="approvals_secret",
+            hint="put it there, or correct `approvals.temporal.tls.key`",
+        ).encode(),
     )
 
 
@@ -162,7 +198,7 @@ class ApprovalWork:
                 code="worker_needless",
                 hint="set `approvals.engine: temporal`, or start `agentguard up`",
             )
-        self.server = _temporal(config)
+        self.server = _temporal(config, environ)
         with ExitStack() as opened:
             store = open_approval_store(config, environ)
             opened.callback(store.close)

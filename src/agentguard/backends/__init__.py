@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agentguard.backends._postgres_approvals import PostgresApprovalStore
     from agentguard.backends._redis_approvals import RedisApprovalStore
     from agentguard.backends._temporal_approvals import TemporalEngine
-    from agentguard.backends._temporal_server import TemporalServer
+    from agentguard.backends._temporal_server import TemporalServer, TemporalTls
     from agentguard.backends._temporal_worker import TemporalWorker, is_worked_on
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "SqliteOutbox",
     "TemporalEngine",
     "TemporalServer",
+    "TemporalTls",
     "TemporalWorker",
     "is_worked_on",
 ]
@@ -45,6 +46,7 @@ _EXTRAS = {
     "RedisApprovalStore": ("_redis_approvals", "redis", ("redis",)),
     "TemporalEngine": ("_temporal_approvals", "temporal", ("temporalio",)),
     "TemporalServer": ("_temporal_server", "temporal", ("temporalio",)),
+    "TemporalTls": ("_temporal_server", "temporal", ("temporalio",)),
     "is_worked_on": ("_temporal_worker", "temporal", ("temporalio",)),
     "TemporalWorker": ("_temporal_worker", "temporal", ("temporalio",)),
 }

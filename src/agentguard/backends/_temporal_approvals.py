@@ -9,13 +9,13 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from agentguard.approvals import Follower, Rules, begin, check_patch, find_nobody, make_move, record_refusal
-from agentguard.backends._temporal_server import start_workflow, unavailable
-from agentguard.backends._temporal_workflow import CONVERTER, Answer, ApprovalWorkflow, Begun, Call
+from agentguard.backends._temporal_server import dial, start_workflow, unavailable
+from agentguard.backends._temporal_workflow import Answer, ApprovalWorkflow, Begun, Call
 from agentguard.core import (
     Approval,
     ApprovalError,
@@ -27,6 +27,8 @@ from agentguard.core import (
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from temporalio.client import Client
 
     from agentguard.approvals import CheckEdit, FindPerson
     from agentguard.backends._temporal_server import TemporalServer
@@ -197,9 +199,7 @@ class TemporalEngine:
     async def _connected(self) -> Client:
         if self._client is None:
             try:
-                self._client = await Client.connect(
-                    self._server.address, namespace=self._server.namespace, data_converter=CONVERTER
-                )
+                self._client = await dial(self._server)
             except RuntimeError:
                 # As a server answers that is not there yet.
                 raise RPCError("cannot connect", RPCStatusCode.UNAVAILABLE, b"") from None

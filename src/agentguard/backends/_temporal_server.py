@@ -5,13 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.service import TLSConfig
 
-from agentguard.backends._temporal_workflow import WORKFLOW, Begun
+from agentguard.backends._temporal_workflow import CONVERTER, WORKFLOW, Begun
 from agentguard.core import ApprovalError
 
 if TYPE_CHECKING:
-    from temporalio.client import Client, WorkflowHandle
+    from temporalio.client import WorkflowHandle
+
+
+class TemporalTls(msgspec.Struct, frozen=True):
+    """TLS to a server, all in PEM: whom to trust, the name it has there, and who we are in mutual TLS."""
+
+    ca: bytes | None = None
+    server_name: str | None = None
+    cert: bytes | None = None
+    key: bytes | None = None
+
+    def __repr__(self) -> str:
+        # The key is a secret.
+        return f"TemporalTls(server_name={self.server_name!r})"
 
 
 class TemporalServer(msgspec.Struct, frozen=True):
@@ -21,6 +36,7 @@ class TemporalServer(msgspec.Struct, frozen=True):
     namespace: str
     task_queue: str
     project: str
+    tls: TemporalTls | None = None
 
     @property
     def queue(self) -> str:
@@ -30,6 +46,29 @@ class TemporalServer(msgspec.Struct, frozen=True):
     def workflow_id(self, approval_id: str) -> str:
         """Return the id of an approval's workflow, one in a namespace."""
         return f"agentguard/{self.project}/{approval_id}"
+
+
+async def dial(server: TemporalServer) -> Client:
+    """Connect to a server.
+
+    Raises:
+        RPCError: it does not answer.
+        RuntimeError: it is not there, or its certificate or ours is not accepted.
+    """
+    tls = server.tls
+    return await Client.connect(
+        server.address,
+        namespace=server.namespace,
+        data_converter=CONVERTER,
+        tls=False
+        if tls is None
+        else TLSConfig(
+            server_root_ca_cert=tls.ca,
+            domain=tls.server_name,
+            client_cert=tls.cert,
+            client_private_key=tls.key,
+        ),
+    )
 
 
 async def start_workflow(client: Client, server: TemporalServer, begun: Begun) -> WorkflowHandle[Any, Any]:
@@ -53,5 +92,5 @@ def unavailable(server: TemporalServer) -> ApprovalError:
     return ApprovalError(
         f"Temporal at `{server.address}` cannot be reached",
         code="approvals_unavailable",
-        hint="see that it runs and `approvals.temporal.address` is right",
+        hint="see that it runs and that `address` and `tls` of `approvals.temporal` are right",
     )

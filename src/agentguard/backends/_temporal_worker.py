@@ -14,16 +14,14 @@ from temporalio import activity
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
-from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from agentguard.approvals import record_steps, tell_steps
-from agentguard.backends._temporal_server import start_workflow, unavailable
+from agentguard.backends._temporal_server import dial, start_workflow, unavailable
 from agentguard.backends._temporal_workflow import (
-    CONVERTER,
     ESCALATE,
     KEEP,
     NOTIFY,
@@ -35,6 +33,8 @@ from agentguard.core import AgentGuardError, Approval, ApprovalError, ApprovalFi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from temporalio.client import Client
 
     from agentguard.approvals import Rules
     from agentguard.backends._temporal_server import TemporalServer
@@ -132,7 +132,7 @@ async def connect(server: TemporalServer) -> Client:
         ApprovalError: it does not (`approvals_unavailable`).
     """
     try:
-        client = await Client.connect(server.address, namespace=server.namespace, data_converter=CONVERTER)
+        client = await dial(server)
         await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=server.namespace))
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:

@@ -227,7 +227,7 @@ def _approvals(config: Config) -> Iterator[Finding]:
     if config.approvals.engine != "temporal":
         return
     worked_on: list[bool] = []
-    yield from _trying("temporal", lambda: worked_on.append(are_approvals_worked_on(config)), "")
+    yield from _trying("temporal", lambda: worked_on.append(are_approvals_worked_on(config, environ())), "")
     if worked_on == [True]:
         yield Finding("temporal", State.OK, "a worker asks for approvals")
     elif worked_on:

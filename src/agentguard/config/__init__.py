@@ -12,6 +12,7 @@ from agentguard.config._approvals import (
     RouteSettings,
     StandInSettings,
     TemporalSettings,
+    TemporalTlsSettings,
 )
 from agentguard.config._config import (
     FILE_NAME,
@@ -80,6 +81,7 @@ __all__ = [
     "StandInSettings",
     "TeamsSettings",
     "TemporalSettings",
+    "TemporalTlsSettings",
     "Thresholds",
     "ToolSettings",
     "UpstreamSettings",

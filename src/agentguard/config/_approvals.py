@@ -71,6 +71,26 @@ class StandInSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Annotated[date | None, Meta(description="last day")] = None
 
 
+class TemporalTlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the connection to Temporal is protected."""
+
+    ca_file: Annotated[
+        _Text | None, Meta(description="certificates to trust; without it those of the system")
+    ] = None
+    server_name: Annotated[
+        _Text | None,
+        Meta(description="the name in the server's certificate, if it is not that of the address"),
+    ] = None
+    cert_file: Annotated[_Text | None, Meta(description="our certificate, for mutual TLS")] = None
+    key: Annotated[
+        SecretReference | None, Meta(description="its private key: `env:NAME` or `file:PATH`, as PEM")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key is None):
+            raise ValueError("`cert_file` and `key` go together")
+
+
 class TemporalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where Temporal is."""
 
@@ -82,6 +102,9 @@ class TemporalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _Name,
         Meta(description="the queue between callers and workers; each project has one of its own below it"),
     ] = "approvals"
+    tls: Annotated[
+        TemporalTlsSettings | None, Meta(description="TLS, `{}` with the system's certificates; none: plain")
+    ] = None
 
 
 class ApprovalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
