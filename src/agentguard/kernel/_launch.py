@@ -33,6 +33,8 @@ _FORWARDED = frozenset(
 _WAITED = _FORWARDED | {signal.SIGCHLD}
 # What a frozen process could not act on.
 _THAWING = _FORWARDED - {signal.SIGUSR1, signal.SIGUSR2}
+# That a child has ended may be told to a thread that does not care, of a library or a test.
+_LOOK_AGAIN_S = 0.5
 _SI_KERNEL = 0x80
 _PR_SET_PDEATHSIG = 1
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -130,8 +132,8 @@ class Child:
         """Pass signals on until it ends, and return its exit code, or 128 and the signal that ended it."""
         try:
             while True:
-                info = signal.sigwaitinfo(_WAITED)
-                if info.si_signo == signal.SIGCHLD:
+                info = signal.sigtimedwait(_WAITED, _LOOK_AGAIN_S)
+                if info is None or info.si_signo == signal.SIGCHLD:
                     status = self._poll()
                     if status is not None:
                         return status
