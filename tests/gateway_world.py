@@ -38,11 +38,12 @@ class GatewayWorld:
 
     folder: Path
     upstreams: Sequence[Upstream]
-    scripted: ScriptedDecider = field(default_factory=ScriptedDecider)
+    scripted: Any = field(default_factory=ScriptedDecider)
     budgets: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     upstream_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     blocking: bool = False
+    hold_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger()
@@ -63,6 +64,7 @@ class GatewayWorld:
             budgets=self.keeper,
             spender=lambda agent, **more: Spender(project="p", agent=agent, **more),
             blocking=self.blocking,
+            hold_s=self.hold_s,
         )
 
     def _upstream(self, name: str) -> UpstreamSettings:
@@ -76,7 +78,7 @@ class GatewayWorld:
         return UpstreamSettings(key="env:PROVIDER_KEY", local=True, **given)
 
     @property
-    def decider(self) -> ScriptedDecider:
+    def decider(self) -> Any:
         """The decider, once all that was answered is booked and recorded: that comes after the answer."""
         self.settle()
         return self.scripted

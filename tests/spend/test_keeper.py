@@ -205,6 +205,7 @@ def test_a_threshold_is_told_once_when_what_is_booked_passes_it(tmp_path: Path) 
         spend(steps, 10, attempt)
     told = [each for each in steps.events() if each.payload["action"] == "spend.threshold"]
     assert [(each.principal, each.payload["percent"]) for each in told] == [("bob", 50)]
+    assert told[0].payload["severity"] == "medium"
     assert told[0].payload["reason"] == "50 % of the agent's budget is spent: 0.05 USD of 0.10 USD"
 
 

@@ -19,8 +19,19 @@ if TYPE_CHECKING:
     from agentguard.core.opening import OpenedSession, SessionOpening
     from agentguard.core.principal import Principal
     from agentguard.core.regrade import Regrade, Vouched
-    from agentguard.core.request import Request
-    from agentguard.core.spend import Bill, Booking, Claim, Hold, Level, Reservation, SpendEntry, SpendFilter
+    from agentguard.core.request import Context, Request
+    from agentguard.core.spend import (
+        Bill,
+        Booking,
+        Claim,
+        Hold,
+        Level,
+        Reservation,
+        SpendAnswer,
+        SpendEntry,
+        SpendFilter,
+        SpendQuestion,
+    )
 
 
 class Clock(Protocol):
@@ -106,6 +117,20 @@ class ApprovalWaiter(Protocol):
 
         Raises:
             AgentGuardError: it is not known, it is not this principal's, or nobody could say.
+        """
+
+
+@runtime_checkable
+class SpendAsker(Protocol):
+    """Asks people whether spending may go on; a decision point that asks them is one. Safe to call from threads."""
+
+    def ask_spending(
+        self, question: SpendQuestion, *, principal: Principal, context: Context, audit_id: str
+    ) -> SpendAnswer:
+        """Return where a question stands, which is asked if it was not; a yes is on record when this returns.
+
+        `principal` is who would spend, `audit_id` the decision on the call that met the threshold. Wait for people with
+        `ApprovalWaiter`, then ask again. Never raises: where nobody can be asked, that is a no.
         """
 
 

@@ -195,3 +195,45 @@ class SpendFilter(msgspec.Struct, frozen=True):
     kind: str = ""
     since: datetime | None = None
     until: datetime | None = None
+
+
+class SpendQuestion(msgspec.Struct, frozen=True):
+    """What people are asked where a budget says so: may `who` go on until `until` of the budget is used?
+
+    It is about one account (`of`) of a budget with just this `limit`, in one window: `window` names it, `ends` is
+    when it does. The window of a rolling budget is as long as an answer to it holds, `lasts_s`. `model` and `estimate`
+    are of the call that met it, and `reason` says it in words; these make no other question of it.
+    """
+
+    who: str
+    budget: str
+    scope: str
+    of: str
+    unit: Unit
+    window: str
+    percent: int
+    used: int
+    limit: int
+    until: int
+    estimate: int
+    model: str
+    reason: str
+    ends: datetime | None = None
+    lasts_s: float = 0.0
+
+    @property
+    def is_past_limit(self) -> bool:
+        """Whether it is about more than the budget's limit."""
+        return self.until > self.limit
+
+
+class SpendAnswer(msgspec.Struct, frozen=True):
+    """Where such a question stands. `given_at` is when people said yes to it, None where they did not.
+
+    `is_pending`: they may still say so; otherwise `note` says why not. `approval` is its id, empty where nobody was asked.
+    """
+
+    approval: str = ""
+    given_at: datetime | None = None
+    is_pending: bool = False
+    note: str = ""

@@ -7,14 +7,19 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from agentguard.core import AuditError, Decision, Effect, Outcome, RequestError, SpendError
-from agentguard.enforcement import Hold, log_decision, require_known
+from agentguard.enforcement import log_decision, require_known
 from agentguard.gateway._books import Books
+from agentguard.gateway._people import People
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
 
-    from agentguard.core import Decider, Observation, Request, Spender
+    from agentguard.core import Decider, Observation, Request, SpendAnswer, Spender, SpendQuestion
+    from agentguard.gateway._exchange import Caller
     from agentguard.spend import Admission, Call, Report, Settlement
 
 T = TypeVar("T")
@@ -22,8 +27,8 @@ T = TypeVar("T")
 _log = logging.getLogger("agentguard.gateway")
 # As many as may wait for the disk together.
 _THREADS = 64
-# As many callers as are held together while people decide; others wait for their turn.
-_HELD = 128
+# Each budget of a call may ask, at each of its thresholds.
+_MOST_QUESTIONS = 20
 
 
 class Budgets(Protocol):
@@ -40,6 +45,12 @@ class Budgets(Protocol):
 
     def release(self, admission: Admission) -> Settlement:
         """Give back what was reserved. Raises SpendError if nothing is given back."""
+
+    def grant(self, question: SpendQuestion, given_at: datetime) -> None:
+        """Go on past a threshold: people said yes to it."""
+
+    def turn_down(self, admission: Admission, answer: SpendAnswer) -> Admission:
+        """Return the refusal of a call whose question got an answer that is no yes."""
 
 
 class Desk:
@@ -58,8 +69,7 @@ class Desk:
         hold_s: float = 0.0,
     ) -> None:
         self._decider = decider
-        self._hold = Hold(decider, timeout_s=hold_s) if hold_s else None
-        self._held = ThreadPoolExecutor(_HELD, "agentguard-held") if hold_s else None
+        self._people = People(decider, hold_s=hold_s)
         self.budgets = budgets
         self._pool = ThreadPoolExecutor(_THREADS, "agentguard-gateway") if blocking else None
         self.on_decision = on_decision
@@ -68,7 +78,11 @@ class Desk:
     async def decide(self, request: Request) -> Decision:
         """Return the decision, recorded; one that cannot be carried out is a deny."""
         decided = await self.run(lambda: self._decider.decide(request))
-        decision = require_known(await self._wait(request, decided), request.context)
+        if decided.effect is Effect.REQUIRE_APPROVAL:
+            decided = await self._people.hold(
+                decided, request.principal, lambda approval: self._redeem(request, approval)
+            )
+        decision = require_known(decided, request.context)
         log_decision(decision)
         if self.on_decision is not None:
             self.on_decision(decision)
@@ -89,8 +103,39 @@ class Desk:
         """
         await self.run(lambda: self._decider.observe(observation))
 
-    async def reserve(self, call: Call, spender: Spender, attempt: str) -> Admission | None:
-        """Return what the budgets say, None where there are none."""
+    async def reserve(
+        self,
+        call: Call,
+        caller: Caller,
+        attempt: str,
+        *,
+        decision: Decision,
+        still: Callable[[], Awaitable[None]],
+    ) -> Admission | None:
+        """Return what the budgets say, and where they ask what people do; None where there are no budgets.
+
+        While people are asked nothing is reserved. `decision` let the call through; `still` raises where it would not
+        do so any more, after they were waited for.
+        """
+        admission = await self._reserve(call, caller.spender, attempt)
+        if admission is None or admission.question is None or self.budgets is None:
+            return admission
+        for _ in range(_MOST_QUESTIONS):
+            answer, has_waited = await self._people.answer(
+                admission.question, caller.principal, caller.context, decision
+            )
+            if answer.given_at is None:
+                return self.budgets.turn_down(admission, answer)
+            if has_waited:
+                await still()
+            self.budgets.grant(admission.question, answer.given_at)
+            again = await self._reserve(call, caller.spender, attempt)
+            if again is None or again.question is None:
+                return again
+            admission = again
+        return admission
+
+    async def _reserve(self, call: Call, spender: Spender, attempt: str) -> Admission | None:
         budgets = self.budgets
         if budgets is None or self._books is None:
             return None
@@ -131,18 +176,31 @@ class Desk:
 
     def close(self) -> None:
         """End the threads."""
-        for pool in (self._pool, self._held):
-            if pool is not None:
-                pool.shutdown()
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._people.close()
 
-    async def _wait(self, request: Request, decision: Decision) -> Decision:
-        """Hold who asks while people decide, as far as that is wanted."""
-        hold = self._hold
-        if hold is None or decision.effect is not Effect.REQUIRE_APPROVAL:
-            return decision
-        return await asyncio.get_running_loop().run_in_executor(
-            self._held, lambda: hold.wait(request, decision)
+    async def _redeem(self, request: Request, approval: str) -> Decision:
+        """Return the decision on a request that comes with its approval, which that uses up."""
+        asked = asyncio.ensure_future(
+            self.run(lambda: self._decider.decide(replace(request, approval=approval)))
         )
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            # The approval is used, and nobody is there to use it for.
+            asked.add_done_callback(lambda done: self._refused(done.result()))
+            raise
+
+    def _refused(self, decision: Decision) -> None:
+        if decision.audit_id and decision.effect in (Effect.ALLOW, Effect.TRANSFORM):
+            outcome = Outcome(
+                decision.audit_id, "refused", "the agent hung up", decision.principal, decision.approval
+            )
+            try:
+                self._decider.record_outcome(outcome)
+            except AuditError as error:
+                _log.error("an outcome is not recorded: %s", error.code)
 
     async def run(self, ask: Callable[[], T]) -> T:
         """Return what is answered."""

@@ -195,7 +195,7 @@ class Exchange:
         self.admission = None
         body = self._rewritten(decision.params)
         if self._later is not None:
-            await self._later.before(upstream, self._caller, decision, next(_attempts))
+            await self._later.before(upstream, self._caller, decision, next(_attempts), self._still)
         if body is None or not is_charged(self._call) or self._door.counts_only:
             return self._encode(body)
         return await self._reserve(upstream, body)
@@ -207,16 +207,10 @@ class Exchange:
     async def _decide(self, upstream: Upstream) -> Decision:
         caller, call = self._caller, self._call
         resource = resource_of(upstream.name, "api" if call.action == API else call.model)
-        decision = await self._parts.desk.decide(
-            Request(
-                caller.principal,
-                call.action,
-                resource,
-                call.params,
-                caller.context,
-                approval=caller.approval,
-            )
+        request = Request(
+            caller.principal, call.action, resource, call.params, caller.context, approval=caller.approval
         )
+        decision = await self._parts.desk.decide(request)
         if decision.effect is not Effect.ALLOW and decision.effect is not Effect.TRANSFORM:
             raise refuse_decision(decision)
         if decision.resource != resource or decision.action.partition("@")[0] != call.action:
@@ -276,7 +270,9 @@ class Exchange:
             quoted = quote_media(reading, body, upstream.provider, len(encoded))
         else:
             quoted = quote_call(call, body, upstream.provider, len(encoded))
-        admission = await self._parts.desk.reserve(quoted, self._caller.spender, next(_attempts))
+        admission = await self._parts.desk.reserve(
+            quoted, self._caller, next(_attempts), decision=self.decision, still=self._still
+        )
         if admission is None:
             return encoded
         self.admission = admission
@@ -293,6 +289,30 @@ class Exchange:
         if not written:
             return encoded
         return await self._written(body, written)
+
+    async def _still(self) -> None:
+        """Pass where the policy that let the call through is in force, or lets it through as well.
+
+        Raises:
+            RefusalError: it does not.
+        """
+        decision, caller = self.decision, self._caller
+        request = Request(
+            caller.principal, self._call.action, decision.resource, self._call.params, caller.context
+        )
+        now = await self._parts.desk.question(request)
+        if now.policy_version == decision.policy_version:
+            return
+        is_same = now.effect in (Effect.ALLOW, Effect.TRANSFORM) and now.params == decision.params
+        if not is_same:
+            await self.close(succeeded=False, detail="not sent: the policy changed")
+            raise RefusalError(
+                403,
+                "action_denied",
+                f"the policy changed while people were asked: {now.reason}",
+                decision_id=now.audit_id,
+                rule=now.rule,
+            )
 
     async def _written(self, body: dict[str, Any], written: dict[str, Any]) -> bytes:
         decided = msgspec.structs.replace(self._call, params=self.decision.params, body=body)

@@ -17,6 +17,7 @@ from agentguard.gateway._door import approval_of, find_door, query_of, session_o
 from agentguard.gateway._exchange import Caller, Exchange, Parts
 from agentguard.gateway._health import Health
 from agentguard.gateway._later import Later
+from agentguard.gateway._people import outlasts
 from agentguard.gateway._proposed import Tools
 from agentguard.gateway._reading import read
 from agentguard.gateway._refusal import RefusalError
@@ -118,7 +119,8 @@ class Gateway:
         relay: Relay | None = None
         detail = "the gateway failed"
         try:
-            async with asyncio.timeout(self._settings.max_answer_s):
+            async with asyncio.timeout(self._settings.max_answer_s) as limit:
+                outlasts(limit)
                 await exchange.open()
                 relay = Relay(
                     exchange,

@@ -12,6 +12,8 @@ from agentguard.gateway._refusal import RefusalError, refuse_decision, refuse_sp
 from agentguard.llm import HOSTED_TOOL, resource_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from agentguard.core import Decision
     from agentguard.gateway._asking import Desk
     from agentguard.gateway._batch import Plan
@@ -64,8 +66,15 @@ class Part:
         self._begun = begun
         self._held: list[Admission] = []
 
-    async def before(self, upstream: Upstream, caller: Caller, decision: Decision, name: str) -> None:
-        """Decide the calls that are handed in, and reserve what those that are begun may cost.
+    async def before(
+        self,
+        upstream: Upstream,
+        caller: Caller,
+        decision: Decision,
+        name: str,
+        still: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Decide the calls that are handed in, and reserve what those that are begun may cost, as `Desk.reserve` does.
 
         Raises:
             RefusalError: one of them is denied, or the budgets have no room.
@@ -84,7 +93,9 @@ class Part:
         if self._begun is None:
             return
         for number, quoted in enumerate(self._begun.quotes(upstream.provider)):
-            admission = await self._desk.reserve(quoted, caller.spender, f"{name}-{number}")
+            admission = await self._desk.reserve(
+                quoted, caller, f"{name}-{number}", decision=decision, still=still
+            )
             if admission is None:
                 return
             if not admission.is_admitted:

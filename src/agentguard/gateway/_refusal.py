@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # What a later attempt may find otherwise.
 _LIMITS = frozenset(("budget", "breaker"))
+# What no later attempt finds otherwise, unless people say so.
+_PEOPLE = frozenset(("approval_required", "budget_approval"))
 
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -126,9 +128,10 @@ def refuse_decision(decision: Decision) -> RefusalError:
 def refuse_spending(admission: Admission, decision: Decision) -> RefusalError:
     """Return the refusal for a call that the budgets do not let pass."""
     return RefusalError(
-        403 if admission.effect is Effect.REQUIRE_APPROVAL else 429,
+        403 if admission.code in _PEOPLE else 429,
         admission.code or "budget_exceeded",
         admission.reason,
         decision_id=decision.audit_id,
         rule=admission.budget or None,
+        approval=admission.approval,
     )

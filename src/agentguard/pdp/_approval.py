@@ -42,6 +42,7 @@ from agentguard.core import (
 )
 from agentguard.pdp._evaluate import Past, Verdict, World, evaluate
 from agentguard.pdp._record import masked_params
+from agentguard.pdp._spending import SpendDesk, edit_refused, is_about_spending
 from agentguard.policy import Facts
 from agentguard.registry import CompiledAction
 
@@ -172,6 +173,7 @@ class ApprovalDesk:
         self._commit = commit
         self._notifier = notifier
         self._dispatched: OrderedDict[str, str] = OrderedDict()
+        self.spending = SpendDesk(lambda: self.engine, router)
 
     def _ask(self, decision: Decision, case: Case) -> Decision:
         """Return a decision that needs a person with the id of the approval that it waits for, or a deny."""
@@ -204,6 +206,9 @@ class ApprovalDesk:
             return denied(decision, "what has happened already uses no approval up"), None
         try:
             approval = self.engine.wait(approval_id)
+            if is_about_spending(approval) and approval.principal == case.principal.id:
+                # It comes with the call that a budget stopped, and is used up where the budget is asked again.
+                return decision, None
             self._check_same(approval, case)
         except AgentGuardError as error:
             return denied(decision, error.message), None
@@ -410,6 +415,9 @@ def edit_problem(
 
     What the rules say of it is decided when it is used.
     """
+    problem = edit_refused(approval)
+    if problem is not None:
+        return problem
     action = world.registry.resolve(approval.action)
     if action is None:
         return f"{approval.action} is not declared any more"
@@ -418,8 +426,8 @@ def edit_problem(
     if action.secret_paths:
         # Secrets stand as commitments here, which no schema takes.
         return None
-    problem: str | None = action.check(merge_patch(approval.params, patch))
-    return problem
+    refused: str | None = action.check(merge_patch(approval.params, patch))
+    return refused
 
 
 def denied(decision: Decision, reason: str) -> Decision:

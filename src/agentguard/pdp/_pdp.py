@@ -29,6 +29,7 @@ from agentguard.core import (
     Request,
     RequestError,
     SessionOpening,
+    SpendAnswer,
     SystemClock,
     Vouched,
     normalise_action,
@@ -53,7 +54,7 @@ from agentguard.policy import Facts, History, near_misses
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentguard.core import ApprovalStatus, AuditLog, Ticket
+    from agentguard.core import ApprovalStatus, AuditLog, SpendQuestion, Ticket
     from agentguard.enforcement import TicketIssuer
     from agentguard.intent import IntentSession, Journals
     from agentguard.pdp._cost import ActionCosts
@@ -238,6 +239,19 @@ class PolicyDecisionPoint:
         if self._desk is None:
             raise ApprovalError("nobody is asked here", code="approval_unknown")
         return self._desk.wait(approval_id, principal, timeout_s)
+
+    def ask_spending(
+        self, question: SpendQuestion, *, principal: Principal, context: Context, audit_id: str
+    ) -> SpendAnswer:
+        """Return where a question of a budget stands, which is asked if it was not; see `SpendAsker`."""
+        if self._desk is None or self._closed:
+            return SpendAnswer(note="nobody is asked here")
+        now = self._clock.now()
+        try:
+            return self._desk.spending.ask(question, principal, context, audit_id=audit_id, now=now)
+        except Exception as error:  # noqa: BLE001 - the boundary: what cannot be asked is not approved
+            _log_crash("a budget's question cannot be asked", error)
+            return SpendAnswer(note=f"nobody can be asked: {type(error).__name__}")
 
     def observe(self, observation: Observation) -> None:
         """Take in what an action gave back: its label and fingerprints, under the principal's session.

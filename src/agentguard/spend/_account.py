@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agentguard.core import MOST_AMOUNT, SpendQuestion
 from agentguard.spend._budget import MICRO, MONEY, Budget, Budgets, Step
 
 if TYPE_CHECKING:
@@ -14,17 +15,66 @@ if TYPE_CHECKING:
     from agentguard.core import Claim, Level, Spender, Unit
 
 _PERCENT = 100
+# Who is let past a limit gets so much of it more, or what the call needs.
+_MORE_PERCENT = 10
 
 
 class Account(msgspec.Struct, frozen=True):
-    """One budget's account of one spender or model."""
+    """One budget's account of one spender or model; people have let who asks use it until `until`."""
 
     budget: Budget
     value: str
+    until: int = 0
 
     def claim(self, now: datetime, amounts: dict[Unit, int]) -> Claim:
         """Return the claim of a call that counts so much."""
-        return self.budget.claim(self.value, now, amounts.get(self.budget.unit, 0))
+        claim = self.budget.claim(self.value, now, amounts.get(self.budget.unit, 0))
+        return claim if self.until <= claim.limit else msgspec.structs.replace(claim, limit=self.until)
+
+    def asks(self, level: Level, amount: int) -> tuple[Step, int] | None:
+        """Return the threshold at which people have to be asked, and until what they would let it be used.
+
+        What does not fit is theirs to let through where they are asked at the limit; else nobody can.
+        """
+        asking = [step for step in self.budget.steps if step.do == "ask"]
+        if level.used + amount > level.limit:
+            if not asking or asking[-1].percent != _PERCENT:
+                return None
+            more = level.limit + self.budget.limit * _MORE_PERCENT // _PERCENT
+            return asking[-1], min(max(more, level.used + amount), MOST_AMOUNT)
+        reached = [step for step in asking if self.until <= step.amount <= level.used]
+        if not reached:
+            return None
+        after = [step.amount for step in asking if step.amount > reached[-1].amount]
+        return reached[-1], max(after[0] if after else self.budget.limit, reached[-1].amount + 1)
+
+    def question(
+        self, asked: tuple[Step, int], level: Level, *, who: str, model: str, amount: int, now: datetime
+    ) -> SpendQuestion:
+        """Return what people are asked at a threshold that `asks` returned."""
+        step, until = asked
+        budget, unit = self.budget, self.budget.unit
+        ends = budget.span(now).ends
+        used, limit = amount_text(unit, level.used), amount_text(unit, level.limit)
+        how_long = "" if ends is None else f", in the window that ends {ends:%Y-%m-%d %H:%M} UTC"
+        return SpendQuestion(
+            who,
+            budget.id,
+            budget.scope,
+            self.value,
+            unit,
+            budget.window_name(now),
+            step.percent,
+            level.used,
+            budget.limit,
+            until,
+            amount,
+            model,
+            f"{self.text} is used up to {used} of {limit}, and a call of `{model}` for {amount_text(unit, amount)} at most"
+            f" waits; approved, `{who}` may use it until {amount_text(unit, until)}{how_long}",
+            ends,
+            budget.rolling.total_seconds(),
+        )
 
     def met(self, level: Level, amount: int) -> list[Step]:
         """Return the thresholds that are reached, the highest first; all of them, if the amount does not fit."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agentguard.core import EventBus, Rise, Spender
 
 STOP = "spend.stop"
+_ALL = 100
 
 log = logging.getLogger("agentguard.spend")
 
@@ -59,6 +60,7 @@ class Alerts:
                             "scope": budget.scope,
                             "of": value,
                             "percent": step.percent,
+                            "severity": "high" if step.percent >= _ALL else "medium",
                             "unit": budget.unit.value,
                             "spent": rise.after,
                             "limit": rise.limit,
@@ -76,6 +78,7 @@ class Alerts:
                     "resource": f"budget/{budget.id}",
                     "reason": reason,
                     "stop": budget.stop,
+                    "severity": "high",
                     "key": spender.key,
                 },
                 spender,

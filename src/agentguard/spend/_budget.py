@@ -69,6 +69,13 @@ class Budget(msgspec.Struct, frozen=True):
         """Return the window around `now`."""
         return span(self.window, now, zone=self.zone, rolling=self.rolling)
 
+    def window_name(self, now: datetime) -> str:
+        """Return the name of the window around `now`; one that rolls has one name for ever."""
+        kind = self.window.value
+        if self.window is Window.ROLLING:
+            return f"{kind}:{int(self.rolling.total_seconds())}s"
+        return f"{kind}:{self.zone.key}:{self.span(now).bucket}"
+
     def claim(self, value: str, now: datetime, amount: int) -> Claim:
         """Return the claim on an account of this budget."""
         here = self.span(now)

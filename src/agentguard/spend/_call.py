@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agentguard.core import MOST_AMOUNT, Effect, Spender, Unit
+from agentguard.core import MOST_AMOUNT, Effect, SpendAnswer, Spender, SpendQuestion, Unit
 from agentguard.spend._prices import PICO, Prices, at
 from agentguard.spend._usage import Api
 
@@ -54,7 +54,7 @@ class Admission(msgspec.Struct, frozen=True):
 
     `allow`: send it as it is. `transform`: send it to `model`, with `max_output_tokens` written into it where
     that is not None. `require_approval`: a person is to be asked. `deny`: `reason` says why, `code` says it to
-    programs, and where time helps, `retry_at` says when. `output_tokens` is what was reserved for the answer, all choices together:
+    programs, and where time helps, `retry_at` says when; `approval` is what people were asked with. `output_tokens` is what was reserved for the answer, all choices together:
     a stream that goes beyond it is to be cut. Nothing is reserved unless `is_admitted`; an admitted
     call is settled or released once.
     """
@@ -71,11 +71,20 @@ class Admission(msgspec.Struct, frozen=True):
     code: str = ""
     budget: str = ""
     retry_at: datetime | None = None
+    question: SpendQuestion | None = None
+    approval: str = ""
 
     @property
     def is_admitted(self) -> bool:
         """Whether the call may be made."""
         return self.effect in (Effect.ALLOW, Effect.TRANSFORM)
+
+    def answered(self, answer: SpendAnswer) -> Admission:
+        """Return the refusal of a call whose question got an answer that is no yes; nothing is reserved."""
+        asked = msgspec.structs.replace(self, approval=answer.approval)
+        if answer.is_pending:
+            return msgspec.structs.replace(asked, code="approval_required")
+        return msgspec.structs.replace(asked, effect=Effect.DENY, reason=f"{self.reason}: {answer.note}")
 
 
 class Quote(msgspec.Struct, frozen=True):

@@ -26,12 +26,13 @@ from agentguard.spend._account import Account, accounts_of
 from agentguard.spend._alerts import Alerts
 from agentguard.spend._call import Admission, Call, Quote, prices_for, quote
 from agentguard.spend._figures import Figures, SpendFigures, standings_of
+from agentguard.spend._grants import Grants
 from agentguard.spend._prices import PriceTable, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentguard.core import Booking, EventBus, Ledger, Level
+    from agentguard.core import Booking, EventBus, Ledger, Level, SpendAnswer, SpendQuestion
     from agentguard.spend._budget import Budgets
     from agentguard.spend._usage import Report
 
@@ -92,6 +93,7 @@ class BudgetKeeper:
         self._alerts = Alerts(budgets, bus)
         self._digest = digest
         self._counted = Figures()
+        self._grants = Grants()
 
     @property
     def prices_actions(self) -> bool:
@@ -167,12 +169,26 @@ class BudgetKeeper:
         booking = self._ledger.release(admission.attempt, at=self._clock.now())
         return Settlement(booking.state, repeated=booking.repeated)
 
+    def grant(self, question: SpendQuestion, given_at: datetime) -> None:
+        """Go on past the threshold that a question was about: people said yes to it at `given_at`."""
+        self._grants.add(question, given_at)
+
+    def turn_down(self, admission: Admission, answer: SpendAnswer) -> Admission:
+        """Return the refusal of a call whose question got an answer that is no yes; a no at the limit is no room."""
+        question = admission.question
+        refused = admission.answered(answer)
+        self._counted.refused(refused.spender, refused.call.model, refused.code)
+        budget = self._budgets.budget(admission.budget)
+        if budget is not None and question is not None and not answer.is_pending and question.is_past_limit:
+            self._alerts.stop(budget, refused.reason, refused.spender, self._clock.now())
+        return refused
+
     def reserve_tool(
         self, action: str, spender: Spender, *, attempt: str, is_approved: bool = False
     ) -> Admission:
         """Return whether the budgets let an action be called that costs what `budgets.yaml` says. Never raises.
 
-        With `is_approved` a person was asked already, and only the limits hold.
+        With `is_approved` a person has let this very action through: past the thresholds at which the budgets ask.
         """
         asking = _Asking(_text(attempt), Call("", _text(action), 0), _spender(spender), self._clock.now())
         amounts = {Unit.TOOL_COST: self._budgets.tool_cost(action)}
@@ -181,10 +197,13 @@ class BudgetKeeper:
         try:
             accounts = accounts_of(self._budgets, asking.spender, "", _OF_TOOLS)
             levels = self._levels(accounts, asking.now)
-            for account, level in zip(accounts, levels, strict=True):
-                steps = account.met(level, amounts[Unit.TOOL_COST])
-                if not is_approved and any(step.do == "ask" for step in steps):
+            for place, (account, level) in enumerate(zip(accounts, levels, strict=True)):
+                asked = account.asks(level, amounts[Unit.TOOL_COST])
+                if asked is not None and not is_approved:
                     return asking.question(account, level)
+                if asked is not None:
+                    until = level.used + amounts[Unit.TOOL_COST]
+                    accounts[place] = msgspec.structs.replace(account, until=until)
             return self._told(self._hold(asking, accounts, amounts, kind="tool")[0], asking.now)
         except SpendError as error:
             return asking.refusal(f"the ledger cannot reserve: {error.message}", error.code)
@@ -204,6 +223,7 @@ class BudgetKeeper:
         for _ in range(_TRIES):
             quoted = self._quote(asking.call, asking.now)
             accounts = accounts_of(self._budgets, asking.spender, quoted.name, _OF_MODELS)
+            accounts = self._grants.on(accounts, asking.spender.agent, asking.now)
             if quoted.prices is None and any(each.budget.unit is Unit.USD for each in accounts):
                 return asking.unpriced()
             # What nobody looks at is not asked for: most calls need one question to the ledger.
@@ -253,19 +273,25 @@ class BudgetKeeper:
         amounts: dict[Unit, int],
     ) -> Admission | _Asking | None:
         """Return the question for a person, the same call for a cheaper model, or None to go on."""
-        met = [
-            (account, level, step)
-            for account, level in zip(accounts, levels, strict=False)
-            for step in account.met(level, amounts[account.budget.unit])
-        ]
         if not asking.because:
-            for account, level, step in met:
-                model = step.replacement(quoted.name)
-                if step.do == "downgrade" and model is not None:
-                    return asking.downgraded(model, account, level)
-        for account, level, step in met:
-            if step.do == "ask":
-                return asking.question(account, level)
+            for account, level in zip(accounts, levels, strict=False):
+                for step in account.met(level, amounts[account.budget.unit]):
+                    model = step.replacement(quoted.name)
+                    if step.do == "downgrade" and model is not None:
+                        return asking.downgraded(model, account, level)
+        for account, level in zip(accounts, levels, strict=False):
+            amount = amounts[account.budget.unit]
+            asked = account.asks(level, amount)
+            if asked is not None:
+                question = account.question(
+                    asked,
+                    level,
+                    who=asking.spender.agent,
+                    model=asking.call.model,
+                    amount=amount,
+                    now=asking.now,
+                )
+                return msgspec.structs.replace(asking.question(account, level), question=question)
         return None
 
     def _hold(
@@ -302,7 +328,7 @@ class BudgetKeeper:
 
     def _told(self, admission: Admission, now: datetime) -> Admission:
         """Return what was said; where a budget has no room, whoever runs the agent may have to hear of it."""
-        if not admission.is_admitted:
+        if not admission.is_admitted and admission.question is None:
             self._counted.refused(admission.spender, admission.call.model, admission.code)
         if admission.code == "budget_exceeded":
             budget = self._budgets.budget(admission.budget)
