@@ -38,6 +38,8 @@ from agentguard.core import (
     RequestError,
     SessionOpener,
     SessionOpening,
+    SpendAnswer,
+    SpendAsker,
     snapshot,
 )
 from agentguard.enforcement import log_decision, require_known
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from typing import Literal, Self
 
     from agentguard.clients._sandbox import Sandbox
-    from agentguard.core import ApprovalStatus, Regrade, Request, Vouched
+    from agentguard.core import ApprovalStatus, Regrade, Request, SpendQuestion, Vouched
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -205,33 +207,51 @@ class EnforcementPoint:
 
         It is the same decision where they said nothing in time, or nobody was asked.
         """
-        while needs_person(decision) and isinstance(self._decider, ApprovalWaiter):
+        while needs_person(decision) and self.outlast(decision):
             known = decision.approval
-            self._say_waiting(decision)
-            try:
-                status = self.wait_approval(decision, self._approval_wait_s)
-            except AgentGuardError:
-                return decision
-            if status.state is ApprovalState.PENDING:
-                return decision
             decision = again(known)
             if decision.approval == known:
                 break
         return decision
 
+    def outlast(self, decision: Decision) -> bool:
+        """Wait for the people that `decision` waits for, as long as this point does; tell whether they have said."""
+        if not isinstance(self._decider, ApprovalWaiter):
+            return False
+        self._say_waiting(decision)
+        try:
+            status = self.wait_approval(decision, self._approval_wait_s)
+        except AgentGuardError:
+            return False
+        return status.state is not ApprovalState.PENDING
+
+    async def aoutlast(self, decision: Decision) -> bool:
+        """Do the same without blocking the event loop."""
+        if not isinstance(self._decider, ApprovalWaiter):
+            return False
+        self._say_waiting(decision)
+        try:
+            status = await self.await_approval(decision, self._approval_wait_s)
+        except AgentGuardError:
+            return False
+        return status.state is not ApprovalState.PENDING
+
+    def ask_spending(
+        self, question: SpendQuestion, *, session: str, principal: Principal, audit_id: str
+    ) -> SpendAnswer:
+        """Return what people say to a question of a budget; a no where the decider asks nobody."""
+        if not isinstance(self._decider, SpendAsker):
+            return SpendAnswer(note="this guard can ask nobody about budgets; the gateway can")
+        return self._decider.ask_spending(
+            question, principal=principal, context=Context(session=session), audit_id=audit_id
+        )
+
     async def ahold(
         self, decision: Decision, again: Callable[[str], Coroutine[Any, Any, Decision]]
     ) -> Decision:
         """Return the same without blocking the event loop."""
-        while needs_person(decision) and isinstance(self._decider, ApprovalWaiter):
+        while needs_person(decision) and await self.aoutlast(decision):
             known = decision.approval
-            self._say_waiting(decision)
-            try:
-                status = await self.await_approval(decision, self._approval_wait_s)
-            except AgentGuardError:
-                return decision
-            if status.state is ApprovalState.PENDING:
-                return decision
             decision = await again(known)
             if decision.approval == known:
                 break

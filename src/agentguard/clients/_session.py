@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agentguard.clients._asking import About
     from agentguard.clients._point import EnforcementPoint
     from agentguard.clients._sandbox import Sandbox
-    from agentguard.core import ApprovalStatus, Context, Decision
+    from agentguard.core import ApprovalStatus, Context, Decision, SpendAnswer, SpendQuestion
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,6 +162,20 @@ class Session:
     def hold(self, decision: Decision, again: Callable[[str], Decision]) -> Decision:
         """Return what people make of a decision, as `EnforcementPoint.hold` does."""
         return self._point.hold(decision, again)
+
+    def outlast(self, decision: Decision) -> bool:
+        """Wait for the people that a decision waits for, and tell whether they have said."""
+        return self._point.outlast(decision)
+
+    async def aoutlast(self, decision: Decision) -> bool:
+        """Do the same without blocking the event loop."""
+        return await self._point.aoutlast(decision)
+
+    def ask_spending(self, question: SpendQuestion, audit_id: str) -> SpendAnswer:
+        """Return what people say to a question of a budget."""
+        return self._point.ask_spending(
+            question, session=self.id, principal=self.principal, audit_id=audit_id
+        )
 
     async def ahold(
         self, decision: Decision, again: Callable[[str], Coroutine[Any, Any, Decision]]

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from agentguard.clients.llm._exchange import plain_headers, unreadable
 from agentguard.clients.llm._proposed import ToolDeniedError
 from agentguard.clients.llm._refusal import FORBIDDEN, Refusal, error_of
+from agentguard.clients.llm._steps import Steps, arun, run
 from agentguard.core import AgentGuardError
 from agentguard.llm import StreamMode, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from agentguard.clients._session import Session
     from agentguard.clients.llm._exchange import Exchanges, Sent
 
 
@@ -27,18 +29,23 @@ class _Tap:
         self.stream = exchanges.stream(sent)
         self._is_over = False
 
-    def decide(self) -> bytes:
+    @property
+    def session(self) -> Session:
+        """Who waits for people where the stream has to."""
+        return self._exchanges.guard.session
+
+    def decide(self) -> Steps[bytes]:
         """Decide on what is pending, and return what the caller may have now."""
         out = b""
         while self.stream.pending:
-            out += self.stream.decide(self._exchanges.judge(self.stream.pending))
+            out += self.stream.decide((yield from self._exchanges.judge(self.stream.pending)))
         return out
 
-    def finish(self) -> bytes:
+    def finish(self) -> Steps[bytes]:
         """Take in that the stream has ended, and return the rest of it."""
         out = self.stream.finish()
         while self.stream.pending:
-            out += self.decide() + self.stream.finish()
+            out += (yield from self.decide()) + self.stream.finish()
         return out
 
     def refusal(self, error: Exception) -> Refusal:
@@ -100,10 +107,10 @@ def _held(tap: _Tap, response: Any) -> Iterator[bytes]:
         for chunk in response.iter_bytes():
             out = tap.stream.feed(chunk)
             if tap.stream.pending:
-                out += tap.decide()
+                out += run(tap.session, tap.decide())
             if out:
                 yield out
-        if out := tap.finish():
+        if out := run(tap.session, tap.finish()):
             yield out
         tap.end()
     except _FAILURES:
@@ -126,10 +133,10 @@ async def _aheld(tap: _Tap, response: Any) -> AsyncIterator[bytes]:
         async for chunk in response.aiter_bytes():
             out = tap.stream.feed(chunk)
             if tap.stream.pending:
-                out += await asyncio.to_thread(tap.decide)
+                out += await arun(tap.session, tap.decide())
             if out:
                 yield out
-        if out := await asyncio.to_thread(tap.finish):
+        if out := await arun(tap.session, tap.finish()):
             yield out
         await asyncio.to_thread(tap.end)
     except _FAILURES:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
+from msgspec.structs import replace
 
 from agentguard.clients._reply import is_same_action
+from agentguard.clients._waiting import needs_person
 from agentguard.clients.llm._media import read_media, words_in, written_form
 from agentguard.clients.llm._proposed import ToolDeniedError, judge
 from agentguard.clients.llm._refusal import (
@@ -41,10 +43,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentguard.clients.llm._guard import LlmGuard
+    from agentguard.clients.llm._steps import Steps
     from agentguard.core import Decision
     from agentguard.llm import ToolCall, Verdict
 
 _OK = range(200, 300)
+# Each budget of a call may ask, at each of its thresholds.
+_MOST_QUESTIONS = 20
 _EVENTS = "text/event-stream"
 _ON_TEXTS = frozenset(("mask_output", "max_bytes"))
 _UNCHANGEABLE = "the decision is to change what is in an answer of images or sound"
@@ -94,7 +99,7 @@ class Exchanges:
         """Return the response that says a refusal."""
         return response_of(refusal, request, is_anthropic=self.is_anthropic)
 
-    def before(self, request: Any) -> Sent:
+    def before(self, request: Any) -> Steps[Sent]:
         """Return the request as it may be sent.
 
         Raises:
@@ -102,16 +107,18 @@ class Exchanges:
         """
         call, files = self._read(request)
         self._seen.before(call)
-        decision = self._ask(call.action, call.resource, call.params)
+        decision = yield from self._ask(call.action, call.resource, call.params)
         for tool in call.hosted:
             params = {"tool": tool.kind, "model": call.model}
             if tool.server:
                 params["server"] = tool.server
-            self._ask(HOSTED_TOOL, resource_of(call.provider, f"hosted-tools/{tool.kind}"), params)
-        changed = self._decided(call, decision) if decision.effect is Effect.TRANSFORM else call
+            yield from self._ask(HOSTED_TOOL, resource_of(call.provider, f"hosted-tools/{tool.kind}"), params)
+        changed = (yield from self._decided(call, decision)) if decision.effect is Effect.TRANSFORM else call
         meter = reserve(self.guard, changed, files)
+        if meter is not None and meter.admission.question is not None:
+            meter = yield from self._asked_people(changed, files, meter, decision)
         if meter is not None:
-            changed = self._admitted(changed, meter, decision)
+            changed = yield from self._admitted(changed, meter, decision)
         body, drops_usage = changed.body, False
         if meter is not None and changed.wire is Wire.CHAT and changed.is_stream and body is not None:
             options = body.get("stream_options")
@@ -141,16 +148,20 @@ class Exchanges:
         self._give_back(sent.meter)
         self.guard.session.report(sent.decision, "failed", f"status {status}")
 
-    def whole(self, sent: Sent, response: Any) -> Any:
+    def whole(self, sent: Sent, response: Any) -> Steps[Any]:
         """Return what the caller gets of a whole answer, which was read."""
         call = sent.call
         if call.wire is Wire.NONE:
             return self._unread(sent, response)
         try:
             answer = Answer(call.wire, response.content)
-            answer.decide(self.judge(answer.tools))
+            answer.decide((yield from self.judge(answer.tools)))
             if sent.edit is not None:
                 answer.edit(sent.edit)
+        except GeneratorExit:
+            # The caller went away while people were asked about a tool call: the answer was made, and costs.
+            self._end(sent, [], _json(response.content))
+            raise
         except (UnreadableError, ToolDeniedError, AgentGuardError) as error:
             self._end(sent, [], _json(response.content))
             return self.refused(_refusal_of(error, sent.decision), sent.request)
@@ -187,7 +198,7 @@ class Exchanges:
             drop_usage=sent.drops_usage,
         )
 
-    def judge(self, calls: list[ToolCall]) -> list[Verdict]:
+    def judge(self, calls: list[ToolCall]) -> Steps[list[Verdict]]:
         """Return what becomes of proposed tool calls.
 
         Raises:
@@ -217,8 +228,14 @@ class Exchanges:
         call = read_call(request.method, host, path, content, is_json=True, provider=provider)
         return read_media(request, call, path, provider) if call.action == MEDIA else (call, [])
 
-    def _ask(self, action: str, resource: str, params: dict[str, Any]) -> Decision:
-        decision = self.guard.session.check(action, resource=resource, params=params)
+    def _ask(self, action: str, resource: str, params: dict[str, Any]) -> Steps[Decision]:
+        check = self.guard.session.check
+        decision = check(action, resource=resource, params=params)
+        while needs_person(decision) and (yield decision):
+            known = decision.approval
+            decision = check(action, resource=resource, params=params, approval=known)
+            if decision.approval == known:
+                break
         if decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
             raise RefusedError(refuse_decision(decision))
         if not is_same_action(action, decision.action) or decision.resource != resource:
@@ -227,7 +244,7 @@ class Exchanges:
             raise self._stopped(decision, "a tool that the provider runs cannot be rewritten")
         return decision
 
-    def _decided(self, call: LlmCall, decision: Decision) -> LlmCall:
+    def _decided(self, call: LlmCall, decision: Decision) -> Steps[LlmCall]:
         """Return the call as the decision rewrote it."""
         try:
             body = rewrite(call, decision.params)
@@ -238,10 +255,46 @@ class Exchanges:
         model = str(decision.params.get("model", call.model))
         changed = _with_body(call, body, model, decision.params)
         if model != call.model:
-            self._ask(call.action, changed.resource, changed.params)
+            yield from self._ask(call.action, changed.resource, changed.params)
         return changed
 
-    def _admitted(self, call: LlmCall, meter: Meter, decision: Decision) -> LlmCall:
+    def _asked_people(
+        self, call: LlmCall, files: list[int], meter: Meter, decision: Decision
+    ) -> Steps[Meter | None]:
+        """Return what the budgets say once people have said where they ask; nothing is reserved meanwhile."""
+        budgets, session = self.guard.budgets, self.guard.session
+        assert budgets is not None
+        try:
+            for _ in range(_MOST_QUESTIONS):
+                question = meter.admission.question
+                if question is None:
+                    break
+                answer, has_waited = session.ask_spending(question, decision.audit_id), False
+                while answer.is_pending and (yield replace(decision, approval=answer.approval)):
+                    has_waited = True
+                    answer = session.ask_spending(question, decision.audit_id)
+                if answer.given_at is None:
+                    return Meter(self.guard, call, budgets.turn_down(meter.admission, answer))
+                if has_waited:
+                    self._check_still(call, decision)
+                budgets.grant(question, answer.given_at)
+                again = reserve(self.guard, call, files)
+                assert again is not None
+                meter = again
+        except GeneratorExit:
+            session.report(decision, "refused", "the caller went away")
+            raise
+        return meter
+
+    def _check_still(self, call: LlmCall, decision: Decision) -> None:
+        """Pass where the policy that let a call through is in force, or lets just the same through."""
+        step = {"action": call.action, "resource": call.resource, "params": call.params}
+        now = self.guard.session.check_plan([step])[0]
+        lets = now.effect in (Effect.ALLOW, Effect.TRANSFORM) and now.params == decision.params
+        if now.policy_version != decision.policy_version and not lets:
+            raise self._stopped(decision, f"the policy changed while people were asked: {now.reason}")
+
+    def _admitted(self, call: LlmCall, meter: Meter, decision: Decision) -> Steps[LlmCall]:
         """Return the call as the budgets let it pass."""
         admission = meter.admission
         if not admission.is_admitted:
@@ -258,7 +311,7 @@ class Exchanges:
             body = rewrite(call, params)
             changed = _with_body(call, body, params["model"], params)
             if changed.model != call.model:
-                self._ask(call.action, changed.resource, params)
+                yield from self._ask(call.action, changed.resource, params)
         except (RewriteError, RefusedError) as error:
             self._give_back(meter)
             if isinstance(error, RefusedError):

@@ -15,9 +15,10 @@ from agentguard.llm import StreamMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from agentguard.clients._point import EnforcementPoint
-    from agentguard.core import Decision
+    from agentguard.core import Decision, SpendAnswer, SpendQuestion
     from agentguard.spend import Admission, Call, Report, Settlement
 
 OnDenied = Literal["raise", "redact"]
@@ -36,6 +37,12 @@ class Budgets(Protocol):
 
     def release(self, admission: Admission) -> Settlement:
         """Give back what was reserved. Raises SpendError if nothing is given back."""
+
+    def grant(self, question: SpendQuestion, given_at: datetime) -> None:
+        """Go on past a threshold: people said yes to it."""
+
+    def turn_down(self, admission: Admission, answer: SpendAnswer) -> Admission:
+        """Return the refusal of a call whose question got an answer that is no yes."""
 
 
 @dataclass(frozen=True)

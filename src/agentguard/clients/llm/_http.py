@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentguard.clients.llm._body import async_body, sync_body
 from agentguard.clients.llm._exchange import Exchanges, RefusedError, Sent, is_ok, looks_like, unreadable
+from agentguard.clients.llm._steps import arun, run
 from agentguard.llm import MEDIA
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _send(
     exchanges: Exchanges, inner: Callable[..., Any], request: Any, *, stream: bool, kwargs: dict[str, Any]
 ) -> Any:
     try:
-        sent = exchanges.before(request)
+        sent = run(exchanges.guard.session, exchanges.before(request))
     except RefusedError as error:
         return exchanges.refused(error.refusal, request)
     try:
@@ -98,7 +99,7 @@ def _send(
     except BaseException as error:
         exchanges.failed(sent, error)
         raise
-    return exchanges.whole(sent, response)
+    return run(exchanges.guard.session, exchanges.whole(sent, response))
 
 
 async def _asend(
@@ -110,7 +111,8 @@ async def _asend(
     kwargs: dict[str, Any],
 ) -> Any:
     try:
-        sent = await _before(exchanges, request)
+        # What is reserved for a call that nobody waits for any more would wait for its bill until it expires.
+        sent = await arun(exchanges.guard.session, exchanges.before(request), on_lost=exchanges.abandoned)
     except RefusedError as error:
         return exchanges.refused(error.refusal, request)
     try:
@@ -134,22 +136,7 @@ async def _asend(
     except BaseException as error:
         exchanges.failed(sent, error)
         raise
-    return await asyncio.to_thread(exchanges.whole, sent, response)
-
-
-async def _before(exchanges: Exchanges, request: Any) -> Sent:
-    job = asyncio.ensure_future(asyncio.to_thread(exchanges.before, request))
-    try:
-        return await asyncio.shield(job)
-    except asyncio.CancelledError:
-        # The thread goes on; what it reserves would wait for its bill until it expires.
-        job.add_done_callback(lambda done: _abandon(exchanges, done))
-        raise
-
-
-def _abandon(exchanges: Exchanges, job: asyncio.Future[Sent]) -> None:
-    if not job.cancelled() and job.exception() is None:
-        exchanges.abandoned(job.result())
+    return await arun(exchanges.guard.session, exchanges.whole(sent, response))
 
 
 def _unread(exchanges: Exchanges, sent: Sent) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentguard.clients._deny import refuse
 from agentguard.clients._reply import is_same_action
+from agentguard.clients._waiting import needs_person
 from agentguard.clients.llm._guard import ToolAction
 from agentguard.clients.llm._refusal import Refusal, refuse_decision
 from agentguard.core import ConfigError, Decision, Effect, RequestError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentguard.clients.llm._guard import LlmGuard
+    from agentguard.clients.llm._steps import Steps
     from agentguard.llm import ToolCall
 
 # These are carried out here, or by nobody.
@@ -38,7 +40,7 @@ class _Question:
     resource: str
 
 
-def judge(guard: LlmGuard, calls: Sequence[ToolCall]) -> list[Verdict]:
+def judge(guard: LlmGuard, calls: Sequence[ToolCall]) -> Steps[list[Verdict]]:
     """Return what becomes of each proposed call.
 
     Raises:
@@ -46,7 +48,7 @@ def judge(guard: LlmGuard, calls: Sequence[ToolCall]) -> list[Verdict]:
     """
     verdicts: list[Verdict] = []
     for call in calls:
-        decision, verdict = _judge_one(guard, call)
+        decision, verdict = yield from _judge_one(guard, call)
         guard.remember(call.id, decision)
         if verdict is None:
             refusal = refuse_decision(decision, tool=call.name)
@@ -57,13 +59,16 @@ def judge(guard: LlmGuard, calls: Sequence[ToolCall]) -> list[Verdict]:
     return verdicts
 
 
-def _judge_one(guard: LlmGuard, call: ToolCall) -> tuple[Decision, Verdict | None]:
+def _judge_one(guard: LlmGuard, call: ToolCall) -> Steps[tuple[Decision, Verdict | None]]:
     """Return the decision, and the verdict; None where the call must not reach the caller."""
     try:
         question = _question(guard, call)
     except (RequestError, ConfigError) as error:
         return _refused(error.message, call.name, f"tool/{call.name}"), None
-    decision = _decide(guard, question)
+    decision = yield from _decide(guard, question)
+    if decision.effect is Effect.REQUIRE_APPROVAL and question.tool.is_guarded:
+        # The function asks people itself, and waits for them.
+        return decision, PASS
     if decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
         return decision, None
     problem = _problem(question, decision)
@@ -89,13 +94,19 @@ def _question(guard: LlmGuard, call: ToolCall) -> _Question:
     return _Question(call, tool, resource)
 
 
-def _decide(guard: LlmGuard, question: _Question) -> Decision:
+def _decide(guard: LlmGuard, question: _Question) -> Steps[Decision]:
     tool, arguments = question.tool, question.call.arguments or {}
     params = {**tool.params, **arguments}
     if tool.is_guarded:
         step = {"action": tool.action, "resource": question.resource, "params": params}
         return guard.session.check_plan([step])[0]
-    return guard.session.check(tool.action, resource=question.resource, params=params)
+    decision = guard.session.check(tool.action, resource=question.resource, params=params)
+    while needs_person(decision) and (yield decision):
+        known = decision.approval
+        decision = guard.session.check(tool.action, resource=question.resource, params=params, approval=known)
+        if decision.approval == known:
+            break
+    return decision
 
 
 def _problem(question: _Question, decision: Decision) -> str | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FORBIDDEN, TOO_MANY, BAD_GATEWAY = 403, 429, 502
 # What a later attempt may find otherwise.
 _LIMITS = frozenset(("budget", "breaker"))
+# What no later attempt finds otherwise, unless people say so.
+_PEOPLE = frozenset(("approval_required", "budget_approval"))
 _ANTHROPIC = {FORBIDDEN: "permission_error", TOO_MANY: "rate_limit_error", BAD_GATEWAY: "api_error"}
 
 
@@ -75,9 +77,10 @@ def refuse_decision(decision: Decision, *, tool: str | None = None) -> Refusal:
 
 def refuse_spending(admission: Admission, decision: Decision) -> Refusal:
     """Return the refusal for a call that the budgets do not let pass."""
-    status = FORBIDDEN if admission.effect is Effect.REQUIRE_APPROVAL else TOO_MANY
+    status = FORBIDDEN if admission.code in _PEOPLE else TOO_MANY
     code = admission.code or "budget_exceeded"
-    return Refusal(status, code, admission.reason, decision.audit_id, admission.budget or None)
+    reason = f"{admission.reason} (approval {admission.approval})" if admission.approval else admission.reason
+    return Refusal(status, code, reason, decision.audit_id, admission.budget or None)
 
 
 def response_of(refusal: Refusal, request: Any, *, is_anthropic: bool) -> Any:
