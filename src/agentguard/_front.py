@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from agentguard.assembly import Engine
-    from agentguard.clients import Sandbox
-    from agentguard.core import Principal
+    from agentguard.assembly import Engine, Telling
+    from agentguard.clients import Budgets, Sandbox
+    from agentguard.core import Principal, Spender
 
 _MAX_RUN = 64
 
@@ -28,6 +28,7 @@ class Guard(EnforcementPoint):
     """
 
     _engine: Engine | None = None
+    _telling: Telling | None = None
 
     @classmethod
     def open(
@@ -53,10 +54,21 @@ class Guard(EnforcementPoint):
             AuditError: its audit log cannot be opened.
         """
         # Who asks a sidecar needs none of what decides, and the other way round: each loads its own half.
-        from agentguard.assembly import Engine, default_project, load_project
+        from agentguard.assembly import Engine, Telling, default_project, load_project
 
         project = default_project() if path is None else load_project(path)
-        engine = Engine(project)
+        # Budgets have something to tell.
+        telling = Telling(project) if project.config.budgets_file.exists() else None
+        try:
+            engine = (
+                Engine(project)
+                if telling is None
+                else Engine(project, bus=telling.bus, notifier=telling.notifier)
+            )
+        except BaseException:
+            if telling is not None:
+                telling.close()
+            raise
         guard = cls(
             engine.pdp,
             principal=principal,
@@ -65,7 +77,7 @@ class Guard(EnforcementPoint):
             approval_wait_s=approval_wait_s,
             run=os.environ.get(RUN_VARIABLE, "")[:_MAX_RUN],
         )
-        guard._engine = engine
+        guard._engine, guard._telling = engine, telling
         return guard
 
     @classmethod
@@ -96,3 +108,15 @@ class Guard(EnforcementPoint):
         super().close()
         if self._engine is not None:
             self._engine.close()
+        if self._telling is not None:
+            self._telling.close()
+
+    def spending(self, agent: str, session: str) -> tuple[Budgets, Spender] | None:
+        """Return the project's budgets and on whose account model calls go; None where there are none.
+
+        Raises:
+            ConfigError: budgets or prices cannot be used.
+            SpendError: the ledger cannot be opened.
+        """
+        held = self._engine.hold_models() if self._engine is not None else None
+        return None if held is None else (held.keeper, held.spender(agent, session=session))

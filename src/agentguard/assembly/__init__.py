@@ -24,7 +24,7 @@ from agentguard.assembly._assembly import (
     verify_audit,
 )
 from agentguard.assembly._events import Events, read_events
-from agentguard.assembly._notifying import Notifying, open_notifying
+from agentguard.assembly._notifying import Notifying, Telling, open_notifying
 from agentguard.assembly._project import (
     DEFAULT_PROJECT,
     Project,
@@ -45,6 +45,7 @@ __all__ = [
     "Notifying",
     "Project",
     "Spending",
+    "Telling",
     "Tokens",
     "are_approvals_worked_on",
     "default_project",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,8 @@ class Engine:
     ) -> None:
         config = project.config
         self.project = project
+        self._environ, self._clock, self._bus = environ, clock, bus
+        self._opening = threading.Lock()
         self.spending = _spending_on_actions(config, environ, clock, bus, follows=keeps_sessions)
         self.state = StateFolder.open(config.project.id, os.environ if environ is None else environ)
         self.audit_keys = audit_keys(self.state)
@@ -125,6 +128,21 @@ class Engine:
             ApprovalError: it cannot be opened.
         """
         return self._desk.engine
+
+    def hold_models(self) -> Spending | None:
+        """Return what holds this process's model calls to the project's budgets, opened; None where it has no budgets.
+
+        Raises:
+            ConfigError: budgets or prices cannot be used.
+            SpendError: the ledger cannot be opened.
+        """
+        config = self.project.config
+        with self._opening:
+            if self.spending is None and config.budgets_file.exists():
+                self.spending = Spending(config, environ=self._environ, bus=self._bus, clock=self._clock)
+            if self.spending is not None and not self.spending.is_following:
+                self.spending.follow()
+            return self.spending
 
     def warm(self) -> None:
         """Load what reads arguments, where rules ask for facts, so that no first request waits for it."""
@@ -232,6 +250,11 @@ class Spending:
             task=task,
             key=key,
         )
+
+    @property
+    def is_following(self) -> bool:
+        """Whether changed budgets and prices are taken up."""
+        return self._follower is not None
 
     def follow(self) -> BudgetFollower:
         """Take up changed budgets and prices from now on, as rules are."""

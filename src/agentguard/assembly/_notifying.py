@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agentguard.assembly._events import Events
 from agentguard.identity import StateFolder, link_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agentguard.assembly._project import Project
+    from agentguard.core import EventBus, Notifier
     from agentguard.notify import Outbox, OutboxNotifier, SlackClicks, VoteLinks
 
 
@@ -28,6 +31,50 @@ class Notifying:
         """Deliver what can be delivered at once; the rest waits. Idempotent."""
         self.notifier.close()
         self.outbox.close()
+
+
+class Telling:
+    """Tells of alerts of this process: events in the project's store, notices in its outbox, which the sidecar delivers.
+
+    Raises:
+        EventError: the event store cannot be opened.
+        NotifyError: the outbox cannot be opened.
+    """
+
+    def __init__(self, project: Project) -> None:
+        from agentguard.notify import AlertNotices
+
+        with ExitStack() as opened:
+            events = Events(project.config)
+            opened.callback(events.close)
+            self.bus: EventBus = events.bus
+            self.notifier: Notifier | None = None
+            if project.config.notify.channels:
+                self.notifier = _takes_notices(project, opened)
+                opened.callback(AlertNotices(self.bus, self.notifier).close)
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Write what was told. Idempotent."""
+        self._opened.close()
+
+
+def _takes_notices(project: Project, opened: ExitStack) -> OutboxNotifier:
+    """Return what takes notices for others to deliver: it needs no secret of a channel, as no agent should have one."""
+    from agentguard.backends import SqliteOutbox
+    from agentguard.notify import OutboxNotifier, Routing, Templates, kinds_of
+
+    config = project.config
+    outbox = SqliteOutbox(config.notify_folder / "outbox.sqlite")
+    opened.callback(outbox.close)
+    return OutboxNotifier(
+        (),
+        routing=Routing(config.notify, kinds_of(config.notify)),
+        outbox=outbox,
+        templates=Templates(config.notify_folder),
+        repeat_after_s=config.notify.repeat_after_s,
+        delivers=False,
+    )
 
 
 def open_notifying(

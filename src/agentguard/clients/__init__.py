@@ -8,6 +8,7 @@ caller's own objects in place of the decided ones.
 
 from typing import TYPE_CHECKING
 
+from agentguard.clients._budgets import Budgets
 from agentguard.clients._point import AsyncDecider, EnforcementPoint
 from agentguard.clients._sandbox import Sandbox
 from agentguard.clients._session import Session
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncDecider",
+    "Budgets",
     "EnforcementPoint",
     "GuardedAnthropic",
     "GuardedAsyncAnthropic",

@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
+    from agentguard.clients._budgets import Budgets
     from agentguard.clients._sandbox import Sandbox
-    from agentguard.core import ApprovalStatus, Regrade, Request, SpendQuestion, Vouched
+    from agentguard.core import ApprovalStatus, Regrade, Request, Spender, SpendQuestion, Vouched
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -235,6 +236,11 @@ class EnforcementPoint:
         except AgentGuardError:
             return False
         return status.state is not ApprovalState.PENDING
+
+    def spending(self, agent: str, session: str) -> tuple[Budgets, Spender] | None:
+        """Return the budgets that hold an agent's model calls and on whose account these go; None where there are none."""
+        del agent, session
+        return None
 
     def ask_spending(
         self, question: SpendQuestion, *, session: str, principal: Principal, audit_id: str

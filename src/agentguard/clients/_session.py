@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from agentguard.clients._asking import About
+    from agentguard.clients._budgets import Budgets
     from agentguard.clients._point import EnforcementPoint
     from agentguard.clients._sandbox import Sandbox
-    from agentguard.core import ApprovalStatus, Context, Decision, SpendAnswer, SpendQuestion
+    from agentguard.core import ApprovalStatus, Context, Decision, SpendAnswer, Spender, SpendQuestion
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -170,6 +171,10 @@ class Session:
     async def aoutlast(self, decision: Decision) -> bool:
         """Do the same without blocking the event loop."""
         return await self._point.aoutlast(decision)
+
+    def spending(self) -> tuple[Budgets, Spender] | None:
+        """Return the budgets that hold this session's model calls and on whose account these go, if there are any."""
+        return self._point.spending(self.principal.id, self.id)
 
     def ask_spending(self, question: SpendQuestion, audit_id: str) -> SpendAnswer:
         """Return what people say to a question of a budget."""

@@ -85,7 +85,9 @@ class OutboxNotifier:
         if drafts:
             self._outbox.add(drafts, now=now, repeat_after_s=self._repeat_after_s)
             for each in drafts:
-                self._wake[each.channel].set()
+                # A process that only takes notices has no channels, and needs none of their secrets.
+                if each.channel in self._wake:
+                    self._wake[each.channel].set()
 
     def deliver(self, notice: Notice, channel: str) -> None:
         """Deliver one notice over one channel at once, without the outbox, as a test of the channel.

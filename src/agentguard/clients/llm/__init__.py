@@ -8,7 +8,8 @@ do itself what the SDK does.
 
 from typing import TYPE_CHECKING
 
-from agentguard.clients.llm._guard import Budgets, LlmGuard, OnDenied, ToolAction
+from agentguard.clients._budgets import Budgets
+from agentguard.clients.llm._guard import LlmGuard, OnDenied, ToolAction
 
 if TYPE_CHECKING:
     from agentguard.clients.llm._anthropic import GuardedAnthropic, GuardedAsyncAnthropic

@@ -6,7 +6,7 @@ import string
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agentguard.clients._session import Session
 from agentguard.clients._template import ResourceTemplate
@@ -15,34 +15,14 @@ from agentguard.llm import StreamMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
+    from agentguard.clients._budgets import Budgets
     from agentguard.clients._point import EnforcementPoint
-    from agentguard.core import Decision, SpendAnswer, SpendQuestion
-    from agentguard.spend import Admission, Call, Report, Settlement
+    from agentguard.core import Decision
 
 OnDenied = Literal["raise", "redact"]
 # Of so many tool calls it is remembered what they were decided as, until their results come.
 _MAX_CALLS = 10_000
-
-
-class Budgets(Protocol):
-    """Reserves before a call what it may cost, and books after it what it did; a `BudgetKeeper` is one."""
-
-    def reserve(self, call: Call, spender: Spender, *, attempt: str) -> Admission:
-        """Return whether the budgets let a call pass, with what it may cost reserved if they do. Never raises."""
-
-    def settle(self, admission: Admission, report: Report | None, *, estimated: bool = False) -> Settlement:
-        """Book what a call cost. Raises SpendError if nothing is booked."""
-
-    def release(self, admission: Admission) -> Settlement:
-        """Give back what was reserved. Raises SpendError if nothing is given back."""
-
-    def grant(self, question: SpendQuestion, given_at: datetime) -> None:
-        """Go on past a threshold: people said yes to it."""
-
-    def turn_down(self, admission: Admission, answer: SpendAnswer) -> Admission:
-        """Return the refusal of a call whose question got an answer that is no yes."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +68,8 @@ class LlmGuard:
     much of a stream is held back: nothing (`tap`), its newest `window` characters (`window`), or all of it until
     it is decided (`buffer`); tool calls always are. `vouch_user` says that the host program knows that what it
     sends as the user's messages are the user's own words. `hosts` names providers behind other hosts than their
-    own, as `{"llm.shop.example": "openai"}`. `budgets` and `spender`: what calls may cost, and who pays.
+    own, as `{"llm.shop.example": "openai"}`. `budgets` and `spender`: what calls may cost, and who pays; without `budgets`
+    those of the project that the guard has opened hold, if it has any.
 
     Raises:
         ConfigError: a value is none of these.
@@ -122,8 +103,12 @@ class LlmGuard:
         self.window = window
         self.vouch_user = vouch_user
         self.hosts = {host.lower(): name for host, name in (hosts or {}).items()}
-        self.budgets = budgets
-        self.spender = spender or Spender(agent=self.session.principal.id, session=self.session.id)
+        held = self.session.spending() if budgets is None else None
+        self.budgets = held[0] if held is not None else budgets
+        who = (
+            held[1] if held is not None else Spender(agent=self.session.principal.id, session=self.session.id)
+        )
+        self.spender = spender or who
         self._decided: OrderedDict[str, Decision] = OrderedDict()
         self._lock = Lock()
 
