@@ -296,7 +296,20 @@ def test_anthropic_batch_is_decided_reserved_and_booked(priced: GatewayWorld) ->
     assert (entry.state, entry.amounts[Unit.USD]) == (AttemptState.SETTLED, 180)
 
 
-def test_realtime_is_refused_with_the_reason(priced: GatewayWorld) -> None:
-    reply = priced.ask("/openai/v1/realtime?model=gpt-realtime", None, method="GET")
+@pytest.mark.parametrize(
+    ("method", "path", "reason"),
+    [
+        ("GET", "realtime?model=gpt-realtime", "no realtime sessions: nothing that is said"),
+        ("POST", "realtime/client_secrets", "no realtime sessions: nothing that is said"),
+        ("POST", "uploads", "no uploads in parts"),
+        ("POST", "uploads/u-1/parts", "send it to `files`"),
+        ("POST", "fine_tuning/jobs", "no fine-tuning"),
+        ("POST", "threads/runs", "use `responses`"),
+    ],
+)
+def test_what_cannot_be_guarded_is_refused_with_the_reason(
+    priced: GatewayWorld, method: str, path: str, reason: str
+) -> None:
+    reply = priced.ask(f"/openai/v1/{path}", None, method=method)
     assert (reply.status, reply.code) == (404, "route_unknown")
-    assert "no realtime sessions" in reply.json()["error"]["message"]
+    assert reason in reply.json()["error"]["message"]

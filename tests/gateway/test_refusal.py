@@ -62,6 +62,21 @@ def test_exhausted_budget_is_the_sdks_rate_limit_error_and_is_not_retried(
         assert world.decider.outcomes[1].detail == "not sent: budget_exceeded"
 
 
+def test_a_budget_of_each_task_that_is_full_says_when_its_window_ends(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    text = "budgets:\n  - {id: few, scope: task, window: daily, unit: calls, limit: 1}\n"
+    with gateway_world.running(tmp_path, upstream, budgets=text) as world:
+        asked = [world.ask(CHAT, BODY, x_agentguard_task=task) for task in ("t-1", "t-1", "t-2")]
+        assert [each.status for each in asked] == [200, 429, 200]
+        assert int(asked[1].headers["retry-after"]) > 0
+        assert asked[1].headers["x-should-retry"] == "false"
+        reason = asked[1].json()["error"]["reason"]
+        assert "1 call of 1 call used, 1 call needed; its window ends" in reason
+        assert [entry.spender.task for entry in world.entries()] == ["t-1", "t-2"]
+        assert [each.context.task for each in world.decider.requests] == ["t-1", "t-1", "t-2"]
+
+
 def test_output_limit_of_the_budget_is_written_and_shown(tmp_path: Path, upstream: Upstream) -> None:
     upstream.calls.clear()
     text = "budgets:\n  - {id: usd, scope: agent, window: daily, unit: usd, limit: 100}\n"
@@ -82,6 +97,7 @@ def test_output_limit_of_the_budget_is_written_and_shown(tmp_path: Path, upstrea
         ({"api-key": "agent-token", "x-api-key": "other"}, 401, "token_invalid"),
         ({"api-key": "agent-token", "x-agentguard-session": "a b"}, 400, "session_id_invalid"),
         ({"api-key": "agent-token", "x-agentguard-session": "s" * 129}, 400, "session_id_invalid"),
+        ({"api-key": "agent-token", "x-agentguard-task": "a b"}, 400, "task_id_invalid"),
     ],
 )
 def test_caller_that_proves_nobody_is_refused(

@@ -46,7 +46,8 @@ def test_a_call_that_does_not_fit_is_denied_until_the_window_ends(day: Desk) -> 
     assert (refused.effect, refused.code, refused.budget) == (Effect.DENY, "budget_exceeded", "day")
     assert refused.retry_at == datetime(2026, 11, 21, tzinfo=UTC)
     assert refused.reason == (
-        "budget `day` of the agent `bob` has no room: 0.025 USD of 0.03 USD used, 0.0125 USD needed"
+        "budget `day` of the agent `bob` has no room: 0.025 USD of 0.03 USD used, 0.0125 USD needed;"
+        " its window ends 2026-11-21 00:00 UTC"
     )
     assert day.keeper.reserve(chat(), ANN, attempt="four").is_admitted
     day.clock.time = datetime(2026, 11, 21, tzinfo=UTC)

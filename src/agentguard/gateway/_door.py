@@ -42,7 +42,19 @@ _SERVED = {
         r"|POST files|GET files(?:/[^/]+(?:/content)?)?|DELETE files/[^/]+"
     ),
 }
-_REALTIME = re.compile(r"realtime(?:/.*)?")
+# What people look for, and why it is not there.
+_WHY_NOT = {
+    "realtime": "realtime sessions: nothing that is said in one could be decided",
+    "uploads": "uploads in parts: a file is looked into as a whole, so send it to `files`",
+    "fine_tuning": "fine-tuning: what a model learns from cannot be decided call by call",
+    "assistants": "assistants: they run at the provider, past what is decided here; use `responses`",
+    "threads": "assistants: they run at the provider, past what is decided here; use `responses`",
+    "vector_stores": "vector stores: what a model is given from one would not be seen",
+    "conversations": "conversations: what the provider adds to a prompt would not be seen",
+    "containers": "containers: what runs in one at the provider would not be seen",
+    "videos": "videos",
+    "evals": "evaluations: they call models past what is decided here",
+}
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -110,12 +122,9 @@ def find_door(method: str, path: str) -> Door:
 
 
 def _checked(method: str, door: Door) -> Door:
-    if _REALTIME.fullmatch(door.rest) is not None:
-        raise RefusalError(
-            404,
-            "route_unknown",
-            "the gateway serves no realtime sessions: nothing that is said in one could be decided",
-        )
+    first = door.rest.partition("/")[0]
+    if first in _WHY_NOT:
+        raise RefusalError(404, "route_unknown", f"the gateway serves no {_WHY_NOT[first]}")
     if _PATH.fullmatch(door.rest) is None or _SERVED[door.kind].fullmatch(f"{method} {door.rest}") is None:
         raise _unknown()
     return door
@@ -160,6 +169,24 @@ def session_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
             400,
             "session_id_invalid",
             "`x-agentguard-session` is one id of at most 128 letters, digits, `.`, `_`, `:`, `@` and `-`",
+        )
+    return found[0]
+
+
+def task_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the task that `x-agentguard-task` names, or the empty text.
+
+    Raises:
+        RefusalError: 400, it is no id, or there are two.
+    """
+    found = [value.decode("latin-1") for name, value in headers if name == b"x-agentguard-task"]
+    if not found:
+        return ""
+    if len(found) > 1 or _SESSION.fullmatch(found[0]) is None:
+        raise RefusalError(
+            400,
+            "task_id_invalid",
+            "`x-agentguard-task` is one id of at most 128 letters, digits, `.`, `_`, `:`, `@` and `-`",
         )
     return found[0]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from agentguard.core import Context, IdentityError, Spender
 from agentguard.gateway._asking import Desk
 from agentguard.gateway._dial import Dialler
-from agentguard.gateway._door import approval_of, find_door, query_of, session_of, token_of
+from agentguard.gateway._door import approval_of, find_door, query_of, session_of, task_of, token_of
 from agentguard.gateway._exchange import Caller, Exchange, Parts
 from agentguard.gateway._health import Health
 from agentguard.gateway._later import Later
@@ -42,7 +42,7 @@ _log = logging.getLogger("agentguard.gateway")
 class Gateway:
     """Answers requests below `/openai/` and `/anthropic/`. Used on one event loop.
 
-    `spender` returns on whose account a principal's call goes (`session` and `key`, the token's id, by name).
+    `spender` returns on whose account a principal's call goes (`session`, `task` and `key`, the token's id, by name).
     `blocking` says that decider and budgets wait for the disk, so they are asked in threads. `on_decision` hears
     of each decision on a model call.
     """
@@ -158,9 +158,10 @@ class Gateway:
             verified = self._verify(token)
         except IdentityError as error:
             raise RefusalError(401, error.code, error.message) from None
-        session = session_of(asked.headers)
-        spender = self._spender(verified.principal.id, session=session, key=verified.jti)
-        return Caller(verified.principal, Context(session=session), spender, approval_of(asked.headers))
+        session, task = session_of(asked.headers), task_of(asked.headers)
+        spender = self._spender(verified.principal.id, session=session, task=task, key=verified.jti)
+        context = Context(session=session, task=task)
+        return Caller(verified.principal, context, spender, approval_of(asked.headers))
 
 
 async def refuse(path: str, error: RefusalError, send: Send) -> None:
@@ -182,8 +183,8 @@ async def _close(exchange: Exchange, relay: Relay | None, detail: str) -> None:
         await exchange.close(succeeded=False, is_estimated=True, detail=detail)
 
 
-def _spender(agent: str, *, session: str, key: str) -> Spender:
-    return Spender(agent=agent, session=session, key=key)
+def _spender(agent: str, *, session: str, task: str, key: str) -> Spender:
+    return Spender(agent=agent, session=session, task=task, key=key)
 
 
 def _place(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -126,7 +127,8 @@ def refuse_decision(decision: Decision) -> RefusalError:
 
 
 def refuse_spending(admission: Admission, decision: Decision) -> RefusalError:
-    """Return the refusal for a call that the budgets do not let pass."""
+    """Return the refusal for a call that the budgets do not let pass; it says when a window ends that is full."""
+    wait = admission.retry_at - datetime.now(UTC) if admission.retry_at is not None else None
     return RefusalError(
         403 if admission.code in _PEOPLE else 429,
         admission.code or "budget_exceeded",
@@ -134,4 +136,5 @@ def refuse_spending(admission: Admission, decision: Decision) -> RefusalError:
         decision_id=decision.audit_id,
         rule=admission.budget or None,
         approval=admission.approval,
+        retry_after_s=max(1, int(wait.total_seconds()) + 1) if wait is not None else None,
     )

@@ -114,7 +114,7 @@ def amount_text(unit: Unit, amount: int) -> str:
     """Return an amount as people write it: `1.25 USD`, `300 tokens`."""
     if unit in MONEY:
         return f"{usd_text(amount)} USD"
-    return f"{amount} {unit.value}"
+    return f"{amount} {unit.value if amount != 1 else unit.value.removesuffix('s')}"
 
 
 def usd_text(micro: int) -> str:

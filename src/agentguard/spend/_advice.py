@@ -154,7 +154,8 @@ def _loops(calls: list[SpendEntry]) -> Iterable[Advice]:
                 "runaway-loop",
                 agent,
                 wasted,
-                f"`{agent}` sent one prompt {len(group)} times in session `{session}`, {LOOP_CALLS} of them within"
+                f"`{agent}` sent one prompt {len(group)} times in {f'session `{session}`' if session else 'no named session'},"
+                f" {LOOP_CALLS} of them within"
                 f" {minutes} minutes: {usd_text(wasted)} USD after the first; give it a budget by session in calls",
             )
 

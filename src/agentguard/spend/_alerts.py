@@ -51,7 +51,11 @@ class Alerts:
             budget = self.budgets.budget(budget_id)
             for step in budget.steps if budget is not None else ():
                 if budget is not None and rise.before < step.amount <= rise.after:
-                    spent, limit = amount_text(budget.unit, rise.after), amount_text(budget.unit, rise.limit)
+                    # The claim's own limit is higher where people have let somebody past the budget's.
+                    spent, limit = (
+                        amount_text(budget.unit, rise.after),
+                        amount_text(budget.unit, budget.limit),
+                    )
                     self._tell(
                         {
                             "action": "spend.threshold",
@@ -63,7 +67,7 @@ class Alerts:
                             "severity": "high" if step.percent >= _ALL else "medium",
                             "unit": budget.unit.value,
                             "spent": rise.after,
-                            "limit": rise.limit,
+                            "limit": budget.limit,
                         },
                         spender,
                         now,

@@ -413,8 +413,9 @@ class _Asking(msgspec.Struct, frozen=True):
         )
 
     def shortage(self, account: Account, level: Level, amount: int) -> Admission:
-        refusal = self.refusal(account.shortage(level, amount), "budget_exceeded")
         ends = account.budget.span(self.now).ends
+        until = "" if ends is None else f"; its window ends {ends:%Y-%m-%d %H:%M} UTC"
+        refusal = self.refusal(account.shortage(level, amount) + until, "budget_exceeded")
         return msgspec.structs.replace(refusal, budget=account.budget.id, retry_at=ends)
 
     def question(self, account: Account, level: Level) -> Admission:
