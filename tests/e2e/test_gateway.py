@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -91,6 +92,44 @@ def test_agent_with_a_token_alone_is_decided_budgeted_and_on_record(agentguard: 
     assert "swordfish" not in log
     effects = [each["effect"] for each in agentguard.records() if "effect" in each]
     assert effects == ["allow", "deny", "allow", "allow", "deny"]
+
+
+@pytest.mark.slow
+def test_a_budget_asks_and_somebody_answers_on_the_command_line(agentguard: Command) -> None:
+    folder = agentguard.folder
+    for other in (folder / "policies").iterdir():
+        other.unlink()
+    agentguard.write("policies/models.yaml", RULES)
+    agentguard.write("inventory.yaml", INVENTORY)
+    agentguard.write("budgets.yaml", BUDGETS.replace("limit: 2}", "limit: 2, at: [{percent: 50, do: ask}]}"))
+    word = "correct-horse-battery\n"
+    assert agentguard("people", "add", "anna", "--role", "approver", "--password-stdin", stdin=word).code == 0
+    token = agentguard("token", "issue", "helper").out.strip()
+    with Upstream() as upstream, ThreadPoolExecutor(1) as pool:
+        settings = folder / "agentguard.yaml"
+        held = "approvals: {hold_s: 60}\n"
+        settings.write_text(settings.read_text() + SETTINGS.format(port=upstream.port) + held)
+        agentguard.write("openai.key", KEY).chmod(0o600)
+        with sidecar(folder) as up:
+            values = agent_variables(up.url, token)
+            client = openai.OpenAI(
+                base_url=values["OPENAI_BASE_URL"], api_key=values["OPENAI_API_KEY"], max_retries=0
+            )
+            client.chat.completions.create(model="gpt-4o", messages=HELLO)
+            login = ("people", "login", "anna", "--url", up.url, "--password-stdin")
+            assert agentguard(*login, stdin=word).code == 0
+            waits = pool.submit(client.chat.completions.create, model="gpt-4o", messages=HELLO)
+            found: list[Any] = []
+            while not found:
+                found = agentguard("approvals", "list", "--json").json()
+            assert "spend.continue@1 on budget/calls" in agentguard("approvals", "show", found[0]["id"]).out
+            assert len(upstream.calls) == 1
+            assert agentguard("approvals", "approve", found[0]["id"]).code == 0
+            assert waits.result(20).choices[0].message.content == "Hello there, how can I help?"
+            assert up.stop() == 0
+    assert verify_audit(load_project(folder).config).ok
+    said = [each["status"] for each in agentguard.records() if each.get("approval") == found[0]["id"]]
+    assert said == ["opened", "voted", "approved", "consumed", "dispatched", "finished"]
 
 
 def test_upstream_without_a_key_keeps_the_sidecar_from_starting(agentguard: Command) -> None:
