@@ -120,7 +120,7 @@ class Gateway:
         detail = "the gateway failed"
         try:
             async with asyncio.timeout(self._settings.max_answer_s) as limit:
-                outlasts(limit)
+                outlasts(_Limit(limit))
                 await exchange.open()
                 relay = Relay(
                     exchange,
@@ -181,6 +181,22 @@ async def _close(exchange: Exchange, relay: Relay | None, detail: str) -> None:
         await relay.give_up(detail)
     else:
         await exchange.close(succeeded=False, is_estimated=True, detail=detail)
+
+
+class _Limit:
+    """The limit of an answer, as it is held up while people decide."""
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self._limit = limit
+        self._left = 0.0
+
+    def stand_still(self) -> None:
+        self._left = (self._limit.when() or 0.0) - asyncio.get_running_loop().time()
+        self._limit.reschedule(None)
+
+    def go_on(self) -> None:
+        if not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._left)
 
 
 def _spender(agent: str, *, session: str, task: str, key: str) -> Spender:

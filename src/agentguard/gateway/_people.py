@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agentguard.core import AgentGuardError, ApprovalState, ApprovalWaiter, Effect, SpendAnswer, SpendAsker
 
@@ -23,11 +23,23 @@ T = TypeVar("T")
 _HELD = 128
 # One look takes no longer, so that a caller who has hung up leaves no thread behind for long.
 _SLICE_S = 20.0
-# How long the answer may take that the present task makes; people's time does not count.
-_limit: ContextVar[asyncio.Timeout | None] = ContextVar("agentguard_answer_limit", default=None)
 
 
-def outlasts(limit: asyncio.Timeout) -> None:
+class Limit(Protocol):
+    """How long an answer may take."""
+
+    def stand_still(self) -> None:
+        """Let no time pass."""
+
+    def go_on(self) -> None:
+        """Let it pass again."""
+
+
+# People's time is not that of the answer that the present task makes.
+_limit: ContextVar[Limit | None] = ContextVar("agentguard_answer_limit", default=None)
+
+
+def outlasts(limit: Limit) -> None:
     """Let `limit`, which is that of the present task, stand still while the task waits for people."""
     _limit.set(limit)
 
@@ -108,14 +120,11 @@ class People:
 @contextmanager
 def _standing_still() -> Iterator[None]:
     limit = _limit.get()
-    when = limit.when() if limit is not None else None
-    if limit is None or when is None:
+    if limit is None:
         yield
         return
-    since = asyncio.get_running_loop().time()
-    limit.reschedule(None)
+    limit.stand_still()
     try:
         yield
     finally:
-        if not limit.expired():
-            limit.reschedule(when + asyncio.get_running_loop().time() - since)
+        limit.go_on()
