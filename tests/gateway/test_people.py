@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 import gateway_world
 from agentguard.core import AttemptState, Cancel
+from agentguard.gateway import agent_variables
 from llm_people import AGENT, ASKED_MODEL, ASKED_TOOL, OPEN, People
 from llm_upstream import Reply, ToolUse
 
@@ -138,6 +140,28 @@ def test_anthropics_own_exception_says_it(tmp_path: Path, upstream: Upstream, pe
         client.messages.create(model="claude-haiku-4-5", max_tokens=50, messages=HELLO)
         with people.voting(approves=False), pytest.raises(anthropic.PermissionDeniedError, match="anna"):
             client.messages.create(model="claude-haiku-4-5", max_tokens=50, messages=HELLO)
+
+
+def test_calls_that_come_together_wait_for_one_answer(
+    tmp_path: Path, upstream: Upstream, people: People
+) -> None:
+    budgets = ASKING.replace("limit: 2", "limit: 400").replace("percent: 50", "percent: 1")
+    with running(tmp_path, upstream, people, budgets=budgets, hold_s=20.0) as world:
+        for _ in range(4):
+            call(world)
+        values = agent_variables(world.url, gateway_world.TOKEN)
+
+        async def ask_all() -> int:
+            async with openai.AsyncOpenAI(
+                base_url=values["OPENAI_BASE_URL"], api_key=values["OPENAI_API_KEY"], max_retries=0
+            ) as client:
+                calls = [client.chat.completions.create(model="gpt-5.4", messages=HELLO) for _ in range(150)]
+                return len(await asyncio.gather(*calls))
+
+        with people.voting(approves=True):
+            assert asyncio.run(ask_all()) == 150
+        assert len(people.approvals()) == 1
+        assert sum(each.name.startswith("agentguard-held") for each in threading.enumerate()) < 10
 
 
 def test_who_hangs_up_while_people_are_asked_spends_nothing_and_the_question_stays(

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
-from agentguard.core import AgentGuardError, ApprovalState, ApprovalWaiter, Effect, SpendAnswer, SpendAsker
+from agentguard.core import ApprovalState, ApprovalWaiter, Effect, SpendAnswer, SpendAsker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from agentguard.core import Context, Decider, Decision, Principal, SpendQuestion
+    from agentguard.core import ApprovalStatus, Context, Decider, Decision, Principal, SpendQuestion
 
-T = TypeVar("T")
-
-# As many callers as are held together while people decide; others wait for their turn.
+_log = logging.getLogger("agentguard.gateway")
+# As many approvals as are waited for together; others wait for their turn.
 _HELD = 128
 # One look takes no longer, so that a caller who has hung up leaves no thread behind for long.
 _SLICE_S = 20.0
@@ -55,6 +55,7 @@ class People:
         self._decider = decider
         self._hold_s = hold_s
         self._pool = ThreadPoolExecutor(_HELD, "agentguard-held")
+        self._looks: dict[tuple[str, str], asyncio.Future[ApprovalStatus]] = {}
 
     async def hold(
         self, decision: Decision, principal: Principal, again: Callable[[str], Awaitable[Decision]]
@@ -83,7 +84,7 @@ class People:
                 question, principal=principal, context=context, audit_id=decision.audit_id
             )
 
-        # Where all of the threads hold somebody, one who only asks must not wait for them.
+        # Where all of the threads wait for somebody, one who only asks must not wait for them.
         answer = await asyncio.to_thread(ask)
         until, has_waited = time.monotonic() + self._hold_s, False
         while answer.is_pending and await self._have_said(answer.approval, principal, until):
@@ -102,19 +103,30 @@ class People:
             return False
         with _standing_still():
             while (left := until - time.monotonic()) > 0:
-                look = partial(
-                    waiter.wait_approval, approval, principal=principal, timeout_s=min(left, _SLICE_S)
-                )
-                try:
-                    status = await self._in_thread(look)
-                except AgentGuardError:
+                look = self._look(waiter, approval, principal)
+                await asyncio.wait([look], timeout=left)
+                if not look.done() or look.cancelled() or look.exception() is not None:
                     return False
-                if status.state is not ApprovalState.PENDING:
+                if look.result().state is not ApprovalState.PENDING:
                     return True
         return False
 
-    def _in_thread(self, call: Callable[[], T]) -> Awaitable[T]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, call)
+    def _look(
+        self, waiter: ApprovalWaiter, approval: str, principal: Principal
+    ) -> asyncio.Future[ApprovalStatus]:
+        """Return where an approval stands a while from now, or sooner; all who wait for one share a thread."""
+        key = (approval, principal.id)
+        look = self._looks.get(key)
+        if look is None:
+            wait = partial(waiter.wait_approval, approval, principal=principal, timeout_s=_SLICE_S)
+            look = self._looks[key] = asyncio.get_running_loop().run_in_executor(self._pool, wait)
+            look.add_done_callback(lambda done: self._looked(key, done))
+        return look
+
+    def _looked(self, key: tuple[str, str], look: asyncio.Future[ApprovalStatus]) -> None:
+        del self._looks[key]
+        if not look.cancelled() and look.exception() is not None:
+            _log.warning("an approval cannot be waited for: %s", type(look.exception()).__name__)
 
 
 @contextmanager

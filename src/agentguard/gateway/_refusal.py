@@ -128,7 +128,8 @@ def refuse_decision(decision: Decision) -> RefusalError:
 
 def refuse_spending(admission: Admission, decision: Decision) -> RefusalError:
     """Return the refusal for a call that the budgets do not let pass; it says when a window ends that is full."""
-    wait = admission.retry_at - datetime.now(UTC) if admission.retry_at is not None else None
+    is_full = admission.code == "budget_exceeded"
+    wait = admission.retry_at - datetime.now(UTC) if is_full and admission.retry_at is not None else None
     return RefusalError(
         403 if admission.code in _PEOPLE else 429,
         admission.code or "budget_exceeded",
