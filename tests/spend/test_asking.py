@@ -89,6 +89,17 @@ def test_a_tenth_of_the_limit_more_is_asked_for_at_the_limit(tmp_path: Path) -> 
     assert asked(many).until == 48
 
 
+def test_calls_that_need_about_as_much_past_the_limit_ask_the_same(tmp_path: Path) -> None:
+    text = "budgets: [{id: t, scope: agent, window: total, unit: tokens, limit: 1000, at: [{percent: 100, do: ask}]}]\n"
+    at = desk(tmp_path, text)
+    untils = []
+    for tokens in (1_200, 1_290, 1_301):
+        question = at.keeper.reserve(chat(tokens=tokens, most=10), BOB, attempt=next(NAMES)).question
+        assert question is not None
+        untils.append(question.until)
+    assert untils == [1_300, 1_300, 1_400]
+
+
 def test_what_does_not_fit_is_nobodys_to_approve_where_only_a_lower_threshold_asks(tmp_path: Path) -> None:
     half = desk(tmp_path, written(HALF, limit=2))
     made(half, 1)

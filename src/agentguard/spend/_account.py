@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentguard.core import Claim, Level, Spender, Unit
 
 _PERCENT = 100
-# Who is let past a limit gets so much of it more, or what the call needs.
+# Who is let past a limit gets so much of it more, as often as the call needs it.
 _MORE_PERCENT = 10
 
 
@@ -40,8 +40,10 @@ class Account(msgspec.Struct, frozen=True):
         if level.used + amount > level.limit:
             if not asking or asking[-1].percent != _PERCENT:
                 return None
-            more = level.limit + self.budget.limit * _MORE_PERCENT // _PERCENT
-            return asking[-1], min(max(more, level.used + amount), MOST_AMOUNT)
+            # In whole steps, so that calls that need about as much ask the same.
+            step = max(self.budget.limit * _MORE_PERCENT // _PERCENT, 1)
+            steps = -(-(level.used + amount - level.limit) // step)
+            return asking[-1], min(level.limit + steps * step, MOST_AMOUNT)
         reached = [step for step in asking if self.until <= step.amount <= level.used]
         if not reached:
             return None

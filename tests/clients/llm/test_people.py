@@ -272,3 +272,10 @@ def test_a_function_that_is_guarded_itself_asks_itself(scene: Callable[..., Scen
     guard = here.guard(tools={"get_weather": ToolAction("get_weather", is_guarded=True)})
     assert names_of(here, guard, "whole") == ["get_weather"]
     assert here.people.approvals() == []
+
+
+def test_opening_a_websocket_waits_for_nobody(scene: Callable[..., Scene]) -> None:
+    here = scene(ASKED_MODEL)
+    client = here.world.openai(here.guard())
+    with pytest.raises(openai.PermissionDeniedError, match="approval ap-"):
+        _ = client.websocket_base_url

@@ -14,7 +14,7 @@ from agentguard.clients.llm._exchange import Exchanges, RefusedError
 from agentguard.clients.llm._guard import LlmGuard
 from agentguard.clients.llm._http import inner_of, view_of
 from agentguard.clients.llm._refusal import error_of
-from agentguard.clients.llm._steps import run
+from agentguard.clients.llm._steps import run_at_once
 from agentguard.core import ConfigError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class WebsocketChoke:
 def _ask_for_websocket(client: Any, exchanges: Exchanges) -> None:
     request = client._client.build_request("GET", f"{str(client.base_url).rstrip('/')}/websocket")  # noqa: SLF001 - the attribute that is guarded
     try:
-        run(exchanges.guard.session, exchanges.before(request))
+        run_at_once(exchanges.before(request))
     except RefusedError as error:
         raise error_of(error.refusal, request, exchanges.sdk) from None
 

@@ -33,6 +33,16 @@ def run(session: Session, steps: Steps[T]) -> T:
             raise
 
 
+def run_at_once(steps: Steps[T]) -> T:
+    """Return what the work comes to where nobody can be waited for, as in the reading of an attribute."""
+    have_said = None
+    while True:
+        moved, is_done = _move(steps, have_said)
+        if is_done:
+            return moved  # type: ignore[no-any-return]  # what the work returned
+        have_said = False
+
+
 async def arun(
     session: Session, steps: Steps[T], *, on_lost: Callable[[T], None] = lambda _result: None
 ) -> T:
