@@ -10,7 +10,6 @@ import msgspec
 from msgspec.structs import replace
 
 from agentguard.clients._reply import is_same_action
-from agentguard.clients._waiting import needs_person
 from agentguard.clients.llm._media import read_media, words_in, written_form
 from agentguard.clients.llm._proposed import ToolDeniedError, judge
 from agentguard.clients.llm._refusal import (
@@ -22,6 +21,7 @@ from agentguard.clients.llm._refusal import (
 )
 from agentguard.clients.llm._seen import Seen
 from agentguard.clients.llm._spending import Meter, reserve
+from agentguard.clients.llm._steps import check
 from agentguard.core import AgentGuardError, Effect
 from agentguard.enforcement import carry_out
 from agentguard.llm import (
@@ -229,13 +229,7 @@ class Exchanges:
         return read_media(request, call, path, provider) if call.action == MEDIA else (call, [])
 
     def _ask(self, action: str, resource: str, params: dict[str, Any]) -> Steps[Decision]:
-        check = self.guard.session.check
-        decision = check(action, resource=resource, params=params)
-        while needs_person(decision) and (yield decision):
-            known = decision.approval
-            decision = check(action, resource=resource, params=params, approval=known)
-            if decision.approval == known:
-                break
+        decision = yield from check(self.guard.session, action, resource, params)
         if decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
             raise RefusedError(refuse_decision(decision))
         if not is_same_action(action, decision.action) or decision.resource != resource:
@@ -312,6 +306,9 @@ class Exchanges:
             changed = _with_body(call, body, params["model"], params)
             if changed.model != call.model:
                 yield from self._ask(call.action, changed.resource, params)
+        except GeneratorExit:
+            self._give_back(meter)
+            raise
         except (RewriteError, RefusedError) as error:
             self._give_back(meter)
             if isinstance(error, RefusedError):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from agentguard.clients._deny import refuse
 from agentguard.clients._reply import is_same_action
-from agentguard.clients._waiting import needs_person
 from agentguard.clients.llm._guard import ToolAction
 from agentguard.clients.llm._refusal import Refusal, refuse_decision
+from agentguard.clients.llm._steps import check
 from agentguard.core import ConfigError, Decision, Effect, RequestError
 from agentguard.enforcement import log_decision
 from agentguard.llm import PASS, Verdict
@@ -100,13 +100,7 @@ def _decide(guard: LlmGuard, question: _Question) -> Steps[Decision]:
     if tool.is_guarded:
         step = {"action": tool.action, "resource": question.resource, "params": params}
         return guard.session.check_plan([step])[0]
-    decision = guard.session.check(tool.action, resource=question.resource, params=params)
-    while needs_person(decision) and (yield decision):
-        known = decision.approval
-        decision = guard.session.check(tool.action, resource=question.resource, params=params, approval=known)
-        if decision.approval == known:
-            break
-    return decision
+    return (yield from check(guard.session, tool.action, question.resource, params))
 
 
 def _problem(question: _Question, decision: Decision) -> str | None:

@@ -10,13 +10,25 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from agentguard.clients._waiting import needs_person
+from agentguard.core import Decision
+
 if TYPE_CHECKING:
     from agentguard.clients._session import Session
 
-from agentguard.core import Decision
-
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Decision, bool, T]
+
+
+def check(session: Session, action: str, resource: str, params: dict[str, Any]) -> Steps[Decision]:
+    """Return the decision, after people have said where it waits for them."""
+    decision = session.check(action, resource=resource, params=params)
+    while needs_person(decision) and (yield decision):
+        known = decision.approval
+        decision = session.check(action, resource=resource, params=params, approval=known)
+        if decision.approval == known:
+            break
+    return decision
 
 
 def run(session: Session, steps: Steps[T]) -> T:
