@@ -91,6 +91,7 @@ def test_people_decide_and_the_caller_goes_on(agentguard: Command, served: Sidec
             caller = threading.Thread(target=call)
             caller.start()
             (asked,) = wait_for(lambda: agentguard("approvals", "list", "--json").json())
+            assert asked["state"] == "pending"
             login(agentguard, served, "dana")
             ran = agentguard("approvals", word, asked["id"], "--note", "seen")
             assert ran.code == 0, ran.err

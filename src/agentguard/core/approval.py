@@ -185,7 +185,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     route: Route
     opened_at: datetime
     deadline: datetime
-    state: ApprovalState = ApprovalState.PENDING
+    # Written out also where it is the default: who reads the JSON looks for it first.
+    state: ApprovalState = msgspec.field(default_factory=lambda: ApprovalState.PENDING)
     revision: int = 0
     votes: tuple[Vote, ...] = ()
     delegations: tuple[Delegation, ...] = ()
