@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import secrets
-import sys
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from msgspec.structs import replace
 
 from agentguard.cli._approve import AskPeople, ask_on_terminal
+from agentguard.cli._kernel_policy import hold_policy
 from agentguard.cli._network import Network
-from agentguard.cli._options import environ
 from agentguard.cli._output import Output, counted, plain
-from agentguard.config import FILE_NAME
 from agentguard.core import AgentGuardError, Event, EventKind
 
 if TYPE_CHECKING:
@@ -36,9 +32,7 @@ if TYPE_CHECKING:
         Denied,
         Enforcement,
         Explainer,
-        KernelPolicy,
         Protection,
-        Wanted,
     )
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -129,8 +123,11 @@ class Enforced:
         output: Output,
         *,
         by_programs: bool = True,
+        own_rules: bool = False,
     ) -> None:
-        """Compile and sign the policy; `by_programs` where the run has a cgroup of this process's own.
+        """Have the policy compiled and signed; `by_programs` where the run has a cgroup of this process's own.
+
+        With `own_rules` it is not the sidecar's rules that count.
 
         Raises:
             AgentGuardError: it cannot be compiled, signed or held.
@@ -139,7 +136,8 @@ class Enforced:
         from agentguard.kernel.jail import Enforcement, Explainer
 
         self._output, self._principal, self.options = output, principal, options
-        policy, self._notes, workspace = _compile(options, project, principal)
+        held = hold_policy(options, project, principal, own_rules=own_rules)
+        policy, self._notes, self._signed_by = held.policy, held.notes, held.signed_by
         self._bus: EventBus | None = None
         self._record: Callable[..., None] = lambda _phase, **_facts: None
         self._run = ""
@@ -161,7 +159,7 @@ class Enforced:
         self._notes = (*self._notes, *self._network.notes)
         self._jail = Enforcement(
             policy,
-            workspace=workspace,
+            workspace=held.workspace,
             sockets=self._network.sockets,
             begin=self._put_on,
             within=self._network.within if self._network.is_bridged else None,
@@ -216,7 +214,8 @@ class Enforced:
         policy = self._jail.policy
         facts = {
             "tier": self._tier, "profile": self.options.profile, "mode": self.options.mode,
-            "kernel_policy": policy.version, "policy_version": policy.policy_version, "self_test": verdicts,
+            "kernel_policy": policy.version, "policy_version": policy.policy_version,
+            "signed_by": self._signed_by, "self_test": verdicts,
         }  # fmt: skip
         try:
             self.protections = self._jail.judge()
@@ -327,92 +326,3 @@ def _profile(options: JailOptions) -> Any:
     from agentguard.kernel.jail import find_profile
 
     return find_profile(options.profile)
-
-
-def _compile(
-    options: JailOptions, project: Project | None, principal: Principal
-) -> tuple[KernelPolicy, tuple[str, ...], str]:
-    """Return the policy, signed where there is a project, what is to be said of it, and the workspace."""
-    from agentguard.kernel.jail import Sources, compile_policy
-
-    wanted, notes = _wanted(options, project)
-    sources = None
-    if project is not None:
-        sources = Sources(
-            project.policies.current,
-            project.registry,
-            project.inventory,
-            project.facts,
-            principal,
-            datetime.now(UTC),
-        )
-    mode: Any = options.mode
-    compiled = compile_policy(sources, wanted, mode=mode)
-    policy = compiled.policy
-    if options.is_jailed and project is not None and wanted.profile.network:
-        from agentguard.cli._door import door_rules
-
-        policy = replace(policy, networks=(*policy.networks, *door_rules(project)))
-    if project is not None:
-        from agentguard.identity import StateFolder
-        from agentguard.kernel.jail import issue_policy
-
-        policy = issue_policy(policy, StateFolder.open(project.config.project.id, environ()))
-    return policy, (*notes, *compiled.notes), wanted.workspace
-
-
-def _wanted(options: JailOptions, project: Project | None) -> tuple[Wanted, list[str]]:
-    from agentguard.kernel.jail import Wanted
-
-    profile = _profile(options)
-    if options.domains and not profile.network:
-        # A name that is allowed and cannot be reached would be a surprise.
-        raise click.UsageError("--allow-domain needs a network, which this profile has not")
-    home = os.path.realpath(os.environ.get("HOME", "") or Path("~").expanduser())
-    home = home if home != "/" and Path(home).is_dir() else ""
-    here = os.path.realpath(Path.cwd())
-    notes = []
-    if here == "/" or (home and (home == here or home.startswith(f"{here}/"))):
-        notes.append(
-            f"`{here}` is too much to be given as a whole: start it in a project folder, or pass --rw"
-        )
-        here = ""
-    hidden, fixed = _own(project)
-    wanted = Wanted(
-        profile,
-        home,
-        os.environ.get("PATH", os.defpath),
-        workspace=here,
-        read_write=tuple(map(str, options.read_write)),
-        read_only=tuple(map(str, options.read_only)),
-        domains=options.domains,
-        hidden=hidden,
-        fixed=fixed,
-        temporary=os.path.realpath(os.environ["TMPDIR"]) if os.environ.get("TMPDIR") else "",
-    )
-    return wanted, notes
-
-
-def _own(project: Project | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return AgentGuard's own: what no agent may look at, and what none may change."""
-    from agentguard.identity import state_path
-
-    hidden: list[Path] = []
-    with contextlib.suppress(AgentGuardError):
-        hidden.append(state_path("any", environ()).parent)
-    fixed = [Path(__file__).resolve().parents[1]]
-    if sys.prefix != sys.base_prefix:
-        # The environment that AgentGuard runs in: who changes that, changes the guard.
-        fixed.append(Path(sys.prefix).resolve())
-    if project is not None:
-        config = project.config
-        for folder in (config.audit_folder, config.events_file.parent, config.ledger_file.parent):
-            # What is not there cannot be hidden, and would be the agent's to make.
-            with contextlib.suppress(OSError):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            hidden.append(folder)
-        fixed += [
-            config.folder / FILE_NAME, config.policy_folder, config.actions_folder, config.inventory_file,
-            config.budgets_file, config.prices_file,
-        ]  # fmt: skip
-    return tuple(map(str, hidden)), tuple(map(str, fixed))
