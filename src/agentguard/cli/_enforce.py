@@ -59,6 +59,7 @@ class JailOptions:
     read_only: tuple[Path, ...]
     domains: tuple[str, ...]
     degraded: tuple[str, ...]
+    max_processes: int
 
     @property
     def is_jailed(self) -> bool:
@@ -81,6 +82,11 @@ def jail_options(function: F) -> F:
     @click.option(
         "--allow-degraded", "degraded", multiple=True, metavar="NAME", help="Go on without this protection."
     )
+    @click.option(
+        "--max-processes",
+        type=click.IntRange(16, 1 << 22),
+        help="It may have so many processes and threads.  [default: 4096]",
+    )
     @functools.wraps(function)
     def wrapper(
         *args: Any,
@@ -91,9 +97,10 @@ def jail_options(function: F) -> F:
         read_only: tuple[Path, ...],
         domains: tuple[str, ...],
         degraded: tuple[str, ...],
+        max_processes: int | None,
         **kwargs: Any,
     ) -> Any:
-        from agentguard.kernel.jail import DEFAULT_PROFILE
+        from agentguard.kernel.jail import DEFAULT_PROFILE, MOST_PROCESSES
 
         if enforce and mode not in {None, "enforce"}:
             raise click.UsageError(f"--enforce is --mode enforce, and --mode {mode} is another")
@@ -104,8 +111,10 @@ def jail_options(function: F) -> F:
             read_only,
             domains,
             degraded,
+            max_processes or MOST_PROCESSES,
         )
-        if not options.is_jailed and (profile or read_write or read_only or domains or degraded):
+        given = (profile, read_write, read_only, domains, degraded, max_processes)
+        if not options.is_jailed and any(given):
             raise click.UsageError("what is allowed has a meaning with --enforce only")
         return function(*args, jail=options, **kwargs)
 
@@ -166,6 +175,7 @@ class Enforced:
             must_lead_out=self._network.must_lead_out,
             more=self._network.more(),
             degraded=options.degraded,
+            most_processes=options.max_processes,
             on_denied=self._note_denied,
         )
         self._explainer = Explainer(self._jail.found, self._tell, enforced=options.is_jailed)

@@ -9,6 +9,7 @@ rule allows where something cannot be expressed.
 from agentguard.kernel._rules import KernelMode, KernelPolicy, NetRule
 from agentguard.kernel.jail._canaries import Canary, Verdict
 from agentguard.kernel.jail._compile import Compiled, Sources, Wanted, compile_policy
+from agentguard.kernel.jail._confine import MOST_PROCESSES
 from agentguard.kernel.jail._denials import Denial, Explainer
 from agentguard.kernel.jail._enforcement import Enforcement, Protection
 from agentguard.kernel.jail._landlock import keeps_abstract_sockets
@@ -28,6 +29,7 @@ from agentguard.kernel.jail._supervisor import Denied
 
 __all__ = [
     "DEFAULT_PROFILE",
+    "MOST_PROCESSES",
     "PROFILES",
     "Acceptance",
     "Canary",

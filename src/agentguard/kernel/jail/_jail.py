@@ -21,6 +21,7 @@ import msgspec
 from agentguard.core import KernelError
 from agentguard.kernel._cgroups import Cgroup
 from agentguard.kernel._launch import Child
+from agentguard.kernel._pids import ProcessLimit
 from agentguard.kernel.jail._calls import prctl
 from agentguard.kernel.jail._canaries import Canary, Scene, Verdict, attempt, benign, canaries, work
 from agentguard.kernel.jail._confine import ConfinementError, Fit, confine, prepare_files
@@ -47,6 +48,7 @@ class Start(msgspec.Struct, frozen=True):
 
     `begin` is called with the child's cgroup, None where it has none, before the attempts: it puts on what holds from
     outside, as programs on the cgroup do. `within` is called in the new namespaces, before anything is given up.
+    `most_processes` is what a control group holds it to; 0 where it holds itself to that.
     """
 
     separate: bool
@@ -57,6 +59,7 @@ class Start(msgspec.Struct, frozen=True):
     more: tuple[Canary, ...] = ()
     begin: Callable[[Cgroup | None], None] | None = None
     within: Callable[[], None] | None = None
+    most_processes: int = 0
 
 
 class Jail(Child):
@@ -83,6 +86,7 @@ class Jail(Child):
         self._plan, self._start, self._on_denied = plan, start, on_denied
         self.verdicts: list[Verdict] = []
         self._reader: threading.Thread | None = None
+        self.limit_problem = ""
         self.ready = Ready({}, sealed=False, marks=0)
         super().__init__(argv, environ=environ)
 
@@ -226,11 +230,19 @@ class Jail(Child):
 
     def settle(self, cgroup: Cgroup | None) -> None:
         """Make the self-test, in `cgroup` where there is one; `verdicts` has what came of it."""
+        if self._start.most_processes:
+            try:
+                self._limit = ProcessLimit(self.pid, self._start.most_processes, self._tell_limit)
+            except KernelError as error:
+                self.limit_problem = error.message
         if self._start.begin is not None:
             self._start.begin(cgroup)
         if cgroup is not None:
             cgroup.add(self._tester)
         self.verdicts = self._prove()
+
+    def _tell_limit(self) -> None:
+        self._on_denied(Denied("cgroup", "fork", str(self._start.most_processes), ""))
 
     def _prove(self) -> list[Verdict]:
         """Have the attempts made, and return their verdicts.
@@ -262,6 +274,8 @@ class Jail(Child):
         super().go()
         self._reader = threading.Thread(target=self._listen, name="agentguard-jail", daemon=True)
         self._reader.start()
+        if self._limit is not None:
+            self._limit.watch()
 
     def wait(self) -> int:
         """Pass signals on until it ends, and return its exit code, or 128 and the signal that ended it."""
@@ -309,9 +323,12 @@ class Jail(Child):
         self._channel.close()
         for fd in (self._test_reader, self._test_go):
             os.close(fd)
+        if self._limit is not None:
+            self._limit.close()
 
     _closed = _ended = _waited = False
     _supervisor = _tester = _agent = _ruleset = -1
+    _limit: ProcessLimit | None = None
 
     def abandon(self) -> None:
         """End it before it has run, and its supervisor in any case. Idempotent."""
