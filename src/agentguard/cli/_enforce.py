@@ -242,7 +242,7 @@ class Enforced:
         self._network.close()
         lsm, self._lsm = self._lsm, None
         if lsm is not None:
-            lsm.close()
+            lsm.remove()
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says of the jail."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from agentguard.kernel.egress._guard import NetworkGuard
     from agentguard.kernel.egress._names import parse_domain
     from agentguard.kernel.egress._namespace import make_sockets, ports_of, receive_sockets, send_sockets
-    from agentguard.kernel.egress._pins import clean_pins
     from agentguard.kernel.egress._upstream import Upstream, parse_upstream
     from agentguard.kernel.egress._would import WouldDeny
 
@@ -35,7 +34,6 @@ __all__ = [
     "Upstream",
     "WouldDeny",
     "canaries",
-    "clean_pins",
     "make_sockets",
     "parse_domain",
     "parse_upstream",
@@ -55,7 +53,6 @@ _PLACES = {
     "Upstream": "_upstream",
     "WouldDeny": "_would",
     "canaries": "_canaries",
-    "clean_pins": "_pins",
     "make_sockets": "_namespace",
     "parse_domain": "_names",
     "parse_upstream": "_upstream",
