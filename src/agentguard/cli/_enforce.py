@@ -189,7 +189,7 @@ class Enforced:
 
     def ask_people(self, decider: Decider, run: str) -> None:
         """Have the project's people decide what a rule wants them for, while the agent is frozen."""
-        self._people = AskPeople(decider, self._principal, run, otherwise=ask_on_terminal)
+        self._people = AskPeople(decider, self._principal, run)
 
     def _ask(self, denial: NetworkDenial) -> Answer:
         return ask_on_terminal(denial) if self._people is None else self._people(denial)

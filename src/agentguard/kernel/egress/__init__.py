@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agentguard.core import KernelError
 
 if TYPE_CHECKING:
-    from agentguard.kernel.egress._approval import Answer, Approvals, Ask
+    from agentguard.kernel.egress._approval import ONCE_S, Answer, Approvals, Ask
     from agentguard.kernel.egress._bridge import NamespaceGuard
     from agentguard.kernel.egress._canaries import canaries
     from agentguard.kernel.egress._denial import Denial
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentguard.kernel.egress._would import WouldDeny
 
 __all__ = [
+    "ONCE_S",
     "Answer",
     "Approvals",
     "Ask",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "ONCE_S": "_approval",
     "Answer": "_approval",
     "Approvals": "_approval",
     "Ask": "_approval",
