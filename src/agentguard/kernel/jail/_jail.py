@@ -7,6 +7,7 @@ as children of the launcher: the supervisor (the first process of the namespaces
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -97,10 +98,19 @@ class Jail(Child):
         self._arrivals, self._supervisor_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._test_go_reader, self._test_go = os.pipe2(os.O_CLOEXEC)
         self._test_reader, self._test_writer = os.pipe2(os.O_CLOEXEC)
+        ours, rules = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        # A collection in a child would touch, and so copy, all that there is.
+        gc.freeze()
         middle = os.fork()
         if middle == 0:
-            self._divide(become)
+            gc.disable()
+            ours.close()
+            self._divide(become, rules)
+        gc.unfreeze()
+        rules.close()
+        with ours:
+            self._send_ruleset(ours)
         for each in (self._theirs, self._arrivals, self._supervisor_socket):
             each.close()
         for fd in (self._test_go_reader, self._test_writer):
@@ -125,7 +135,19 @@ class Jail(Child):
         self.ready = ready
         return pids.agent
 
-    def _divide(self, become: Callable[[], NoReturn]) -> NoReturn:
+    def _send_ruleset(self, rules: socket.socket) -> None:
+        """Make the ruleset for all processes of the jail, beside what they do meanwhile: it is about inodes, not names."""
+        try:
+            ruleset = prepare_files(self._plan, self._start.fit)
+        except OSError:
+            # They end, and that is told.
+            return
+        with contextlib.suppress(OSError):
+            socket.send_fds(rules, [b"."], [ruleset] if ruleset >= 0 else [])
+        if ruleset >= 0:
+            os.close(ruleset)
+
+    def _divide(self, become: Callable[[], NoReturn], rules: socket.socket) -> NoReturn:
         """Leave the namespaces, fork the three, say who they are, and end: they become the launcher's own."""
         try:
             if self._start.separate:
@@ -141,11 +163,15 @@ class Jail(Child):
                 # No process keeps an end of what another waits for the end of.
                 self._channel.close()
                 self._supervisor_socket.close()
+                rules.close()
                 Supervisor(self._theirs, self._arrivals, self._plan).serve(
                     separated=self._start.separate, marking=self._start.marking
                 )
-            # Made once for both, beside what the supervisor does meanwhile.
-            self._ruleset = prepare_files(self._plan, self._start.fit)
+            said, given, _, _ = socket.recv_fds(rules, 1, 1)
+            if not said:
+                os._exit(1)
+            rules.close()
+            self._ruleset = given[0] if given else -1
             tester = os.fork()
             if tester == 0:
                 self._test()
@@ -230,16 +256,24 @@ class Jail(Child):
 
     def settle(self, cgroup: Cgroup | None) -> None:
         """Make the self-test, in `cgroup` where there is one; `verdicts` has what came of it."""
+        # The kernel takes its time for groups, which the attempts need not wait for.
+        limiting = threading.Thread(target=self._limit_processes, name="agentguard-pids")
+        limiting.start()
+        try:
+            if self._start.begin is not None:
+                self._start.begin(cgroup)
+            if cgroup is not None:
+                cgroup.add(self._tester)
+            self.verdicts = self._prove()
+        finally:
+            limiting.join()
+
+    def _limit_processes(self) -> None:
         if self._start.most_processes:
             try:
                 self._limit = ProcessLimit(self.pid, self._start.most_processes, self._tell_limit)
             except KernelError as error:
                 self.limit_problem = error.message
-        if self._start.begin is not None:
-            self._start.begin(cgroup)
-        if cgroup is not None:
-            cgroup.add(self._tester)
-        self.verdicts = self._prove()
 
     def _tell_limit(self) -> None:
         self._on_denied(Denied("cgroup", "fork", str(self._start.most_processes), ""))
@@ -259,8 +293,9 @@ class Jail(Child):
             # What the attempts may have left running keeps the pipe open.
             if not piece or data.endswith(b"\n"):
                 break
-        self._bury(self._tester)
-        self._tester = -1
+        # It is buried when the agent runs, which need not wait for that.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._tester, signal.SIGKILL)
         if not data.endswith(b"\n"):
             raise _failed("its self-test has not answered")
         return msgspec.json.decode(data, type=list[Verdict])
@@ -290,6 +325,8 @@ class Jail(Child):
         return _failed(why[1:].decode("utf-8", "replace"))
 
     def _listen(self) -> None:
+        self._bury(self._tester)
+        self._tester = -1
         with contextlib.suppress(OSError, msgspec.DecodeError):
             while data := self._channel.recv(_MAX_MESSAGE):
                 told = read_told(data)
