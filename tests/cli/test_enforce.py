@@ -294,3 +294,9 @@ def test_limit_of_processes_means_nothing_without_a_jail(agentguard: Command) ->
     done = run(agentguard, "--max-processes", "100", "--", "true")
     assert done.returncode == 2
     assert "has a meaning with --enforce only" in done.stderr
+
+
+def test_protection_that_there_is_not_cannot_be_given_up(agentguard: Command) -> None:
+    done = run(agentguard, "--enforce", "--allow-degraded", "secomp", "--", "true")
+    assert done.returncode == 2
+    assert "there is no protection `secomp`: it is one of landlock-files" in done.stderr

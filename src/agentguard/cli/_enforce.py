@@ -73,18 +73,33 @@ def jail_options(function: F) -> F:
 
     @click.option("--enforce", is_flag=True, help="Hold it to the policy: the same as --mode enforce.")
     @click.option("--mode", type=click.Choice(MODES), help="What the policy does.  [default: observe]")
-    @click.option("--profile", help="What kind of agent it is.  [default: coding-agent]")
+    @click.option(
+        "--profile",
+        metavar="NAME",
+        help="What kind of agent it is: coding-agent, data-analyst, browser or offline.  [default: coding-agent]",
+    )
     @click.option("--rw", "read_write", multiple=True, type=folder, help="It may change what is in there.")
     @click.option(
         "--ro", "read_only", multiple=True, type=folder, help="It may read and run what is in there."
     )
-    @click.option("--allow-domain", "domains", multiple=True, help="It may reach this name.")
     @click.option(
-        "--allow-degraded", "degraded", multiple=True, metavar="NAME", help="Go on without this protection."
+        "--allow-domain",
+        "domains",
+        multiple=True,
+        metavar="NAME[:PORT]",
+        help="It may reach this name, or with *.NAME those below it.",
+    )
+    @click.option(
+        "--allow-degraded",
+        "degraded",
+        multiple=True,
+        metavar="NAME",
+        help="Go on without this protection where it does not hold; the error names it.",
     )
     @click.option(
         "--max-processes",
         type=click.IntRange(16, 1 << 22),
+        metavar="N",
         help="It may have so many processes and threads.  [default: 4096]",
     )
     @functools.wraps(function)
@@ -100,8 +115,12 @@ def jail_options(function: F) -> F:
         max_processes: int | None,
         **kwargs: Any,
     ) -> Any:
-        from agentguard.kernel.jail import DEFAULT_PROFILE, MOST_PROCESSES
+        from agentguard.kernel.jail import DEFAULT_PROFILE, MOST_PROCESSES, PROTECTIONS
 
+        for name in degraded:
+            if name not in PROTECTIONS:
+                known = ", ".join(PROTECTIONS)
+                raise click.UsageError(f"there is no protection `{plain(name)}`: it is one of {known}")
         if enforce and mode not in {None, "enforce"}:
             raise click.UsageError(f"--enforce is --mode enforce, and --mode {mode} is another")
         options = JailOptions(

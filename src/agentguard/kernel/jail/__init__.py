@@ -11,7 +11,7 @@ from agentguard.kernel.jail._canaries import Canary, Verdict
 from agentguard.kernel.jail._compile import Compiled, Sources, Wanted, compile_policy
 from agentguard.kernel.jail._confine import MOST_PROCESSES
 from agentguard.kernel.jail._denials import Denial, Explainer
-from agentguard.kernel.jail._enforcement import Enforcement, Protection
+from agentguard.kernel.jail._enforcement import PROTECTIONS, Enforcement, Protection
 from agentguard.kernel.jail._landlock import keeps_abstract_sockets
 from agentguard.kernel.jail._order import IssuedPolicy, Place, PolicyOrder, this_place
 from agentguard.kernel.jail._probe import Tier, probe_jail, tier_of_jail
@@ -31,6 +31,7 @@ __all__ = [
     "DEFAULT_PROFILE",
     "MOST_PROCESSES",
     "PROFILES",
+    "PROTECTIONS",
     "Acceptance",
     "Canary",
     "Compiled",

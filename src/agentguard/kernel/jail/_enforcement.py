@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentguard.kernel.jail._supervisor import Denied
 
 # In the order in which they are shown.
-NAMES = (
+PROTECTIONS = (
     "landlock-files", "landlock-scopes", "seccomp", "no-new-privileges", "capabilities", "descriptors", "network",
     "process-namespace", "process-limit", "fanotify",
 )  # fmt: skip
@@ -175,7 +175,7 @@ class Enforcement:
         assert self._jail is not None
         if self._stage is not None:
             self._stage.close()
-        protections = [self._protection(name) for name in NAMES if self._is_meant(name)]
+        protections = [self._protection(name) for name in PROTECTIONS if self._is_meant(name)]
         broken = [each for each in protections if each.needed and not each.on]
         idle = [each for each in self._jail.verdicts if each.protection == "work" and not each.ok]
         if idle:
