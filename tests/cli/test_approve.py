@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -230,3 +231,23 @@ def test_without_terminal_and_people_it_stays_denied(desk: Terminal) -> None:
     del desk
     people = People(says=None)
     assert AskPeople(people, Principal("agent"), "run-1", terminal="/dev/null")(NAME) is Answer.DENY
+
+
+def test_run_that_is_over_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentguard.enforcement._hold._SHORT_SLICE_S", 0.01)
+
+    class Nobody(People):
+        def wait_approval(
+            self, approval_id: str, *, principal: Principal, timeout_s: float
+        ) -> ApprovalStatus:
+            time.sleep(timeout_s)
+            return super().wait_approval(approval_id, principal=principal, timeout_s=timeout_s)
+
+    asking = AskPeople(Nobody(says=ApprovalState.PENDING), Principal("agent"), "run-1")
+    answers: list[Answer] = []
+    asker = threading.Thread(target=lambda: answers.append(asking(denial())))
+    asker.start()
+    asking.close()
+    asker.join(10)
+    assert answers == [Answer.DENY]
+    assert asking(denial()) is Answer.DENY

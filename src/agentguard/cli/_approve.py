@@ -19,6 +19,7 @@ from agentguard.enforcement import Hold
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Mapping
+    from typing import Self
 
     from agentguard.core import Decider, Decision, Principal
     from agentguard.kernel.egress import Answer, Denial
@@ -59,6 +60,15 @@ class AskPeople:
         self._terminal, self._clock = terminal, clock
         # Connections that were approved when their name was looked up, and until when.
         self._ahead: dict[tuple[str, int], float] = {}
+        # One question at a time: the agent is frozen for it.
+        self._waiting: _Waiting | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Wait for nobody any more: the run is over, and what was asked about is denied. Idempotent."""
+        self._is_closed = True
+        if self._waiting is not None:
+            self._waiting.give_up()
 
     def __call__(self, denial: Denial) -> Answer:
         """Return what people say; `DENY` where they do not in time."""
@@ -90,13 +100,15 @@ class AskPeople:
             f" (`agentguard approvals approve {first.approval}`, or the console)",
             err=True,
         )
-        waiting = _Waiting(self._decider, request, first)
-        said = None if denial.rule else _say(denial, self._terminal, stop=waiting.stop)
+        with _Waiting(self._decider, request, first) as waiting:
+            self._waiting = waiting
+            if self._is_closed:
+                waiting.give_up()
+            said = None if denial.rule else _say(denial, self._terminal, stop=waiting.stop)
+            decision = waiting.result() if said is None else first
         if said is not None:
-            waiting.give_up()
             click.echo(f"agentguard: it is decided; approval {first.approval} is for nothing now", err=True)
             return said
-        decision = waiting.result()
         if decision.effect not in {Effect.ALLOW, Effect.TRANSFORM}:
             click.echo(
                 f"agentguard: approval {first.approval} was not given; the agent goes on without", err=True
@@ -141,23 +153,28 @@ class _Waiting:
         outcome = Outcome(
             decision.audit_id,
             "refused" if is_given_up else "succeeded",
-            "it was decided at the terminal before" if is_given_up else "the attempt was let through",
+            "nobody waited for it any more" if is_given_up else "the attempt was let through",
             self._request.principal.id,
         )
         with contextlib.suppress(AgentGuardError):
             self._decider.record_outcome(outcome)
 
     def give_up(self) -> None:
-        """Wait no more: somebody else was first."""
+        """Wait no more: somebody else was first, or it is over."""
         with self._lock:
             self._is_given_up = True
-        os.close(self.stop)
 
     def result(self) -> Decision:
-        """Return what people said, once they have."""
+        """Return what people said, once they have, or are not waited for."""
         self._thread.join()
-        os.close(self.stop)
         return self._decision
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_up()
+        os.close(self.stop)
 
 
 def _wanted(denial: Denial) -> tuple[str, tuple[int, ...], str] | None:

@@ -258,6 +258,8 @@ class Enforced:
 
     def end(self) -> None:
         """End what outlives the agent; what was denied until now is told. Idempotent."""
+        if self._people is not None:
+            self._people.close()
         self._network.close()
         lsm, self._lsm = self._lsm, None
         if lsm is not None:
