@@ -17,7 +17,7 @@ INIT = ROOT / "tests" / "kernel" / "guest" / "attempts.py"
 # What the attempts import, early or late: the files of all these go into the guest, and no others.
 _IMPORTS = """
 import ctypes, fcntl, json, mmap, os, socket, struct, sys, time, encodings.idna, encodings.ascii, encodings.utf_8, encodings.unicode_escape, encodings.latin_1
-from agentguard.kernel import _cgroups, _lsm, _rules
+from agentguard.kernel import _cgroups, _lsm, _pids, _rules
 from agentguard.kernel._libbpf import libbpf
 libbpf()
 from agentguard.kernel._objects import read_object

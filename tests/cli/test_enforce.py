@@ -255,3 +255,48 @@ tar czf ../repository.tgz . && git clone -q . ../clone && rm -r ../clone
     denied = [each for each in done.stderr.splitlines() if each.startswith("denied: ")]
     # A C library asks a name service that is not there.
     assert [each for each in denied if "a socket (unix, stream)" not in each] == []
+
+
+BOMB = """
+import os, time
+made = 0
+try:
+    while made < 500:
+        if not os.fork():
+            time.sleep(60)
+            os._exit(0)
+        made += 1
+except OSError as error:
+    print("stopped", made < 48, error.strerror, flush=True)
+time.sleep(SECONDS)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root is held by a limit of the process's own")
+@pytest.mark.parametrize(("mode", "seconds", "code"), [("enforce", 1, 0), ("kill", 60, 137)])
+def test_roots_forks_without_end_stop_and_are_told(
+    agentguard: Command, mode: str, seconds: int, code: int
+) -> None:
+    agentguard.write("bomb.py", BOMB.replace("SECONDS", str(seconds)))
+    done = run(agentguard, "--mode", mode, "--max-processes", "48", "--", "python3", "bomb.py")
+    assert done.stdout == "stopped True Resource temporarily unavailable\n"
+    assert done.returncode == code
+    assert "process-limit" in done.stderr.partition("\n")[0]
+    assert "denied: fork: it has 48 processes and threads" in done.stderr
+    assert "to allow it: --max-processes 96" in done.stderr
+    rules = [each["rule"] for each in records(agentguard, "denied") if each["what"] == "fork"]
+    assert rules == ["process-limit"]
+    (jailed,) = records(agentguard, "jailed")
+    assert jailed["protections"]["process-limit"] is True
+
+
+def test_limit_of_processes_means_nothing_without_a_jail(agentguard: Command) -> None:
+    done = run(agentguard, "--max-processes", "100", "--", "true")
+    assert done.returncode == 2
+    assert "has a meaning with --enforce only" in done.stderr
+
+
+def test_protection_that_there_is_not_cannot_be_given_up(agentguard: Command) -> None:
+    done = run(agentguard, "--enforce", "--allow-degraded", "secomp", "--", "true")
+    assert done.returncode == 2
+    assert "there is no protection `secomp`: it is one of landlock-files" in done.stderr

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,7 @@ from agentguard.cli._network import Network
 from agentguard.core import KernelError
 from agentguard.kernel.egress import Answer, Denial
 from agentguard.kernel.jail._landlock import abi
-from command_line import environment
+from command_line import environment, sidecar, wait_for
 from egress_lab import Site, Zone, policy
 from kernel_lab import why_not
 
@@ -42,6 +44,7 @@ for host in sys.argv[2:]:
     except OSError as error:
         print("failed:", error.strerror)
 """
+GOOD = "correct horse battery"
 MAIN = "import sys; from agentguard.cli import main; "
 BRIDGED = "import agentguard.cli._network as network; network._has_programs = lambda: False; "
 
@@ -75,6 +78,11 @@ def run(
         cwd=agentguard.folder, env={**environment(), **settings}, capture_output=True, text=True, timeout=60, check=False,
         **options,
     )  # fmt: skip
+
+
+def pending(agentguard: Command) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = agentguard("approvals", "list", "--state", "pending", "--json").json()
+    return found
 
 
 @pytest.mark.parametrize("how", ["programs", "namespace"])
@@ -126,6 +134,54 @@ class TestRun:
         assert done.stdout.splitlines()[0] == "you asked for api.example.com", done.stderr
         assert done.stdout.splitlines()[1].startswith("failed:")
         assert done.stdout.splitlines()[2] == "you asked for api.example.com"
+
+    def test_project_s_people_decide_on_a_name_while_the_agent_is_frozen(
+        self, agentguard: Command, zone: Zone, site: Site, how: str
+    ) -> None:
+        assert agentguard("people", "add", "dana", "--role", "approver", stdin=f"{GOOD}\n").code == 0
+        agentguard.write(
+            "policies/ask.yaml",
+            "version: 1\nrules:\n"
+            "  - {id: ask-first, effect: require_approval, actions: [net.connect], resources: ['host:*.example.com:*']}\n",
+        )
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        config = agentguard.folder / "agentguard.yaml"
+        config.write_text(config.read_text() + f"server: {{port: {port}}}\n")
+        ended: list[subprocess.CompletedProcess[str]] = []
+
+        def go() -> None:
+            ended.append(
+                run(
+                    agentguard, zone, how, "--mode", "freeze", "--allow-domain", f"x.example:{site.port}", "--",
+                    sys.executable, "-I", "-S", "-c", AGENT, str(site.port), "api.example.com", "other.example.com",
+                    stdin=subprocess.DEVNULL, start_new_session=True,
+                )
+            )  # fmt: skip
+
+        with sidecar(agentguard.folder, "--port", str(port)) as up:
+            ran = agentguard(
+                "people", "login", "dana", "--url", up.url, "--password-stdin", stdin=f"{GOOD}\n"
+            )
+            assert ran.code == 0, ran.err
+            runner = threading.Thread(target=go)
+            runner.start()
+            seen = []
+            # The name, then the port that is not the one that it was looked up for; of the other the name is enough.
+            for word in ("approve", "approve", "deny"):
+                (asked,) = wait_for(lambda: pending(agentguard), 30)
+                seen.append(asked["resource"])
+                assert agentguard("approvals", word, asked["id"]).code == 0
+            runner.join(60)
+        (done,) = ended
+        assert seen == [
+            "host:api.example.com:443",
+            f"host:api.example.com:{site.port}",
+            "host:other.example.com:443",
+        ]
+        assert done.stdout.splitlines()[0] == "you asked for api.example.com", done.stderr
+        assert done.stdout.splitlines()[1].startswith("failed:")
+        assert "the agent is frozen and wants dns api.example.com, for port 443" in done.stderr
 
 
 class TestWarn:

@@ -225,6 +225,32 @@ def test_who_cannot_come_back_is_held(decider: ScriptedDecider, effect: Effect, 
     assert len(decider.requests) == asked
 
 
+def test_who_is_held_for_long_waits_in_pieces_and_outlasts_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentguard.enforcement._hold._PAUSE_S", 0.0)
+
+    pieces: list[float] = []
+
+    class Noting(People):
+        def wait_approval(
+            self, approval_id: str, *, principal: Principal, timeout_s: float
+        ) -> ApprovalStatus:
+            pieces.append(timeout_s)
+            return super().wait_approval(approval_id, principal=principal, timeout_s=timeout_s)
+
+    decider = Noting(S.PENDING, LOST, S.PENDING, S.APPROVED)
+    assert Hold(decider, timeout_s=24 * 3600).ask(REQUEST).effect is Effect.ALLOW
+    assert len(pieces) == 4
+    # A sidecar takes an hour at most in one question.
+    assert max(pieces) <= 60
+
+
+def test_who_is_not_needed_any_more_is_held_no_longer() -> None:
+    held = Hold(People(), timeout_s=3600)
+    asked = decided(REQUEST, effect=Effect.REQUIRE_APPROVAL, approval="ap-1")
+    answers = iter((False, True))
+    assert held.wait(REQUEST, asked, is_over=lambda: next(answers)).effect is Effect.REQUIRE_APPROVAL
+
+
 @pytest.mark.parametrize("value", [5, b"ap-1"])
 def test_an_approval_that_is_no_text_is_a_deny(value: Any) -> None:
     point = EnforcementPoint(ScriptedDecider(), principal=AGENT)

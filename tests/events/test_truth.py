@@ -202,6 +202,16 @@ CASES: dict[str, tuple[list[dict[str, Any]], Event, tuple[str, str] | None]] = {
     "what the kernel saw is no claim": (
         [decision("https://api.example.com/v1", attributes={"observed": True})], connect("api.example.com"), ("undeclared", "medium"),
     ),
+    "what the kernel's gate holds or lets through": (
+        [decision("https://api.example.com/v1", attributes={"pep": "kernel"}, effect="deny")], connect("api.example.com"), None,
+    ),
+    "what it lets through is no excuse for what was refused": (
+        [decision("https://api.example.com/v1", effect="deny"), decision("https://api.example.com/v1", attributes={"pep": "kernel"}, audit_id="d2")],
+        connect("api.example.com"), ("refused", "critical"),
+    ),
+    "what it has asked about accuses nobody": (
+        [decision("https://api.example.com/v1", attributes={"pep": "kernel"})], connect("other.example.com"), ("undeclared", "medium"),
+    ),
     "a rename's other action": ([], deed("process.signal", "process:12"), None),
 }  # fmt: skip
 

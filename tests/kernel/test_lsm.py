@@ -99,3 +99,20 @@ def test_every_attempt_is_refused_in_a_guest_and_its_neighbour_is_not(tmp_path: 
     assert {name: said for name, said in benign.items() if said != "done"} == {}
     assert len(guarded) >= 28
     assert (account["outside"], account["released"]) == ("done", "done")
+    refused = "Operation not permitted"
+    assert account["outlived"] == {
+        "before": "done",
+        "enforcer killed": refused,
+        "neighbour": "done",
+        "cleaned too early": [],
+        "taken over": True,
+        "still shut": refused,
+        "opened by the next": "done",
+        "vault": refused,
+        "removed": "done",
+        "let go": refused,
+        "cleaned": ["outlived"],
+        "pins": False,
+    }
+    # There, the controller of processes is of version 2.
+    assert account["forks"] == {"made": 5, "told": [1], "group": "/sys/fs/cgroup/agentguard/run-1-forks"}

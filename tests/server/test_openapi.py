@@ -10,6 +10,7 @@ import pytest
 
 from agentguard import core
 from agentguard.gateway import is_gateway_path
+from agentguard.kernel.jail import IssuedPolicy, PolicyOrder
 from agentguard.policy import PolicyDescription
 from agentguard.sensor import LinkState
 from agentguard.server import AgentSeen, openapi
@@ -50,7 +51,7 @@ TYPES = {
         "ReviewCall",
         "CancelCall",
     )
-} | {"PolicyDescription": PolicyDescription, "LinkState": LinkState}
+} | {each.__name__: each for each in (PolicyDescription, LinkState, PolicyOrder, IssuedPolicy)}
 
 
 def test_the_checked_in_description_is_up_to_date() -> None:
@@ -84,7 +85,7 @@ def test_each_example_decodes_as_cores_type(path: str, method: str, operation: d
     for content in contents(operation):
         name = content["schema"].get("$ref", "").rpartition("/")[2]
         if name:
-            msgspec.convert(content["example"], TYPES[name])
+            msgspec.json.decode(msgspec.json.encode(content["example"]), type=TYPES[name])
 
 
 def test_listed_examples_decode_too() -> None:

@@ -24,6 +24,7 @@ from agentguard.assembly._assembly import (
     verify_audit,
 )
 from agentguard.assembly._events import Events, read_events
+from agentguard.assembly._kernel_policy import sign_kernel_policy
 from agentguard.assembly._notifying import Notifying, Telling, open_notifying
 from agentguard.assembly._project import (
     DEFAULT_PROJECT,
@@ -63,5 +64,6 @@ __all__ = [
     "read_events",
     "read_ledger",
     "read_prices",
+    "sign_kernel_policy",
     "verify_audit",
 ]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import secrets
-import sys
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from msgspec.structs import replace
 
 from agentguard.cli._approve import AskPeople, ask_on_terminal
+from agentguard.cli._kernel_policy import hold_policy
 from agentguard.cli._network import Network
-from agentguard.cli._options import environ
 from agentguard.cli._output import Output, counted, plain
-from agentguard.config import FILE_NAME
 from agentguard.core import AgentGuardError, Event, EventKind
 
 if TYPE_CHECKING:
@@ -36,9 +32,7 @@ if TYPE_CHECKING:
         Denied,
         Enforcement,
         Explainer,
-        KernelPolicy,
         Protection,
-        Wanted,
     )
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -65,6 +59,7 @@ class JailOptions:
     read_only: tuple[Path, ...]
     domains: tuple[str, ...]
     degraded: tuple[str, ...]
+    max_processes: int
 
     @property
     def is_jailed(self) -> bool:
@@ -78,14 +73,34 @@ def jail_options(function: F) -> F:
 
     @click.option("--enforce", is_flag=True, help="Hold it to the policy: the same as --mode enforce.")
     @click.option("--mode", type=click.Choice(MODES), help="What the policy does.  [default: observe]")
-    @click.option("--profile", help="What kind of agent it is.  [default: coding-agent]")
+    @click.option(
+        "--profile",
+        metavar="NAME",
+        help="What kind of agent it is: coding-agent, data-analyst, browser or offline.  [default: coding-agent]",
+    )
     @click.option("--rw", "read_write", multiple=True, type=folder, help="It may change what is in there.")
     @click.option(
         "--ro", "read_only", multiple=True, type=folder, help="It may read and run what is in there."
     )
-    @click.option("--allow-domain", "domains", multiple=True, help="It may reach this name.")
     @click.option(
-        "--allow-degraded", "degraded", multiple=True, metavar="NAME", help="Go on without this protection."
+        "--allow-domain",
+        "domains",
+        multiple=True,
+        metavar="NAME[:PORT]",
+        help="It may reach this name, or with *.NAME those below it.",
+    )
+    @click.option(
+        "--allow-degraded",
+        "degraded",
+        multiple=True,
+        metavar="NAME",
+        help="Go on without this protection where it does not hold; the error names it.",
+    )
+    @click.option(
+        "--max-processes",
+        type=click.IntRange(16, 1 << 22),
+        metavar="N",
+        help="It may have so many processes and threads.  [default: 4096]",
     )
     @functools.wraps(function)
     def wrapper(
@@ -97,10 +112,15 @@ def jail_options(function: F) -> F:
         read_only: tuple[Path, ...],
         domains: tuple[str, ...],
         degraded: tuple[str, ...],
+        max_processes: int | None,
         **kwargs: Any,
     ) -> Any:
-        from agentguard.kernel.jail import DEFAULT_PROFILE
+        from agentguard.kernel.jail import DEFAULT_PROFILE, MOST_PROCESSES, PROTECTIONS
 
+        for name in degraded:
+            if name not in PROTECTIONS:
+                known = ", ".join(PROTECTIONS)
+                raise click.UsageError(f"there is no protection `{plain(name)}`: it is one of {known}")
         if enforce and mode not in {None, "enforce"}:
             raise click.UsageError(f"--enforce is --mode enforce, and --mode {mode} is another")
         options = JailOptions(
@@ -110,8 +130,10 @@ def jail_options(function: F) -> F:
             read_only,
             domains,
             degraded,
+            max_processes or MOST_PROCESSES,
         )
-        if not options.is_jailed and (profile or read_write or read_only or domains or degraded):
+        given = (profile, read_write, read_only, domains, degraded, max_processes)
+        if not options.is_jailed and any(given):
             raise click.UsageError("what is allowed has a meaning with --enforce only")
         return function(*args, jail=options, **kwargs)
 
@@ -129,8 +151,11 @@ class Enforced:
         output: Output,
         *,
         by_programs: bool = True,
+        own_rules: bool = False,
     ) -> None:
-        """Compile and sign the policy; `by_programs` where the run has a cgroup of this process's own.
+        """Have the policy compiled and signed; `by_programs` where the run has a cgroup of this process's own.
+
+        With `own_rules` it is not the sidecar's rules that count.
 
         Raises:
             AgentGuardError: it cannot be compiled, signed or held.
@@ -139,7 +164,8 @@ class Enforced:
         from agentguard.kernel.jail import Enforcement, Explainer
 
         self._output, self._principal, self.options = output, principal, options
-        policy, self._notes, workspace = _compile(options, project, principal)
+        held = hold_policy(options, project, principal, own_rules=own_rules)
+        policy, self._notes, self._signed_by = held.policy, held.notes, held.signed_by
         self._bus: EventBus | None = None
         self._record: Callable[..., None] = lambda _phase, **_facts: None
         self._run = ""
@@ -161,13 +187,14 @@ class Enforced:
         self._notes = (*self._notes, *self._network.notes)
         self._jail = Enforcement(
             policy,
-            workspace=workspace,
+            workspace=held.workspace,
             sockets=self._network.sockets,
             begin=self._put_on,
             within=self._network.within if self._network.is_bridged else None,
             must_lead_out=self._network.must_lead_out,
             more=self._network.more(),
             degraded=options.degraded,
+            most_processes=options.max_processes,
             on_denied=self._note_denied,
         )
         self._explainer = Explainer(self._jail.found, self._tell, enforced=options.is_jailed)
@@ -181,7 +208,7 @@ class Enforced:
 
     def ask_people(self, decider: Decider, run: str) -> None:
         """Have the project's people decide what a rule wants them for, while the agent is frozen."""
-        self._people = AskPeople(decider, self._principal, run, otherwise=ask_on_terminal)
+        self._people = AskPeople(decider, self._principal, run)
 
     def _ask(self, denial: NetworkDenial) -> Answer:
         return ask_on_terminal(denial) if self._people is None else self._people(denial)
@@ -216,7 +243,8 @@ class Enforced:
         policy = self._jail.policy
         facts = {
             "tier": self._tier, "profile": self.options.profile, "mode": self.options.mode,
-            "kernel_policy": policy.version, "policy_version": policy.policy_version, "self_test": verdicts,
+            "kernel_policy": policy.version, "policy_version": policy.policy_version,
+            "signed_by": self._signed_by, "self_test": verdicts,
         }  # fmt: skip
         try:
             self.protections = self._jail.judge()
@@ -230,10 +258,12 @@ class Enforced:
 
     def end(self) -> None:
         """End what outlives the agent; what was denied until now is told. Idempotent."""
+        if self._people is not None:
+            self._people.close()
         self._network.close()
         lsm, self._lsm = self._lsm, None
         if lsm is not None:
-            lsm.close()
+            lsm.remove()
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says of the jail."""
@@ -327,92 +357,3 @@ def _profile(options: JailOptions) -> Any:
     from agentguard.kernel.jail import find_profile
 
     return find_profile(options.profile)
-
-
-def _compile(
-    options: JailOptions, project: Project | None, principal: Principal
-) -> tuple[KernelPolicy, tuple[str, ...], str]:
-    """Return the policy, signed where there is a project, what is to be said of it, and the workspace."""
-    from agentguard.kernel.jail import Sources, compile_policy
-
-    wanted, notes = _wanted(options, project)
-    sources = None
-    if project is not None:
-        sources = Sources(
-            project.policies.current,
-            project.registry,
-            project.inventory,
-            project.facts,
-            principal,
-            datetime.now(UTC),
-        )
-    mode: Any = options.mode
-    compiled = compile_policy(sources, wanted, mode=mode)
-    policy = compiled.policy
-    if options.is_jailed and project is not None and wanted.profile.network:
-        from agentguard.cli._door import door_rules
-
-        policy = replace(policy, networks=(*policy.networks, *door_rules(project)))
-    if project is not None:
-        from agentguard.identity import StateFolder
-        from agentguard.kernel.jail import issue_policy
-
-        policy = issue_policy(policy, StateFolder.open(project.config.project.id, environ()))
-    return policy, (*notes, *compiled.notes), wanted.workspace
-
-
-def _wanted(options: JailOptions, project: Project | None) -> tuple[Wanted, list[str]]:
-    from agentguard.kernel.jail import Wanted
-
-    profile = _profile(options)
-    if options.domains and not profile.network:
-        # A name that is allowed and cannot be reached would be a surprise.
-        raise click.UsageError("--allow-domain needs a network, which this profile has not")
-    home = os.path.realpath(os.environ.get("HOME", "") or Path("~").expanduser())
-    home = home if home != "/" and Path(home).is_dir() else ""
-    here = os.path.realpath(Path.cwd())
-    notes = []
-    if here == "/" or (home and (home == here or home.startswith(f"{here}/"))):
-        notes.append(
-            f"`{here}` is too much to be given as a whole: start it in a project folder, or pass --rw"
-        )
-        here = ""
-    hidden, fixed = _own(project)
-    wanted = Wanted(
-        profile,
-        home,
-        os.environ.get("PATH", os.defpath),
-        workspace=here,
-        read_write=tuple(map(str, options.read_write)),
-        read_only=tuple(map(str, options.read_only)),
-        domains=options.domains,
-        hidden=hidden,
-        fixed=fixed,
-        temporary=os.path.realpath(os.environ["TMPDIR"]) if os.environ.get("TMPDIR") else "",
-    )
-    return wanted, notes
-
-
-def _own(project: Project | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return AgentGuard's own: what no agent may look at, and what none may change."""
-    from agentguard.identity import state_path
-
-    hidden: list[Path] = []
-    with contextlib.suppress(AgentGuardError):
-        hidden.append(state_path("any", environ()).parent)
-    fixed = [Path(__file__).resolve().parents[1]]
-    if sys.prefix != sys.base_prefix:
-        # The environment that AgentGuard runs in: who changes that, changes the guard.
-        fixed.append(Path(sys.prefix).resolve())
-    if project is not None:
-        config = project.config
-        for folder in (config.audit_folder, config.events_file.parent, config.ledger_file.parent):
-            # What is not there cannot be hidden, and would be the agent's to make.
-            with contextlib.suppress(OSError):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            hidden.append(folder)
-        fixed += [
-            config.folder / FILE_NAME, config.policy_folder, config.actions_folder, config.inventory_file,
-            config.budgets_file, config.prices_file,
-        ]  # fmt: skip
-    return tuple(map(str, hidden)), tuple(map(str, fixed))

@@ -185,7 +185,12 @@ class _Launch:
         """
         if jail.mode != "observe":
             self._enforced = Enforced(
-                jail, self.project, self.principal, output, by_programs=not self._is_sensors()
+                jail,
+                self.project,
+                self.principal,
+                output,
+                by_programs=not self._is_sensors(),
+                own_rules=self._own_policy,
             )
         # Forks first, threads later: everything that may start a thread comes after this.
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from contextlib import ExitStack
@@ -156,7 +157,7 @@ def _services(
 ) -> Services:
     from importlib.metadata import version
 
-    from agentguard.assembly import open_people
+    from agentguard.assembly import open_people, sign_kernel_policy
     from agentguard.audit import Rejections
     from agentguard.identity import LoginCodes
     from agentguard.server import PeopleDoor, Services
@@ -191,6 +192,7 @@ def _services(
         ticket_store=tickets,
         approvals=engine.approvals,
         people=PeopleDoor(open_people(engine.project, audit=engine.audit)),
+        sign_kernel_policy=functools.partial(sign_kernel_policy, engine.project, engine.state),
     )
 
 

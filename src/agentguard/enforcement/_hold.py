@@ -10,7 +10,13 @@ from msgspec.structs import replace
 from agentguard.core import AgentGuardError, ApprovalState, ApprovalWaiter, Decision, Effect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentguard.core import Decider, Request
+
+_SLICE_S, _SHORT_SLICE_S = 20.0, 1.0
+# A sidecar that restarts is waited for.
+_PATIENCE_S, _PAUSE_S = 30.0, 0.5
 
 
 class Hold:
@@ -31,22 +37,50 @@ class Hold:
         """
         return self.wait(request, self._decider.decide(request))
 
-    def wait(self, request: Request, decision: Decision) -> Decision:
-        """Return what becomes of a decision on `request`; the same one where nobody is waited for."""
+    def wait(
+        self, request: Request, decision: Decision, *, is_over: Callable[[], bool] | None = None
+    ) -> Decision:
+        """Return what becomes of a decision on `request`; the same one where nobody is waited for.
+
+        Asked about once a second, `is_over` tells that nobody needs to know any more.
+        """
         until = time.monotonic() + self._timeout_s
         while decision.effect is Effect.REQUIRE_APPROVAL and decision.approval:
             known = decision.approval
             if not isinstance(self._decider, ApprovalWaiter):
                 break
-            try:
-                status = self._decider.wait_approval(
-                    known, principal=request.principal, timeout_s=max(0.0, until - time.monotonic())
-                )
-            except AgentGuardError:
-                break
-            if status.state is ApprovalState.PENDING:
+            if not self._is_decided(known, request, until, is_over):
                 break
             decision = self._decider.decide(replace(request, approval=known))
             if decision.approval == known:
                 break
         return decision
+
+    def _is_decided(
+        self, approval: str, request: Request, until: float, is_over: Callable[[], bool] | None
+    ) -> bool:
+        """Wait until people have said, and tell whether they did in time."""
+        assert isinstance(self._decider, ApprovalWaiter)
+        failing_since: float | None = None
+        slice_s = _SLICE_S if is_over is None else _SHORT_SLICE_S
+        while is_over is None or not is_over():
+            now = time.monotonic()
+            try:
+                # A sidecar holds nobody for hours on one connection.
+                status = self._decider.wait_approval(
+                    approval,
+                    principal=request.principal,
+                    timeout_s=max(0.0, min(slice_s, until - now)),
+                )
+            except AgentGuardError:
+                failing_since = now if failing_since is None else failing_since
+                if now - failing_since > _PATIENCE_S or now >= until:
+                    return False
+                time.sleep(max(0.0, min(_PAUSE_S, until - now)))
+                continue
+            failing_since = None
+            if status.state is not ApprovalState.PENDING:
+                return True
+            if time.monotonic() >= until:
+                return False
+        return False

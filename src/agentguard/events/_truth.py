@@ -71,6 +71,8 @@ class Truth:
     ) -> None:
         self._facts_of, self._own, self._window_s = facts_of, own, window_s
         self._claims: deque[Claim] = deque(maxlen=MAX_CLAIMS)
+        # What the kernel's own gate has asked about, and holds or lets through as it was decided.
+        self._gated: deque[Claim] = deque(maxlen=MAX_CLAIMS)
         self._names = Names()
         self._told: dict[tuple[str, str, str, str], float] = {}
 
@@ -78,7 +80,8 @@ class Truth:
         """Take in a record of the audit log: a decision claims something, an outcome ends its claim."""
         kind = record.get("type")
         if kind == "decision" and not _is_observed(record):
-            self._claims.append(claim_of(record, self._facts_of(record), window_s=self._window_s))
+            claims = self._gated if _is_gates(record) else self._claims
+            claims.append(claim_of(record, self._facts_of(record), window_s=self._window_s))
         elif kind == "outcome":
             self._end(str(record.get("decision", "")), seconds(record["timestamp"]))
 
@@ -97,7 +100,7 @@ class Truth:
     def _compare(self, deed: Deed, event: Event) -> Discrepancy | None:
         if not deed.is_named and deed.is_ordinary(self._own):
             return None
-        claims = list(self._open(deed, event))
+        claims = list(self._open(deed, event, self._claims))
         covering = [each for each in claims if each.covers(deed)]
         if any(each.is_allowed for each in covering):
             return None
@@ -110,13 +113,16 @@ class Truth:
             for each in claims
             if each.is_allowed and each.speaks_of(deed.family) and each.since <= deed.at <= each.until
         )
+        if not rivals and any(each.covers(deed) for each in self._open(deed, event, self._gated)):
+            return None
         severity = _severity(deed, is_contradicted=bool(rivals))
         if severity is None:
             return None
         return Discrepancy("contradicted" if rivals else "undeclared", severity, deed, rivals, sessions)
 
-    def _open(self, deed: Deed, event: Event) -> Iterator[Claim]:
-        for claim in reversed(self._claims):
+    @staticmethod
+    def _open(deed: Deed, event: Event, claims: deque[Claim]) -> Iterator[Claim]:
+        for claim in reversed(claims):
             if (
                 event.principal in claim.principals
                 and (not claim.run or claim.run == event.session)
@@ -147,6 +153,11 @@ def _is_observed(record: Mapping[str, Any]) -> bool:
     """Tell whether the decision is about what the kernel saw, and so is itself the truth and no claim."""
     attributes = (record.get("context") or {}).get("attributes") or {}
     return bool(record.get("observed") or attributes.get("observed"))
+
+
+def _is_gates(record: Mapping[str, Any]) -> bool:
+    """Tell whether the kernel's own gate has asked, which holds what is not allowed: the agent has claimed nothing."""
+    return ((record.get("context") or {}).get("attributes") or {}).get("pep") == "kernel"
 
 
 def _severity(deed: Deed, *, is_contradicted: bool) -> Severity | None:

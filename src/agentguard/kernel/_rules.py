@@ -34,11 +34,15 @@ class NetRule(msgspec.Struct, frozen=True):
 
 
 class DomainRule(msgspec.Struct, frozen=True):
-    """One name that may be reached through the egress proxy: `example.com`, or `*.example.com` for those below it."""
+    """One name that may be reached through the egress proxy: `example.com`, or `*.example.com` for those below it.
+
+    With another effect it may not be, or people are asked first.
+    """
 
     domain: str
     ports: tuple[int, ...]
     rule: str
+    effect: KernelEffect = "allow"
 
 
 class UnixRule(msgspec.Struct, frozen=True):
@@ -52,7 +56,8 @@ class KernelPolicy(msgspec.Struct, frozen=True):
     """All that the kernel enforces for one agent. What no rule allows is denied.
 
     `version` only grows: who enforces refuses an older one. `policy_version` is the content hash of the policy set
-    that it was compiled from, as a Decision carries it.
+    that it was compiled from, as a Decision carries it. `shut_domains` say why a name is not among `domains`, where
+    a rule is against it.
     """
 
     version: int
@@ -63,3 +68,4 @@ class KernelPolicy(msgspec.Struct, frozen=True):
     networks: tuple[NetRule, ...]
     domains: tuple[DomainRule, ...]
     sockets: tuple[UnixRule, ...]
+    shut_domains: tuple[DomainRule, ...] = ()

@@ -165,6 +165,6 @@ def clean_up() -> None:
                     folder.rmdir()
     with contextlib.suppress(Exception):
         if os.geteuid() == 0:
-            from agentguard.kernel.egress import clean_pins
+            from agentguard.kernel._pins import clean_pins
 
             clean_pins()

@@ -32,6 +32,7 @@ from agentguard.server._http import (
     respond,
     respond_error,
 )
+from agentguard.server._kernel_policy import KernelPolicyRoute
 from agentguard.server._labels import LabelRoutes
 from agentguard.server._metrics import Metrics
 from agentguard.server._pages import PageRoutes
@@ -93,6 +94,9 @@ class App:
             "/v1/vouch": labels.vouch,
             "/v1/tickets/consume": tickets.consume,
             "/v1/tickets/revoke": tickets.revoke,
+            "/v1/kernel-policy": KernelPolicyRoute(
+                services, self._check.authenticate, self._check.principal
+            ).issue,
             "/v1/sessions": labels.open_session,
             "/v1/approvals/wait": self._approvals.wait,
         }

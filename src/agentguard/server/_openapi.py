@@ -32,6 +32,7 @@ from agentguard.sensor import LinkState
 from agentguard.server._agents import AgentSeen
 from agentguard.server._openapi_approvals import APPROVAL_TYPES, approval_paths
 from agentguard.server._openapi_gateway import gateway_paths
+from agentguard.server._openapi_kernel_policy import KERNEL_POLICY_SHAPES, kernel_policy_paths
 from agentguard.server._openapi_sensor import SENSOR_EXAMPLE
 from agentguard.server._openapi_shapes import content_of as _content
 from agentguard.server._openapi_shapes import errors_of as _errors
@@ -184,7 +185,7 @@ def openapi() -> dict[str, Any]:
     # Two are called alike, and got the names of their modules.
     for name, short in _SHORT.items():
         text = text.replace(name, short)
-    schemas = msgspec.json.decode(text)
+    schemas = msgspec.json.decode(text) | KERNEL_POLICY_SHAPES
     return {
         "openapi": "3.1.0",
         "info": {
@@ -200,6 +201,7 @@ def openapi() -> dict[str, Any]:
             **_ticket_paths(),
             **_people_paths(),
             **approval_paths(),
+            **kernel_policy_paths(),
             **_admin_paths(),
             **_watch_paths(),
             **gateway_paths(),

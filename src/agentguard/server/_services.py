@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agentguard.enforcement import TicketStore
     from agentguard.gateway import Gateway
     from agentguard.identity import LoginCodes, TicketKeys, VerifiedToken
+    from agentguard.kernel.jail import IssuedPolicy, PolicyOrder
     from agentguard.notify import SlackClicks, State, VoteLinks
     from agentguard.policy import PolicyDescription
     from agentguard.sensor import LinkState
@@ -48,7 +49,7 @@ class Services:
     `gateway` no models can be called; without `sensor` nothing is known of one. With `ticket_keys` and
     `ticket_store` it keeps tickets for executors that have no store of their own; without, those are refused.
     Without `links` and `clicks` votes come from pages and the API alone, and without `approvals` nobody is asked.
-    `notices` counts notices by channel and state.
+    `notices` counts notices by channel and state. Without `sign_kernel_policy` launchers sign their own.
     `ready` lists what is wrong; nothing wrong means ready.
     """
 
@@ -78,3 +79,4 @@ class Services:
     links: VoteLinks | None = None
     clicks: SlackClicks | None = None
     notices: Callable[[], Mapping[tuple[str, State], int]] | None = None
+    sign_kernel_policy: Callable[[Principal, PolicyOrder], IssuedPolicy] | None = None

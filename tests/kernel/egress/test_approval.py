@@ -45,7 +45,13 @@ def answering(answer: Answer) -> Callable[[Denial], Answer]:
 
 @pytest.mark.parametrize(
     ("answer", "then"),
-    [(Answer.DENY, "thaw"), (Answer.RUN, "thaw"), (Answer.ONCE, "thaw"), (Answer.KILL, "kill")],
+    [
+        (Answer.DENY, "thaw"),
+        (Answer.RUN, "thaw"),
+        (Answer.ONCE, "thaw"),
+        (Answer.LOOKUP, "thaw"),
+        (Answer.KILL, "kill"),
+    ],
 )
 def test_agent_is_frozen_for_the_question_and_then_thawed_or_killed(answer: Answer, then: str) -> None:
     held = Held()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentguard.core import ConfigError, KernelError
+from agentguard.kernel import _pins as pins
+from agentguard.kernel._pins import clean_pins, pin_folder, pin_root, remove_pins
 from agentguard.kernel._rules import NetRule, UnixRule
 from agentguard.kernel.egress import _layout as layout
-from agentguard.kernel.egress import _pins as pins
 from agentguard.kernel.egress._addresses import AddressTable, effect_of
 from agentguard.kernel.egress._enforcer import Listening, NetEnforcer
 from agentguard.kernel.egress._layout import NetCount, NetEffect
-from agentguard.kernel.egress._pins import clean_pins, pin_folder, pin_root, remove_pins
 from egress_lab import cgroup, policy, python_in, wait_until
 
 if TYPE_CHECKING:

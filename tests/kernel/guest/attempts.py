@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentguard.kernel._rules import KernelPolicy
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 SHUT, FOLDER, PROGRAM = Path("/data/secret"), Path("/data/vault"), Path("/data/program")
 OPEN = Path("/data/open")
@@ -307,6 +309,77 @@ def made_in(cgroup: Path, attempt: Callable[[], object]) -> str:
             return said
 
 
+def outlived(policy: KernelPolicy) -> dict[str, object]:
+    """Have the rules outlive who made them, and return what came of reading at each step."""
+    from msgspec.structs import replace
+
+    from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._lsm import LsmEnforcer
+    from agentguard.kernel._pins import clean_pins, lsm_folder
+
+    group = Cgroup.make("outlived")
+    folder = lsm_folder(group)
+    said: dict[str, object] = {"before": made_in(group.path, lambda: read(SHUT))}
+    pid = os.fork()
+    if pid == 0:
+        LsmEnforcer(folder).hold(group, policy)
+        os.kill(os.getpid(), 9)
+    os.waitpid(pid, 0)
+    said["enforcer killed"] = made_in(group.path, lambda: read(SHUT))
+    said["neighbour"] = made_in(group.path, lambda: read("/data/open"))
+    said["cleaned too early"] = clean_pins()
+    with LsmEnforcer(folder) as next_one:
+        said["taken over"] = next_one.taken_over
+        said["still shut"] = made_in(group.path, lambda: read(SHUT))
+        next_one.hold(group, replace(policy, paths=policy.paths[1:]))
+        said["opened by the next"] = made_in(group.path, lambda: read(SHUT))
+        said["vault"] = made_in(group.path, lambda: read(FOLDER / "deep" / "file"))
+    said["removed"] = made_in(group.path, lambda: read(FOLDER / "deep" / "file"))
+    left = LsmEnforcer(folder)
+    left.hold(group, policy)
+    left.close()
+    said["let go"] = made_in(group.path, lambda: read(SHUT))
+    group.path.rmdir()
+    said["cleaned"] = clean_pins()
+    said["pins"] = folder.exists()
+    return said
+
+
+def forks() -> dict[str, object]:
+    """Return how many processes a group of version 2 may start within its limit, and whether that was told."""
+    from agentguard.kernel._cgroups import Cgroup
+    from agentguard.kernel._pids import ProcessLimit
+
+    group = Cgroup.make("run-1-forks")
+    reader, writer = os.pipe()
+    go_reader, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(go_reader, 1)
+        made = 0
+        try:
+            while made < 20:
+                if os.fork() == 0:
+                    time.sleep(60)
+                made += 1
+        except OSError:
+            pass
+        os.write(writer, bytes([made]))
+        time.sleep(60)
+    group.add(pid)
+    told: list[int] = []
+    limit = ProcessLimit(pid, 6, lambda: told.append(1))
+    limit.watch()
+    os.write(go, b"x")
+    made = os.read(reader, 1)[0]
+    deadline = time.monotonic() + 10
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.05)
+    group.kill()
+    limit.close()
+    return {"made": made, "told": told, "group": str(limit.folder)}
+
+
 def main() -> dict[str, object]:
     from agentguard.kernel._cgroups import Cgroup
     from agentguard.kernel._lsm import LsmEnforcer
@@ -337,6 +410,7 @@ def main() -> dict[str, object]:
         enforcer.release(group)
         released = made_in(group.path, lambda: read(SHUT))
     return {
+        "outlived": outlived(policy), "forks": forks(),
         "unguarded": unguarded, "guarded": guarded, "benign": benign, "outside": outside, "released": released,
         "loaded_s": loaded_s, "kernel": os.uname().release,
     }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agentguard.core import KernelError
 
 if TYPE_CHECKING:
-    from agentguard.kernel.egress._approval import Answer, Approvals, Ask
+    from agentguard.kernel.egress._approval import ONCE_S, Answer, Approvals, Ask
     from agentguard.kernel.egress._bridge import NamespaceGuard
     from agentguard.kernel.egress._canaries import canaries
     from agentguard.kernel.egress._denial import Denial
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from agentguard.kernel.egress._guard import NetworkGuard
     from agentguard.kernel.egress._names import parse_domain
     from agentguard.kernel.egress._namespace import make_sockets, ports_of, receive_sockets, send_sockets
-    from agentguard.kernel.egress._pins import clean_pins
     from agentguard.kernel.egress._upstream import Upstream, parse_upstream
     from agentguard.kernel.egress._would import WouldDeny
 
 __all__ = [
+    "ONCE_S",
     "Answer",
     "Approvals",
     "Ask",
@@ -35,7 +35,6 @@ __all__ = [
     "Upstream",
     "WouldDeny",
     "canaries",
-    "clean_pins",
     "make_sockets",
     "parse_domain",
     "parse_upstream",
@@ -45,6 +44,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "ONCE_S": "_approval",
     "Answer": "_approval",
     "Approvals": "_approval",
     "Ask": "_approval",
@@ -55,7 +55,6 @@ _PLACES = {
     "Upstream": "_upstream",
     "WouldDeny": "_would",
     "canaries": "_canaries",
-    "clean_pins": "_pins",
     "make_sockets": "_namespace",
     "parse_domain": "_names",
     "parse_upstream": "_upstream",

@@ -17,12 +17,19 @@ _MOST_QUESTIONS = 1000
 
 
 class Answer(enum.StrEnum):
-    """What a person says. `ONCE` holds for half a minute, as a name and then its address are asked for."""
+    """What a person says. `ONCE` holds for half a minute, as a name and then its address are asked for.
+
+    `LOOKUP` lets a name be looked up for as long, and each port of it is asked about when it is connected to.
+    """
 
     DENY = "deny"
     ONCE = "once"
+    LOOKUP = "lookup"
     RUN = "run"
     KILL = "kill"
+
+
+_SHORT = frozenset((Answer.ONCE, Answer.LOOKUP))
 
 
 class Ask(Protocol):
@@ -67,7 +74,7 @@ class Approvals:
             if self.killed:
                 return Answer.KILL
             known = self._answers.get(denial.target)
-            if known is not None and (known[0] is not Answer.ONCE or self._clock() < known[1]):
+            if known is not None and (known[0] not in _SHORT or self._clock() < known[1]):
                 return known[0]
             if len(self._answers) >= _MOST_QUESTIONS and known is None:
                 return Answer.DENY

@@ -56,7 +56,7 @@ class NamespaceGuard:
         asks = policy.mode == "freeze" and ask is not None and self._freezer is not None
         self._approvals = Approvals(self._freezer, ask) if asks and self._freezer and ask else None
         self._teller = Teller(self._on_denial)
-        self._gate = Gate(policy.domains, policy.networks, on_denial=self._note)
+        self._gate = Gate(policy.domains, policy.networks, shut=policy.shut_domains, on_denial=self._note)
         self._egress = Egress(
             self._gate, upstream or Upstream(), sockets, find_meant, receive=receive_to, send=send_from
         )

@@ -13,11 +13,11 @@ import msgspec
 from agentguard.core import ConfigError, KernelError
 from agentguard.kernel._libbpf import libbpf
 from agentguard.kernel._objects import read_object
+from agentguard.kernel._pins import COMPLETE, pin_folder, remove_pins
 from agentguard.kernel._probe import unix_hooks
 from agentguard.kernel.egress import _layout as layout
 from agentguard.kernel.egress._addresses import AddressTable, Holding, verdict_of
 from agentguard.kernel.egress._layout import NetCount, NetEffect, NetFlag
-from agentguard.kernel.egress._pins import pin_folder, remove_pins
 from agentguard.kernel.egress._proxy import Wanted
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class NetEnforcer:
         self._generation = 1
         self.folder = pin_folder(cgroup) if pinned else None
         try:
-            if self.folder is not None and (self.folder / "complete").exists():
+            if self.folder is not None and (self.folder / COMPLETE).exists():
                 self._take_over(self.folder)
             else:
                 if self.folder is not None:
@@ -151,7 +151,7 @@ class NetEnforcer:
             if name in self.maps:
                 self._bpf.call("bpf_obj_pin", self.maps[name], bytes(folder / name))
         # Last: whoever finds less than all of it begins anew.
-        self._bpf.call("bpf_obj_pin", self.maps["net_config"], bytes(folder / "complete"))
+        self._bpf.call("bpf_obj_pin", self.maps["net_config"], bytes(folder / COMPLETE))
 
     def _take_over(self, folder: Path) -> None:
         for name in _MAPS:

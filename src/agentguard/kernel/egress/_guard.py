@@ -75,6 +75,7 @@ class NetworkGuard:
             self._gate = Gate(
                 policy.domains,
                 policy.networks,
+                shut=policy.shut_domains,
                 on_denial=self._note,
                 on_answer=self._note_answer,
             )

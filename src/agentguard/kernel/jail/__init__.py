@@ -6,29 +6,45 @@ the sensor. It must never let the command run with less than was asked for and n
 rule allows where something cannot be expressed.
 """
 
-from agentguard.kernel._rules import KernelPolicy, NetRule
+from agentguard.kernel._rules import KernelMode, KernelPolicy, NetRule
 from agentguard.kernel.jail._canaries import Canary, Verdict
 from agentguard.kernel.jail._compile import Compiled, Sources, Wanted, compile_policy
+from agentguard.kernel.jail._confine import MOST_PROCESSES
 from agentguard.kernel.jail._denials import Denial, Explainer
-from agentguard.kernel.jail._enforcement import Enforcement, Protection
+from agentguard.kernel.jail._enforcement import PROTECTIONS, Enforcement, Protection
 from agentguard.kernel.jail._landlock import keeps_abstract_sockets
+from agentguard.kernel.jail._order import IssuedPolicy, Place, PolicyOrder, this_place
 from agentguard.kernel.jail._probe import Tier, probe_jail, tier_of_jail
 from agentguard.kernel.jail._profiles import DEFAULT_PROFILE, PROFILES, Profile, find_profile
 from agentguard.kernel.jail._seccomp import SocketPolicy
-from agentguard.kernel.jail._signed import SignedPolicy, content_of, issue_policy, sign_policy, verify_policy
+from agentguard.kernel.jail._signed import (
+    Acceptance,
+    SignedPolicy,
+    content_of,
+    issue_policy,
+    sign_policy,
+    verify_policy,
+)
 from agentguard.kernel.jail._supervisor import Denied
 
 __all__ = [
     "DEFAULT_PROFILE",
+    "MOST_PROCESSES",
     "PROFILES",
+    "PROTECTIONS",
+    "Acceptance",
     "Canary",
     "Compiled",
     "Denial",
     "Denied",
     "Enforcement",
     "Explainer",
+    "IssuedPolicy",
+    "KernelMode",
     "KernelPolicy",
     "NetRule",
+    "Place",
+    "PolicyOrder",
     "Profile",
     "Protection",
     "SignedPolicy",
@@ -44,6 +60,7 @@ __all__ = [
     "keeps_abstract_sockets",
     "probe_jail",
     "sign_policy",
+    "this_place",
     "tier_of_jail",
     "verify_policy",
 ]

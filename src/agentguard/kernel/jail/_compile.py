@@ -112,6 +112,7 @@ def compile_policy(
         networks=tuple(dict.fromkeys(compiler.networks)),
         domains=tuple(dict.fromkeys(compiler.domains)),
         sockets=tuple(dict.fromkeys(compiler.sockets)),
+        shut_domains=tuple(dict.fromkeys(compiler.banned_hosts)),
     )
     return Compiled(policy, tuple(dict.fromkeys(compiler.notes)))
 
@@ -127,7 +128,7 @@ class _Compiler:
         # What no other rule opens again.
         self._banned: list[tuple[str, PathRule]] = []
         self._banned_networks: list[NetRule] = []
-        self._banned_hosts: list[DomainRule] = []
+        self.banned_hosts: list[DomainRule] = []
 
     def compile(self) -> None:
         """Collect the rules: what is forbidden first, since nothing mandatory is opened again."""
@@ -276,13 +277,13 @@ class _Compiler:
             self.networks += made
             self._banned_networks += made if mandatory else ()
             if prefix is None and (mandatory or host not in {"*", "**"}):
-                self._banned_hosts.append(DomainRule(host, ports, rule.id))
+                self.banned_hosts.append(DomainRule(host, ports, rule.id, effect))
 
     def _withdraw_forbidden(self) -> None:
         """Take back what is permitted of the network and forbidden by a rule that this permission does not override."""
         kept: list[DomainRule] = []
         for each in self.domains:
-            ban = next((ban for ban in self._banned_hosts if _meets(ban, each)), None)
+            ban = next((ban for ban in self.banned_hosts if _meets(ban, each)), None)
             if ban is None:
                 kept.append(each)
             else:

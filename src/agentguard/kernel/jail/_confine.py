@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentguard.kernel.jail._plan import Plan
 
 _PROC = "/proc"
-# Builds and browsers take hundreds of processes and threads; forks without end stop here. The kernel exempts root.
+# Builds and browsers take hundreds of processes and threads; forks without end stop here.
 MOST_PROCESSES = 4096
 
 
@@ -34,6 +34,7 @@ class Fit(msgspec.Struct, frozen=True):
     sealed_code: bytes
     keep_capabilities: int
     last_capability: int
+    most_processes: int = MOST_PROCESSES
 
 
 def prepare_files(plan: Plan, fit: Fit) -> int:
@@ -72,7 +73,7 @@ def confine(
         ("descriptors", lambda: close_others({supervisor.fileno(), ruleset, *keep} - {-1})),
         ("capabilities", lambda: drop_capabilities(fit.keep_capabilities, fit.last_capability)),
         ("no-new-privileges", no_new_privileges),
-        ("process-limit", _limit_processes),
+        ("process-limit", lambda: _limit_processes(fit.most_processes)),
         ("landlock-files", lambda: _restrict_files(plan, fit, ruleset)),
         ("seccomp", lambda: _filter(code, supervisor, whose)),
     )
@@ -83,10 +84,11 @@ def confine(
             raise ConfinementError(name, error.errno or 0) from None
 
 
-def _limit_processes() -> None:
+def _limit_processes(most: int) -> None:
+    # The kernel exempts root, whom a control group holds.
     soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     given = [each for each in (soft, hard) if each != resource.RLIM_INFINITY]
-    most = min([MOST_PROCESSES, *given])
+    most = min([most, *given])
     resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 
 

@@ -26,6 +26,7 @@ _REFUSALS = frozenset((-errno.EACCES, -errno.EPERM, -errno.EROFS, -errno.EXDEV))
 # By name: their numbers come with numpy, which is not needed here.
 _CHANGES = frozenset(("UNLINK", "RENAME", "LINK", "SYMLINK", "TRUNCATE", "CHMOD", "CHOWN", "MKDIR", "MKNOD"))
 _KEPT = 4096
+LIMIT_RULE = "process-limit"
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -73,6 +74,8 @@ class Explainer:
         """Take in what the supervisor refused."""
         if denied.by == "fanotify":
             self._explain_file(denied.what, "read", denied.program)
+        elif denied.by == "cgroup":
+            self._note(_of_limit(int(denied.detail)))
         else:
             self._note(_of_call(denied))
 
@@ -164,6 +167,11 @@ _WHY = {
     "clone": "a new user namespace brings new rights",
     "setns": "it leads out of the jail",
 }
+
+
+def _of_limit(most: int) -> Denial:
+    reason = f"it has {most} processes and threads, which is the most that it may have"
+    return Denial("program", "fork", reason, LIMIT_RULE, f"--max-processes {2 * most}")
 
 
 def _of_call(denied: Denied) -> Denial:

@@ -9,7 +9,7 @@ import msgspec
 
 from agentguard.core import KernelError
 from agentguard.kernel.jail._capabilities import KEPT_BY_ROOT, last_capability
-from agentguard.kernel.jail._confine import Fit
+from agentguard.kernel.jail._confine import MOST_PROCESSES, Fit
 from agentguard.kernel.jail._jail import Jail, NoNamespacesError, Start
 from agentguard.kernel.jail._landlock import SCOPES_ABI, TRUNCATE_ABI, WRITE_FILE, abi
 from agentguard.kernel.jail._plan import Plan, make_plan, resolve
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from agentguard.kernel.jail._supervisor import Denied
 
 # In the order in which they are shown.
-NAMES = (
+PROTECTIONS = (
     "landlock-files", "landlock-scopes", "seccomp", "no-new-privileges", "capabilities", "descriptors", "network",
-    "process-namespace", "fanotify",
+    "process-namespace", "process-limit", "fanotify",
 )  # fmt: skip
 _SOCKETS: Mapping[SocketPolicy, str] = {
     "none": "no sockets",
@@ -64,6 +64,7 @@ class Enforcement:
         must_lead_out: bool = True,
         more: Sequence[Canary] = (),
         degraded: Sequence[str] = (),
+        most_processes: int = MOST_PROCESSES,
         on_denied: Callable[[Denied], None] = lambda _denied: None,
     ) -> None:
         self.policy = policy
@@ -77,6 +78,7 @@ class Enforcement:
         self._jail: Jail | None = None
         self._no_namespaces = ""
         self._stage: Stage | None = None
+        self._most_processes = most_processes
 
     @property
     def tier(self) -> str:
@@ -132,6 +134,7 @@ class Enforcement:
                 program(sockets, notify=True, sealed=True),
                 KEPT_BY_ROOT if self._is_root else 0,
                 last_capability(),
+                self._most_processes,
             )
             # Where something had to be carved out of it, nothing new can be made there, and that is said.
             whole = any(
@@ -148,6 +151,7 @@ class Enforcement:
                 scene=scene,
                 more=self._more,
                 begin=self._begin,
+                most_processes=self._most_processes if self._is_root else 0,
                 within=self._within if separate else None,
             )
             jail = Jail(argv, self.plan, start, environ=environ, on_denied=self._on_denied)
@@ -171,7 +175,7 @@ class Enforcement:
         assert self._jail is not None
         if self._stage is not None:
             self._stage.close()
-        protections = [self._protection(name) for name in NAMES if self._is_meant(name)]
+        protections = [self._protection(name) for name in PROTECTIONS if self._is_meant(name)]
         broken = [each for each in protections if each.needed and not each.on]
         idle = [each for each in self._jail.verdicts if each.protection == "work" and not each.ok]
         if idle:
@@ -200,6 +204,8 @@ class Enforcement:
     def _failed(self, name: str) -> str:
         """Return why a protection does not hold, or nothing."""
         assert self._jail is not None
+        if name == "process-limit":
+            return self._jail.limit_problem
         if self._no_namespaces and name in {"process-namespace", "fanotify"}:
             return self._no_namespaces
         if name == "landlock-scopes" and abi() < SCOPES_ABI:
@@ -226,6 +232,8 @@ class Enforcement:
         if name == "network":
             kind = _SOCKETS[self.plan.sockets]
             return f"{kind}, {shown}"
+        if name == "process-limit":
+            return f"at most {self._most_processes} processes and threads"
         if name == "landlock-files":
             return f"version {abi()}, {shown}"
         if name == "fanotify":

@@ -7,6 +7,7 @@ as children of the launcher: the supervisor (the first process of the namespaces
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -21,6 +22,7 @@ import msgspec
 from agentguard.core import KernelError
 from agentguard.kernel._cgroups import Cgroup
 from agentguard.kernel._launch import Child
+from agentguard.kernel._pids import ProcessLimit
 from agentguard.kernel.jail._calls import prctl
 from agentguard.kernel.jail._canaries import Canary, Scene, Verdict, attempt, benign, canaries, work
 from agentguard.kernel.jail._confine import ConfinementError, Fit, confine, prepare_files
@@ -47,6 +49,7 @@ class Start(msgspec.Struct, frozen=True):
 
     `begin` is called with the child's cgroup, None where it has none, before the attempts: it puts on what holds from
     outside, as programs on the cgroup do. `within` is called in the new namespaces, before anything is given up.
+    `most_processes` is what a control group holds it to; 0 where it holds itself to that.
     """
 
     separate: bool
@@ -57,6 +60,7 @@ class Start(msgspec.Struct, frozen=True):
     more: tuple[Canary, ...] = ()
     begin: Callable[[Cgroup | None], None] | None = None
     within: Callable[[], None] | None = None
+    most_processes: int = 0
 
 
 class Jail(Child):
@@ -83,6 +87,7 @@ class Jail(Child):
         self._plan, self._start, self._on_denied = plan, start, on_denied
         self.verdicts: list[Verdict] = []
         self._reader: threading.Thread | None = None
+        self.limit_problem = ""
         self.ready = Ready({}, sealed=False, marks=0)
         super().__init__(argv, environ=environ)
 
@@ -93,10 +98,19 @@ class Jail(Child):
         self._arrivals, self._supervisor_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._test_go_reader, self._test_go = os.pipe2(os.O_CLOEXEC)
         self._test_reader, self._test_writer = os.pipe2(os.O_CLOEXEC)
+        ours, rules = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        # A collection in a child would touch, and so copy, all that there is.
+        gc.freeze()
         middle = os.fork()
         if middle == 0:
-            self._divide(become)
+            gc.disable()
+            ours.close()
+            self._divide(become, rules)
+        gc.unfreeze()
+        rules.close()
+        with ours:
+            self._send_ruleset(ours)
         for each in (self._theirs, self._arrivals, self._supervisor_socket):
             each.close()
         for fd in (self._test_go_reader, self._test_writer):
@@ -121,7 +135,19 @@ class Jail(Child):
         self.ready = ready
         return pids.agent
 
-    def _divide(self, become: Callable[[], NoReturn]) -> NoReturn:
+    def _send_ruleset(self, rules: socket.socket) -> None:
+        """Make the ruleset for all processes of the jail, beside what they do meanwhile: it is about inodes, not names."""
+        try:
+            ruleset = prepare_files(self._plan, self._start.fit)
+        except OSError:
+            # They end, and that is told.
+            return
+        with contextlib.suppress(OSError):
+            socket.send_fds(rules, [b"."], [ruleset] if ruleset >= 0 else [])
+        if ruleset >= 0:
+            os.close(ruleset)
+
+    def _divide(self, become: Callable[[], NoReturn], rules: socket.socket) -> NoReturn:
         """Leave the namespaces, fork the three, say who they are, and end: they become the launcher's own."""
         try:
             if self._start.separate:
@@ -137,11 +163,15 @@ class Jail(Child):
                 # No process keeps an end of what another waits for the end of.
                 self._channel.close()
                 self._supervisor_socket.close()
+                rules.close()
                 Supervisor(self._theirs, self._arrivals, self._plan).serve(
                     separated=self._start.separate, marking=self._start.marking
                 )
-            # Made once for both, beside what the supervisor does meanwhile.
-            self._ruleset = prepare_files(self._plan, self._start.fit)
+            said, given, _, _ = socket.recv_fds(rules, 1, 1)
+            if not said:
+                os._exit(1)
+            rules.close()
+            self._ruleset = given[0] if given else -1
             tester = os.fork()
             if tester == 0:
                 self._test()
@@ -226,11 +256,27 @@ class Jail(Child):
 
     def settle(self, cgroup: Cgroup | None) -> None:
         """Make the self-test, in `cgroup` where there is one; `verdicts` has what came of it."""
-        if self._start.begin is not None:
-            self._start.begin(cgroup)
-        if cgroup is not None:
-            cgroup.add(self._tester)
-        self.verdicts = self._prove()
+        # The kernel takes its time for groups, which the attempts need not wait for.
+        limiting = threading.Thread(target=self._limit_processes, name="agentguard-pids")
+        limiting.start()
+        try:
+            if self._start.begin is not None:
+                self._start.begin(cgroup)
+            if cgroup is not None:
+                cgroup.add(self._tester)
+            self.verdicts = self._prove()
+        finally:
+            limiting.join()
+
+    def _limit_processes(self) -> None:
+        if self._start.most_processes:
+            try:
+                self._limit = ProcessLimit(self.pid, self._start.most_processes, self._tell_limit)
+            except KernelError as error:
+                self.limit_problem = error.message
+
+    def _tell_limit(self) -> None:
+        self._on_denied(Denied("cgroup", "fork", str(self._start.most_processes), ""))
 
     def _prove(self) -> list[Verdict]:
         """Have the attempts made, and return their verdicts.
@@ -247,8 +293,9 @@ class Jail(Child):
             # What the attempts may have left running keeps the pipe open.
             if not piece or data.endswith(b"\n"):
                 break
-        self._bury(self._tester)
-        self._tester = -1
+        # It is buried when the agent runs, which need not wait for that.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._tester, signal.SIGKILL)
         if not data.endswith(b"\n"):
             raise _failed("its self-test has not answered")
         return msgspec.json.decode(data, type=list[Verdict])
@@ -262,6 +309,8 @@ class Jail(Child):
         super().go()
         self._reader = threading.Thread(target=self._listen, name="agentguard-jail", daemon=True)
         self._reader.start()
+        if self._limit is not None:
+            self._limit.watch()
 
     def wait(self) -> int:
         """Pass signals on until it ends, and return its exit code, or 128 and the signal that ended it."""
@@ -276,6 +325,8 @@ class Jail(Child):
         return _failed(why[1:].decode("utf-8", "replace"))
 
     def _listen(self) -> None:
+        self._bury(self._tester)
+        self._tester = -1
         with contextlib.suppress(OSError, msgspec.DecodeError):
             while data := self._channel.recv(_MAX_MESSAGE):
                 told = read_told(data)
@@ -309,9 +360,12 @@ class Jail(Child):
         self._channel.close()
         for fd in (self._test_reader, self._test_go):
             os.close(fd)
+        if self._limit is not None:
+            self._limit.close()
 
     _closed = _ended = _waited = False
     _supervisor = _tester = _agent = _ruleset = -1
+    _limit: ProcessLimit | None = None
 
     def abandon(self) -> None:
         """End it before it has run, and its supervisor in any case. Idempotent."""

@@ -1,4 +1,7 @@
-"""The signed kernel policy: what is enforced is what the project's key has signed, and never an older one."""
+"""The signed kernel policy: what is enforced is what the project's key has signed, and never an older one.
+
+The sidecar issues it; who enforces it verifies it.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 _DOMAIN = b"agentguard-kernel-policy-v1\n"
 _VERSION_FILE = "kernel-policy.json"
+_ACCEPTED_FILE = "kernel-policy-accepted.json"
+_NO_NEW_BEGINNING = "restore it; without it an older policy could pass for the newest"
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
@@ -47,14 +52,18 @@ def sign_policy(policy: KernelPolicy, signer: Signer) -> SignedPolicy:
     return SignedPolicy(msgspec.Raw(data), signer.key_id, signature.decode().rstrip("="))
 
 
-def verify_policy(signed: SignedPolicy, public_keys: Mapping[str, bytes], *, newest: int) -> KernelPolicy:
-    """Return the policy if one of these keys (id to 32 raw bytes) signed it, and it is not older than `newest`.
+def verify_policy(
+    signed: SignedPolicy, public_keys: Mapping[str, bytes], *, newest: int, principal: str
+) -> KernelPolicy:
+    """Return the policy if one of these keys (id to 32 raw bytes) signed it for `principal`, and it is not older than `newest`.
 
     Raises:
         IntegrityError: it is not to be enforced (`kernel_policy_refused`).
     """
     data = bytes(signed.policy)
     key = public_keys.get(signed.key_id)
+    if not signed.signature:
+        raise _refused("is not signed")
     if key is None:
         raise _refused("is signed by a key that is not the project's")
     try:
@@ -66,13 +75,15 @@ def verify_policy(signed: SignedPolicy, public_keys: Mapping[str, bytes], *, new
         policy = msgspec.json.decode(data, type=KernelPolicy)
     except msgspec.DecodeError as error:
         raise _refused(f"cannot be read: {error}") from None
+    if policy.principal != principal:
+        raise _refused(f"is for `{policy.principal}`, and not for `{principal}`")
     if policy.version < newest:
         raise _refused(f"is version {policy.version}, and {newest} was in force already")
     return policy
 
 
-def issue_policy(policy: KernelPolicy, state: StateFolder) -> KernelPolicy:
-    """Return the policy as it may be enforced: numbered, signed by the project's key, and verified.
+def issue_policy(policy: KernelPolicy, state: StateFolder) -> SignedPolicy:
+    """Return the policy, numbered, and signed by the project's key.
 
     Its version is that of the last one that was signed if it says the same, else the next.
 
@@ -80,16 +91,15 @@ def issue_policy(policy: KernelPolicy, state: StateFolder) -> KernelPolicy:
         ConfigError: the state folder cannot be used.
         IntegrityError: the number of the last version is damaged, or the key file is.
     """
-    keys = kernel_keys(state)
+    signer = kernel_keys(state).signer()
     digest = hashlib.sha256(content_of(policy)).hexdigest()
     with state.locked(_VERSION_FILE):
         newest, known = _last_version(state)
         version = newest if digest == known else newest + 1
-        signed = sign_policy(msgspec.structs.replace(policy, version=version), keys.signer())
-        verified = verify_policy(signed, keys.public_keys(), newest=newest)
         if version != newest:
+            # INVARIANT: before anybody can have it, or a number could be given twice.
             state.write(_VERSION_FILE, msgspec.json.encode(_Last(version, digest)))
-    return verified
+    return sign_policy(msgspec.structs.replace(policy, version=version), signer)
 
 
 def _last_version(state: StateFolder) -> tuple[int, str]:
@@ -98,9 +108,48 @@ def _last_version(state: StateFolder) -> tuple[int, str]:
     except FileNotFoundError:
         return 0, ""
     except msgspec.DecodeError:
-        hint = "restore it; without it an older policy could pass for the newest"
-        raise state.corrupt(_VERSION_FILE, hint) from None
+        raise state.corrupt(_VERSION_FILE, _NO_NEW_BEGINNING) from None
     return last.version, last.digest
+
+
+class Acceptance:
+    """Takes policies for one principal into force, and remembers across restarts which was the newest.
+
+    Make it before a policy is asked for: what was in force by then, no answer may undercut.
+
+    Raises:
+        ConfigError: the state folder cannot be used.
+        IntegrityError: what it remembers is damaged.
+    """
+
+    def __init__(self, state: StateFolder, principal: str) -> None:
+        self._state, self._principal = state, principal
+        self.newest = self._known().get(principal, 0)
+
+    def accept(self, signed: SignedPolicy) -> KernelPolicy:
+        """Return the policy as it may be enforced; that it was is on the disk by then.
+
+        Raises:
+            ConfigError: the state folder cannot be used.
+            IntegrityError: it is not to be enforced (`kernel_policy_refused`), or the key file is damaged.
+        """
+        keys = kernel_keys(self._state).public_keys()
+        policy = verify_policy(signed, keys, newest=self.newest, principal=self._principal)
+        with self._state.locked(_ACCEPTED_FILE):
+            known = self._known()
+            # Two runs that begin together may come here in either order.
+            if policy.version > known.get(self._principal, 0):
+                known[self._principal] = policy.version
+                self._state.write(_ACCEPTED_FILE, msgspec.json.encode(known))
+        return policy
+
+    def _known(self) -> dict[str, int]:
+        try:
+            return msgspec.json.decode(self._state.read(_ACCEPTED_FILE), type=dict[str, int])
+        except FileNotFoundError:
+            return {}
+        except msgspec.DecodeError:
+            raise self._state.corrupt(_ACCEPTED_FILE, _NO_NEW_BEGINNING) from None
 
 
 def content_of(policy: KernelPolicy) -> bytes:

@@ -52,7 +52,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 class Denied(msgspec.Struct, frozen=True, tag="denied"):
     """Something that was refused: `by` which layer, `what` (a system call or a file), and who asked."""
 
-    by: Literal["seccomp", "fanotify"]
+    by: Literal["seccomp", "fanotify", "cgroup"]
     what: str
     detail: str
     program: str

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import struct
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentguard.core import KernelError
+from agentguard.kernel._cgroups import find_mount
 from agentguard.kernel._libbpf import libbpf
 
 if TYPE_CHECKING:
@@ -24,6 +27,11 @@ _BPF_MAGIC = 0xCAFE4A11
 _MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 _MODE = 0o700
 FIRST_LINK = "link0"
+# What is pinned before the last of it is there counts for nothing; this is the last.
+COMPLETE = "complete"
+# A file system for pins takes no dots in names.
+_LSM = "-lsm"
+_FILEID_KERNFS = 0xFE
 _BEGINNING_S = 60
 
 
@@ -76,12 +84,21 @@ def _failure(error: OSError) -> KernelError:
 
 
 def pin_folder(cgroup: Cgroup) -> Path:
-    """Return where the pins of a cgroup are or would be; its id keeps two of one name apart.
+    """Return where the pins of a cgroup's network programs are or would be; its id keeps two of one name apart.
 
     Raises:
         KernelError: there is no bpffs.
     """
     return pin_root() / f"{cgroup.path.name}@{cgroup.id}"
+
+
+def lsm_folder(cgroup: Cgroup) -> Path:
+    """Return where the pins of the LSM programs that hold a cgroup are or would be.
+
+    Raises:
+        KernelError: there is no bpffs.
+    """
+    return pin_root() / f"{cgroup.path.name}@{cgroup.id}{_LSM}"
 
 
 def remove_pins(folder: Path) -> None:
@@ -93,7 +110,7 @@ def remove_pins(folder: Path) -> None:
 
 
 def clean_pins() -> list[str]:
-    """Remove the pins of cgroups that are gone, as the kernel says of their links, and return the names of those."""
+    """Remove the pins of cgroups that are gone, as the kernel says, and return the names of those."""
     removed = []
     for folder in _folders():
         if not _is_attached(folder):
@@ -110,6 +127,9 @@ def _folders() -> Iterator[Path]:
 
 
 def _is_attached(folder: Path) -> bool:
+    if folder.name.endswith(_LSM):
+        # Their links are to the whole kernel: only the name says whom they are for.
+        return _is_there(int(folder.name.removesuffix(_LSM).rpartition("@")[2]))
     try:
         link = libbpf().call("bpf_obj_get", bytes(folder / FIRST_LINK))
     except OSError:
@@ -126,3 +146,22 @@ def _is_attached(folder: Path) -> bool:
         return True
     finally:
         os.close(link)
+
+
+def _is_there(cgroup_id: int) -> bool:
+    """Tell whether there is a cgroup with this id; also where that cannot be said."""
+    library = ctypes.CDLL(None, use_errno=True)
+    try:
+        mount = os.open(find_mount(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, KernelError):
+        return True
+    try:
+        # struct file_handle: the size of what names the file, its kind, and the id.
+        handle = struct.pack("IiQ", 8, _FILEID_KERNFS, cgroup_id)
+        found = library.open_by_handle_at(mount, handle, os.O_PATH | os.O_CLOEXEC)
+        if found >= 0:
+            os.close(found)
+            return True
+        return ctypes.get_errno() not in {errno.ESTALE, errno.ENOENT}
+    finally:
+        os.close(mount)
