@@ -83,7 +83,7 @@ def test_constants_are_the_same_in_c_and_in_python(of_c: dict[str, int]) -> None
 def test_slots_of_a_ring_are_a_header_longer() -> None:
     assert layout.SEC_SLOT.itemsize == layout.RECORD.itemsize + 8
     assert layout.IO_SLOT.itemsize == layout.HEAD.itemsize + 8
-    assert layout.SHORT_SLOT.itemsize == layout.SEC_SLOT.itemsize
+    assert layout.SHORT_SLOT.itemsize == layout.SEC_SLOT.itemsize - layout.DATA + layout.SHORT
 
 
 # What the calls that are of interest are called by in the 32-bit ABI of x86: open is 5 there, where fstat is here.

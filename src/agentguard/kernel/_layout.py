@@ -107,12 +107,8 @@ HEAD = np.dtype(_HEAD)
 RECORD = np.dtype([*_HEAD, *_REST])
 IO_SLOT = np.dtype([*_SLOT, *_HEAD])
 SEC_SLOT = np.dtype([*_SLOT, *_HEAD, *_REST])
-# The same of which only the first part of the text is looked at: the rest of a record is in no cache, and stays there.
-SHORT_SLOT = np.dtype(
-    [
-        ("before", np.dtype([*_SLOT, *_HEAD, *_REST[:-1]])), ("name", f"S{SHORT}"), ("after", f"V{DATA - SHORT}"),
-    ]
-)  # fmt: skip
+# The same without the most of its text.
+SHORT_SLOT = np.dtype([*_SLOT, *_HEAD, *_REST[:-1], ("name", f"S{SHORT}")])
 CONFIG = np.dtype(
     [
         ("levels", "<u4"), ("file_limit", "<u4"), ("fast", "<u4"), ("flags", "<u4", 2), ("level", "<u4"),
