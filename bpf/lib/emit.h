@@ -105,13 +105,7 @@ static __always_inline __u64 waking(bool is_vital)
 
 static __always_inline void submit(struct ag_record *record)
 {
-	bpf_ringbuf_submit(record, waking(true));
-}
-
-/* An open, and what it brings along. */
-static __always_inline void submit_ordinary(struct ag_record *record)
-{
-	bpf_ringbuf_submit(record, waking(false));
+	bpf_ringbuf_submit(record, waking(record->head.kind > AG_SENDFILE));
 }
 
 /* Notes how much of a text was read into `data`: `size` is what bpf_probe_read_*_str returned. */

@@ -171,7 +171,7 @@ static __always_inline int open_new(struct task_struct *task, struct seen *seen,
 		put_name_in(record, &place, folder);
 	else if (length)
 		put_whole_name(record, length, folder);
-	submit_ordinary(record);
+	submit(record);
 	if (of_folder && length)
 		put_mark(of_folder, folder);
 	if (!has_mark(marks, name))

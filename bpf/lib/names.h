@@ -367,7 +367,7 @@ AG_GLOBAL int send_piece(__u64 cgroup, struct identity *who, __u32 part, __u32 l
 	record->len = left < AG_DATA ? left : AG_DATA;
 	bpf_probe_read_kernel(record->data, AG_DATA,
 			      &scratch->text[(AG_NAMES - length + part * AG_DATA) & (AG_NAMES - 1)]);
-	submit_ordinary(record);
+	submit(record);
 	return 1;
 }
 

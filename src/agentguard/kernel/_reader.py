@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from agentguard.kernel._loader import Loaded
     from agentguard.kernel._seen import Seen
 
-# A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event. In a flood of opens
-# these wait longer, as each look costs about the same; what is vital wakes the reader then as well.
+# A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event. In a flood files
+# wait longer, as each look costs about the same; what is vital wakes the reader then as well.
 _GATHER_S, _GATHER_MANY_S = 0.006, 0.018
 _MANY = 256
 _IDLE_S = 0.25
