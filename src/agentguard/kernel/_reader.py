@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event. In a flood files
 # wait longer, as each look costs about the same; what is vital wakes the reader then as well.
-_GATHER_S, _GATHER_MANY_S = 0.006, 0.018
+_GATHER_S, _GATHER_MANY_S = 0.008, 0.018
 _MANY = 256
 _IDLE_S = 0.25
 _DROPS_EVERY_S = 1.0
