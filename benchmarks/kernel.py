@@ -29,6 +29,8 @@ from benchmarks.report import table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from agentguard.kernel._seen import Seen
+
 ROUNDS = 11
 # Of what takes seconds a round under bpftrace, so many rounds of the peer.
 PEER_ROUNDS = {"reads": 2}
@@ -66,10 +68,18 @@ class Used(NamedTuple):
     cpu: float
 
 
+class Made(NamedTuple):
+    """What floods have made together: calls, and calls a second."""
+
+    calls: int
+    rate: float
+
+
 class Bench:
     """A cgroup and the programs to run in it."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.cgroup = Cgroup.make(f"bench-{os.getpid()}-{secrets.token_hex(4)}")
         self.flood = str(folder / "flood")
         subprocess.run(["cc", "-O2", "-o", self.flood, SOURCE], check=True)
@@ -105,19 +115,26 @@ class Bench:
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Used(wall, cpu), out
 
-    def rate(
+    def made(
         self, kind: str, seconds: float, rate: float = 0, *, inside: bool = True, floods: int = 1
-    ) -> float:
-        """Return how many calls a second `floods` processes at once have made together."""
-        one = " ".join([self.flood, kind, str(seconds), str(rate), "/etc/hostname"])
-        _, out = self.run(["/bin/sh", "-c", f"{one} & " * (floods - 1) + f"{one}; wait"], inside=inside)
-        lines = [line.split() for line in out.splitlines()]
-        return sum(int(made) / float(took) for made, took in lines)
+    ) -> Made:
+        """Return what `floods` processes at once have made together, each with a file of its own."""
+        each = [" ".join([self.flood, kind, str(seconds), str(rate), self._file(n)]) for n in range(floods)]
+        _, out = self.run(["/bin/sh", "-c", " & ".join(each) + "; wait"], inside=inside)
+        lines = [(int(calls), float(took)) for calls, took in map(str.split, out.splitlines())]
+        return Made(sum(calls for calls, _ in lines), sum(calls / took for calls, took in lines))
+
+    def _file(self, number: int) -> str:
+        # One file for all, and they would wait for each other in the kernel.
+        path = self._folder / f"of-{number}" / "file"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        return str(path)
 
 
 @contextlib.contextmanager
 def watching(bench: Bench, *, flags: int = 0) -> Iterator[tuple[Observer, list[float]]]:
-    """Observe the cgroup; the list gets the ages in ms at which events reached this thread of Python."""
+    """Observe the cgroup; the list gets the ages in ms at which starts of `true` reached this thread of Python."""
     ages: list[float] = []
     stop = threading.Event()
     with Observer() as observer:
@@ -127,7 +144,7 @@ def watching(bench: Bench, *, flags: int = 0) -> Iterator[tuple[Observer, list[f
             while not stop.is_set():
                 batch = observer.handover.take(0.1)
                 now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-                ages.extend((now - each.time_ns) / 1e6 for each in batch if each.kind == Kind.EXEC)
+                ages.extend((now - each.time_ns) / 1e6 for each in batch if _is_program(each))
 
         thread = threading.Thread(target=consume)
         thread.start()
@@ -168,6 +185,10 @@ def bpftrace(bench: Bench, folder: Path) -> Iterator[bool]:
                 drain.join(2)
 
 
+def _is_program(seen: Seen) -> bool:
+    return seen.kind == Kind.EXEC and seen.path.endswith("/true")
+
+
 def reader_cpu(observer: Observer) -> float:
     """Return the seconds of processor time that the reader's thread has used."""
     ident = observer.reader.thread_id
@@ -196,7 +217,7 @@ def per_call(bench: Bench) -> None:
             found = []
             for _ in range(5):
                 before = run_time(observer)
-                bench.rate(kind, 0.3, inside=inside)
+                bench.made(kind, 0.3, inside=inside)
                 after = run_time(observer)
                 found.append((after[0] - before[0]) / (after[1] - before[1]))
             os.close(descriptor)
@@ -208,38 +229,63 @@ def per_call(bench: Bench) -> None:
 
 
 def sustained(bench: Bench) -> None:
-    """What one reader takes, and what is lost."""
+    """What one reader takes, what is lost, and what becomes of programs that start meanwhile."""
     rows = []
     for name, kind, rate, flags, seconds in (
-        ("small, flat out", "read", 0, EACH_IO, FLOOD_S), ("rich, flat out", "open", 0, EACH_OPEN, FLOOD_S),
+        ("small, summed, flat out", "read", 0, 0, FLOOD_S), ("small, flat out", "read", 0, EACH_IO, FLOOD_S),
+        ("rich, flat out", "open", 0, EACH_OPEN, FLOOD_S),
         ("small, 100k/s", "read", 100_000, EACH_IO, 10), ("rich, 100k/s", "open", 100_000, EACH_OPEN, 10),
     ):  # fmt: skip
-        with watching(bench, flags=flags) as (observer, _):
+        with watching(bench, flags=flags) as (observer, ages), programs(bench) as started:
             counters, start = observer.reader.counters, reader_cpu(observer)
             before = counters.records + counters.io_records
-            offered = bench.rate(kind, seconds, rate, floods=1 if rate else os.cpu_count() or 1)
+            made = bench.made(kind, seconds, rate, floods=1 if rate else os.cpu_count() or 1)
+            cpu = reader_cpu(observer) - start
             time.sleep(0.5)
             observer.reader.sums()
-            cpu = reader_cpu(observer) - start
-            taken = counters.records + counters.io_records - before
+            taken = counters.records + counters.io_records - before if flags else summed(bench, observer)
+        ages.sort()
         rows.append(
-            (name, round(offered), taken, counters.dropped_vital, counters.dropped_file, counters.dropped_io,
-             100 * cpu / seconds, round(taken / cpu))
+            (name, round(made.rate), made.calls, taken, counters.dropped_vital, counters.dropped_file,
+             counters.dropped_io, 100 * cpu / seconds, len(started), len(ages), ages[len(ages) * 99 // 100])
         )  # fmt: skip
     table(
         f"one reader in Python; flat out is one flood a core, for {FLOOD_S:g} s",
-        (
-            "load",
-            "offered/s",
-            "taken",
-            "lost vital",
-            "lost file",
-            "lost io",
-            "% of a core",
-            "taken per cpu second",
-        ),
+        ("load", "offered/s", "made", "taken", "lost vital", "lost file", "lost io", "% of a core", "programs", "told",
+         "p99 ms"),
         rows,
-    )
+        notes=[
+            "taken counts what else the processes did as well; of sums, the reads of the file that is flooded",
+            "programs were started meanwhile; p99 is from their start to Python",
+        ],
+    )  # fmt: skip
+
+
+def summed(bench: Bench, observer: Observer) -> int:
+    """Return how many reads of the floods' file were summed."""
+    keys, values = observer.loaded.sums()
+    ours = (keys["cgroup"] == bench.cgroup.id) & (keys["ino"] == Path("/dev/zero").stat().st_ino)
+    return int(values["reads"][ours].sum())
+
+
+@contextlib.contextmanager
+def programs(bench: Bench) -> Iterator[list[float]]:
+    """Start programs in the cgroup, some ten a second; the list gets when."""
+    started: list[float] = []
+    stop = threading.Event()
+
+    def start() -> None:
+        while not stop.wait(0.1):
+            bench.run(["/bin/true"])
+            started.append(time.monotonic())
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        yield started
+    finally:
+        stop.set()
+        thread.join()
 
 
 def latency(bench: Bench) -> None:

@@ -84,7 +84,7 @@ static __always_inline int look(struct __sk_buff *skb, bool outgoing)
 			if (bpf_skb_load_bytes(skb, from + part * AG_DATA, record->data, size))
 				record->head.flags |= AG_BLIND;
 		}
-		bpf_ringbuf_submit(record, 0);
+		submit(record);
 	}
 	return 1;
 }

@@ -34,7 +34,7 @@ AG_GLOBAL int send_argument(__u64 cgroup, __u64 from, __u64 whole, __u32 part)
 		record->head.flags |= AG_BLIND;
 	if (cut)
 		record->head.flags |= AG_TRUNCATED;
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 1;
 }
 
@@ -71,7 +71,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	if (cut)
 		record->head.flags |= AG_TRUNCATED;
 	note_text(record, bpf_probe_read_kernel_str(record->data, AG_DATA, binprm->filename), 0);
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	for (__u32 part = 1; part < AG_MAX_PARTS; part++)
 		if (!send_argument(cgroup, from, whole, part))
 			break;
@@ -114,7 +114,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	/* clone3 can put the child elsewhere. */
 	if (!is_below(child->cgroups->dfl_cgrp, cgroup))
 		record->head.flags |= AG_ESCAPE;
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	__u32 pid = child->tgid;
 	bpf_map_update_elem(&members, &pid, &cgroup, BPF_ANY);
 	return 0;
@@ -139,7 +139,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	record->head.ret = group ? group : task->exit_code;
 	/* From this the loader learns on which level its cgroups are; a path does not say it in a container. */
 	record->head.a0 = task->cgroups->dfl_cgrp->level;
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 0;
 }
 
@@ -190,7 +190,7 @@ int BPF_PROG(on_cgroup_move, struct cgroup *to, const char *path, struct task_st
 	record->head.a1 = to->kn->id;
 	record->head.flags |= AG_ESCAPE;
 	note_text(record, bpf_probe_read_kernel_str(record->data, AG_DATA, path), 0);
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 0;
 }
 

@@ -38,7 +38,7 @@ static __noinline int note_foreign(__u64 cgroup, long nr)
 	struct ag_record *record = reserve(cgroup, AG_FOREIGN_ABI);
 	if (record) {
 		record->head.nr = nr;
-		bpf_ringbuf_submit(record, 0);
+		submit(record);
 	}
 	return 0;
 }

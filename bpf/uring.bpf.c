@@ -60,7 +60,7 @@ int BPF_PROG(on_uring, struct io_kiocb *request)
 			record->len = size;
 		record->head.flags |= AG_CLAIMED;
 	}
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 0;
 }
 

@@ -91,6 +91,23 @@ static __always_inline struct ag_record *reserve(__u64 cgroup, __u16 kind)
 	return reserve_for(bpf_get_current_task_btf(), cgroup, kind);
 }
 
+/* To wake the reader costs as much as to look: while it looks by itself, it is woken for what is vital only, and then
+ * though there is something before it that it has not read. */
+static __always_inline __u64 waking(bool is_vital)
+{
+	__u32 zero = 0;
+	volatile __u64 *looks = bpf_map_lookup_elem(&reader_looks, &zero);
+
+	if (!looks || !*looks)
+		return 0;
+	return is_vital ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline void submit(struct ag_record *record)
+{
+	bpf_ringbuf_submit(record, waking(record->head.kind > AG_SENDFILE));
+}
+
 /* Notes how much of a text was read into `data`: `size` is what bpf_probe_read_*_str returned. */
 static __always_inline void note_text(struct ag_record *record, long size, __u16 flags)
 {

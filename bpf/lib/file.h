@@ -9,20 +9,20 @@ struct {
 	__uint(max_entries, 16 * 1024 * 1024);
 } ring_io SEC(".maps");
 
+/* A table of our own: a place in a hash of the kernel's costs three times as much to find and five times as much to
+ * take. User space has it mapped, reads it as it is, and frees what it has read. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 65536);
-	__type(key, struct ag_sum_key);
+	__type(key, __u32);
 	__type(value, struct ag_sum);
 } sums SEC(".maps");
 
-/* Opens that say nothing new: the same name of the same file, opened in the same way, in the same cgroup. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, AG_MARKS);
-	__type(key, __u32);
-	__type(value, struct marks);
-} opened_before SEC(".maps");
+/* The number of places, a power of two, less one; the loader says it. */
+const volatile __u32 ag_sums_mask SEC(".rodata.sums") = 65535;
+
+#define AG_PROBES 8 /* so many places are looked at, and then there is no room */
 
 /* One system call, its arguments picked. */
 struct seen {
@@ -81,30 +81,30 @@ static __always_inline bool is_absolute(__u64 path)
 	return first == '/';
 }
 
-/* Whether the inode alone says which path it was: a file with several names needs the one that was used. */
-static __always_inline bool has_one_name(struct identity *who)
+/* Returns the number of the folder that a file stands in; 0 where that cannot be. */
+static __always_inline __u64 folder_of(struct place *place)
 {
-	return who->nlink <= 1 || (who->mode & 0170000) == 0040000;
+	/* What is mounted has its name elsewhere, and some files stand nowhere. */
+	if (!ag_has_cast || place->dentry == place->parent || place->is_root)
+		return 0;
+	return number_of_folder(place->parent, place->mount);
 }
 
-/* Puts the path into the record of the open itself, where it fits; it is sent before otherwise. Returns the length of
- * what is in the scratch, or 0. */
-static __always_inline __u32 name_open(__u64 cgroup, struct identity *who, struct place *place, __u64 hash)
+/* The path as a whole, in the record of the open itself where it fits, or sent before. Returns the length of what is in
+ * the scratch, or 0. */
+static __always_inline __u32 name_whole(__u64 cgroup, struct identity *who, struct place *place)
 {
-	if (!has_name(who) || is_marked(&named, hash))
-		return 0;
 	int length = climb(place->dentry, place->mount);
-	if (length <= 0 || length > AG_NAMES)
-		return 0;
-	/* A file with several names needs the room for the one that was used. */
-	if (length <= AG_DATA && has_one_name(who))
+
+	if (length > 0 && length <= AG_DATA)
 		return length;
-	if (send_pieces(cgroup, who, length))
-		put_mark(&named, hash);
+	/* The root has no name, and is told so; what else has none stands nowhere. */
+	if (length > AG_DATA || (length == 0 && place->is_root))
+		send_pieces(cgroup, who, length);
 	return 0;
 }
 
-static __always_inline void put_name(struct ag_record *record, __u32 length)
+static __always_inline void put_whole_name(struct ag_record *record, __u32 length, __u64 folder)
 {
 	struct scratch *scratch = own_scratch();
 
@@ -112,13 +112,30 @@ static __always_inline void put_name(struct ag_record *record, __u32 length)
 		return;
 	bpf_probe_read_kernel(record->data, AG_DATA, &scratch->text[(AG_NAMES - length) & (AG_NAMES - 1)]);
 	record->len = length;
+	record->base_ino = folder;
 	record->head.flags |= AG_NAMED;
+}
+
+/* Only its own lines of the record are touched: most of what a record costs is that it is in no cache. */
+static __always_inline void put_name_in(struct ag_record *record, struct place *place, __u64 folder)
+{
+	__u32 size = place->hash_len >> 32;
+
+	__builtin_memset(record->data, 0, AG_SHORT);
+	record->base_ino = folder;
+	record->len = size;
+	record->head.flags |= AG_IN_FOLDER;
+	barrier_var(size); /* or the compiler drops the bound as known */
+	if (bpf_probe_read_kernel(record->data, size & (AG_DATA - 1), (void *)place->name))
+		record->head.flags |= AG_BLIND;
 }
 
 static __always_inline int open_new(struct task_struct *task, struct seen *seen, bool each)
 {
 	struct identity who = {};
 	struct place place = {};
+	__u64 folder = 0;
+	__u32 length = 0;
 
 	if (!find_file(task, seen->ret, &who, &place))
 		return -1;
@@ -129,26 +146,38 @@ static __always_inline int open_new(struct task_struct *task, struct seen *seen,
 	__u64 how = name * ag_odd[6] + seen->cgroup * ag_odd[0] + (__u64)who.dev * ag_odd[1] +
 		    (seen->a0 & 01303) * ag_odd[7];
 	how = (how ^ how >> 32) * ag_odd[5];
-	if (!each && is_marked(&opened_before, how)) {
+	struct marks *marks = marks_of(&told, AG_MARKS_BITS, name);
+	struct marks *of_folder = NULL;
+	if (!marks)
+		return -1;
+	if (!each && has_mark(marks, how)) {
 		count(AG_REPEATED);
 		return 0;
 	}
-	__u32 length = name_open(seen->cgroup, &who, &place, name);
+	bool has_folder = false;
+	/* Where each open is told, a file with one name goes by what was told of it. */
+	if (has_name(&who) && (!each || who.nlink > 1 || !has_mark(marks, name))) {
+		folder = folder_of(&place);
+		of_folder = folder ? marks_of(&folders, AG_FOLDERS_BITS, folder) : NULL;
+		has_folder = of_folder && has_mark(of_folder, folder);
+		if (!has_folder)
+			length = name_whole(seen->cgroup, &who, &place);
+	}
 	struct ag_record *record = begin_for(task, seen);
 	if (!record)
 		return 0;
 	put_file(record, &who);
-	if (length) {
-		put_name(record, length);
-		put_mark(&named, name);
-	}
+	if (has_folder)
+		put_name_in(record, &place, folder);
+	else if (length)
+		put_whole_name(record, length, folder);
+	submit(record);
+	if (of_folder && length)
+		put_mark(of_folder, folder);
+	if (!has_mark(marks, name))
+		put_mark(marks, name);
 	if (!each)
-		put_mark(&opened_before, how);
-	if (!has_one_name(&who)) {
-		struct identity base = {};
-		put_path(record, seen, &base);
-	}
-	bpf_ringbuf_submit(record, 0);
+		put_mark(marks, how);
 	return 0;
 }
 
@@ -165,7 +194,7 @@ AG_GLOBAL int open_in_vain(struct seen *seen)
 	if (!record)
 		return 0;
 	put_path(record, seen, &base);
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 0;
 }
 
@@ -203,7 +232,7 @@ AG_GLOBAL int on_descriptor(struct seen *seen)
 		return 0;
 	if (opened)
 		put_file(record, &who);
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 0;
 }
 
@@ -223,7 +252,7 @@ AG_GLOBAL int on_path(struct seen *seen, __u8 part, __u8 parts)
 	record->head.parts = parts;
 	if (seen->path)
 		put_path(record, seen, &base);
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 0;
 }
 
@@ -240,30 +269,49 @@ static __always_inline int send_io(struct task_struct *task, struct seen *seen, 
 	head->ret = bytes_of(seen);
 	head->a0 = who->ino;
 	head->a1 = who->dev;
-	bpf_ringbuf_submit(head, 0);
+	bpf_ringbuf_submit(head, waking(false));
 	return 0;
 }
 
-/* Begins a sum with its first call; 0 if it could. */
-static __always_inline long new_sum(struct ag_sum_key *key, __u16 mode, __u64 bytes, bool is_write)
+static __always_inline bool is_sum_of(struct ag_sum *sum, struct ag_sum *key)
 {
-	struct ag_sum sum = {};
+	return sum->ino == key->ino && sum->start_ns == key->start_ns && sum->who == key->who && sum->dev == key->dev &&
+	       sum->cgroup == key->cgroup;
+}
 
-	sum.mode = mode;
-	if (is_write) {
-		sum.writes = 1;
-		sum.written_bytes = bytes;
-	} else {
-		sum.reads = 1;
-		sum.read_bytes = bytes;
+/* Returns the place of a process and file. One that nobody has is taken: that it is taken stands there before what for,
+ * so two at once may take two places for the same, of which whoever reads makes one. */
+static __always_inline struct ag_sum *place_of(struct ag_sum *key, bool *is_new)
+{
+	__u64 hash = key->start_ns * ag_odd[0] + key->ino * ag_odd[1] + key->cgroup * ag_odd[2] +
+		     ((__u64)key->dev << 32 | key->who) * ag_odd[3];
+	__u32 first = (hash ^ hash >> 29) * ag_odd[4] >> 32;
+
+	for (__u32 probe = 0; probe < AG_PROBES; probe++) {
+		__u32 index = (first + probe) & ag_sums_mask;
+		struct ag_sum *sum = bpf_map_lookup_elem(&sums, &index);
+
+		if (!sum)
+			return NULL;
+		if (is_sum_of(sum, key))
+			return sum;
+		if (sum->start_ns == 0 && __sync_val_compare_and_swap(&sum->start_ns, 0, key->start_ns) == 0) {
+			sum->ino = key->ino;
+			sum->dev = key->dev;
+			sum->who = key->who;
+			sum->cgroup = key->cgroup;
+			*is_new = true;
+			return sum;
+		}
 	}
-	return bpf_map_update_elem(&sums, key, &sum, BPF_NOEXIST);
+	return NULL;
 }
 
 static __always_inline int count_io(struct task_struct *task, struct seen *seen, __u32 each, bool is_write)
 {
-	struct ag_sum_key key = {};
+	struct ag_sum key;
 	struct identity who = {};
+	bool is_new = false;
 
 	if (seen->ret < 0)
 		return 0;
@@ -290,16 +338,11 @@ static __always_inline int count_io(struct task_struct *task, struct seen *seen,
 	key.dev = who.dev;
 	key.start_ns = start_of(task);
 	key.cgroup = seen->cgroup;
-	key.pid = task->tgid;
-	struct ag_sum *sum = bpf_map_lookup_elem(&sums, &key);
-	if (!sum) {
-		/* It may have been open before anybody looked. */
+	key.who = task->tgid | (__u32)who.mode >> 12 << AG_PID_BITS;
+	struct ag_sum *sum = place_of(&key, &is_new);
+	/* It may have been open before anybody looked. */
+	if (is_new || !sum)
 		name_file(task, seen->cgroup, seen->fd, &who);
-		if (new_sum(&key, who.mode, bytes_of(seen), is_write) == 0)
-			return 0;
-		/* Another thread was quicker, or there is no room. */
-		sum = bpf_map_lookup_elem(&sums, &key);
-	}
 	/* With no room for another sum the call is told by itself. */
 	if (!sum)
 		return send_io(task, seen, &who);

@@ -10,7 +10,8 @@
 /* Where a file stands in the kernel's tree, as numbers: the verifier lets nobody calculate with pointers, so they go
  * through a map. */
 struct place {
-	__u64 dentry, parent, hash_len, mount;
+	__u64 dentry, parent, hash_len, mount, name;
+	bool is_root; /* of what is mounted */
 };
 
 struct scratch {
@@ -27,41 +28,76 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-/* What was told before, as hashes in a table with two places for each: what is pushed out is told again. An array, as
- * the verifier looks into it without a helper, and nothing has to be made room for. */
-#define AG_MARKS_BITS 17
+/* What was told before, as hashes, eight in each line of the processor's cache: what is pushed out is told again. An
+ * array, as the verifier looks into it without a helper, and nothing has to be made room for. That user space may map it
+ * has it begin with a line. */
+#define AG_MARKS_BITS 15
 #define AG_MARKS (1 << AG_MARKS_BITS)
+#define AG_WAYS 8
 struct marks {
-	__u64 way[2];
+	__u64 way[AG_WAYS];
 };
 
+/* Of a file: that it was named, and how it was opened. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, AG_MARKS);
 	__type(key, __u32);
 	__type(value, struct marks);
-} named SEC(".maps");
+} told SEC(".maps");
+
+/* Of folders, by their numbers. Whoever reads knows more of them than there is room for here. */
+#define AG_FOLDERS_BITS 11
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << AG_FOLDERS_BITS);
+	__type(key, __u32);
+	__type(value, struct marks);
+} folders SEC(".maps");
 
 /* Odd, and drawn anew at each load: nobody can choose files whose hashes collide. */
 const volatile __u64 ag_odd[8] SEC(".rodata.odd") = { 1, 1, 1, 1, 1, 1, 1, 1 };
 
-static __always_inline bool is_marked(void *map, __u64 hash)
+static __always_inline struct marks *marks_of(void *map, __u32 bits, __u64 hash)
 {
-	__u32 index = hash >> (64 - AG_MARKS_BITS);
-	struct marks *found = bpf_map_lookup_elem(map, &index);
+	__u32 index = hash >> (64 - bits);
 
-	return found && (found->way[0] == hash || found->way[1] == hash);
+	return bpf_map_lookup_elem(map, &index);
 }
 
-static __always_inline void put_mark(void *map, __u64 hash)
+static __always_inline bool has_mark(struct marks *marks, __u64 hash)
 {
-	__u32 index = hash >> (64 - AG_MARKS_BITS);
-	struct marks *found = bpf_map_lookup_elem(map, &index);
+#pragma unroll
+	for (int way = 0; way < AG_WAYS; way++)
+		if (marks->way[way] == hash)
+			return true;
+	return false;
+}
 
-	if (found && found->way[0] != hash) {
-		found->way[1] = found->way[0];
-		found->way[0] = hash;
-	}
+/* The oldest one goes. */
+static __always_inline void put_mark(struct marks *marks, __u64 hash)
+{
+#pragma unroll
+	for (int way = AG_WAYS - 1; way > 0; way--)
+		marks->way[way] = marks->way[way - 1];
+	marks->way[0] = hash;
+}
+
+static __always_inline bool is_told(__u64 hash)
+{
+	struct marks *marks = marks_of(&told, AG_MARKS_BITS, hash);
+
+	return marks && has_mark(marks, hash);
+}
+
+static __always_inline void note_told(__u64 hash)
+{
+	struct marks *marks = marks_of(&told, AG_MARKS_BITS, hash);
+
+	if (marks && !has_mark(marks, hash))
+		put_mark(marks, hash);
 }
 
 static __always_inline struct scratch *own_scratch(void)
@@ -154,6 +190,8 @@ static __always_inline struct scratch *note_place(struct dentry *dentry, struct 
 	place->parent = (__u64)dentry->d_parent;
 	place->hash_len = dentry->d_name.hash_len;
 	place->mount = (__u64)mount;
+	place->name = (__u64)dentry->d_name.name;
+	place->is_root = dentry == mount->mnt_root;
 	return scratch;
 }
 
@@ -166,6 +204,8 @@ static __always_inline void read_place(struct scratch *scratch, struct place *pl
 	place->parent = noted->parent;
 	place->hash_len = noted->hash_len;
 	place->mount = noted->mount;
+	place->name = noted->name;
+	place->is_root = noted->is_root;
 }
 
 static __always_inline bool is_named(struct dentry *dentry, struct vfsmount *mount, struct identity *who)
@@ -176,7 +216,7 @@ static __always_inline bool is_named(struct dentry *dentry, struct vfsmount *mou
 	if (!scratch)
 		return false;
 	read_place(scratch, &place);
-	return is_marked(&named, hash_of_place(&place, who->ino));
+	return is_told(hash_of_place(&place, who->ino));
 }
 
 static __always_inline bool has_name(struct identity *who)
@@ -274,6 +314,38 @@ static __always_inline int climb(__u64 from, __u64 vfs)
 	return ag_has_cast ? climb_quickly(from, vfs) : climb_slowly(from, vfs);
 }
 
+/* Returns a number for where a folder stands, from the names and inodes of all that it stands in: a folder that is
+ * renamed, or that stands in one that is, has another one. 0 where it stands nowhere, or too deep. */
+AG_GLOBAL __u64 number_of_folder(__u64 from, __u64 vfs)
+{
+	struct dentry *dentry = bpf_rdonly_cast((void *)from, bpf_core_type_id_kernel(struct dentry));
+	struct vfsmount *mount = bpf_rdonly_cast((void *)vfs, bpf_core_type_id_kernel(struct vfsmount));
+	__u64 number = ag_odd[6];
+
+	for (int depth = 0; depth < AG_DEPTH; depth++) {
+		struct dentry *parent = dentry->d_parent;
+
+		number = (number ^ dentry->d_inode->i_ino) * ag_odd[0];
+		if (dentry == mount->mnt_root) {
+			struct mount *here = bpf_rdonly_cast((void *)mount - bpf_core_field_offset(struct mount, mnt),
+							     bpf_core_type_id_kernel(struct mount));
+			struct mount *above = here->mnt_parent;
+
+			if (above == here)
+				return (number ^ number >> 32) * ag_odd[5];
+			dentry = here->mnt_mountpoint;
+			mount = bpf_rdonly_cast((void *)above + bpf_core_field_offset(struct mount, mnt),
+						bpf_core_type_id_kernel(struct vfsmount));
+			continue;
+		}
+		if (parent == dentry)
+			return 0;
+		number = (number ^ dentry->d_name.hash_len ^ number >> 29) * ag_odd[1];
+		dentry = parent;
+	}
+	return 0;
+}
+
 /* Sends one piece of what `climb` has written. A function of its own, as the verifier would follow each turn of a
  * loop with it inside. */
 AG_GLOBAL int send_piece(__u64 cgroup, struct identity *who, __u32 part, __u32 length)
@@ -295,7 +367,7 @@ AG_GLOBAL int send_piece(__u64 cgroup, struct identity *who, __u32 part, __u32 l
 	record->len = left < AG_DATA ? left : AG_DATA;
 	bpf_probe_read_kernel(record->data, AG_DATA,
 			      &scratch->text[(AG_NAMES - length + part * AG_DATA) & (AG_NAMES - 1)]);
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 1;
 }
 
@@ -326,11 +398,11 @@ AG_GLOBAL int send_path(__u64 cgroup, __u64 where)
 	place.hash_len = BPF_CORE_READ(dentry, d_name.hash_len);
 	place.mount = (__u64)BPF_CORE_READ(path, mnt);
 	__u64 hash = hash_of_place(&place, who.ino);
-	if (is_marked(&named, hash))
+	if (is_told(hash))
 		return 0;
 	int length = climb(place.dentry, place.mount);
 	if (length >= 0 && send_pieces(cgroup, &who, length))
-		put_mark(&named, hash);
+		note_told(hash);
 	return 0;
 }
 

@@ -108,7 +108,7 @@ AG_GLOBAL int send_peer(struct seen *seen, int fd, __u64 claimed, __u32 claimed_
 		else
 			record->len = claimed_size;
 	}
-	bpf_ringbuf_submit(record, 0);
+	submit(record);
 	return 0;
 }
 

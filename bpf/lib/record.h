@@ -2,7 +2,7 @@
 /* What goes through the rings: agreed with Python (kernel/_layout.py), which a test compares with this. */
 #pragma once
 
-#define AG_VERSION 2
+#define AG_VERSION 3
 
 enum ag_kind {
 	AG_OPEN = 1,
@@ -58,7 +58,8 @@ enum ag_flag {
 	AG_OUTGOING = 32,  /* DNS: a query */
 	AG_FD = 64,        /* dev and ino are those of the file itself */
 	AG_BLIND = 128,    /* the text could not be read */
-	AG_NAMED = 256,    /* the text is the path in the kernel's tree, as AG_PATH has it */
+	AG_NAMED = 256,	   /* the text is the path in the kernel's tree; base_ino is the number of its folder, or 0 */
+	AG_IN_FOLDER = 512, /* the text is only the last name of it: one with AG_NAMED has told the folder */
 };
 
 enum ag_guard_flag {
@@ -76,6 +77,7 @@ enum ag_drop {
 };
 
 #define AG_DATA 256
+#define AG_SHORT 48 /* a text that is not longer has zeros after it until there, if it is a name in a folder */
 #define AG_MAX_PARTS 17 /* a program's name and 4 KiB of arguments */
 
 /* The whole record of the small ring, and the head of those of the other. */
@@ -134,24 +136,21 @@ struct ag_configs {
 	struct ag_config each[2];
 };
 
-struct ag_sum_key {
+/* What a process has moved through a file. One line of the processor's cache; free while `start_ns` is 0. */
+struct ag_sum {
 	__u64 start_ns;
 	__u64 ino;
 	__u64 cgroup;
-	__u32 pid;
+	__u32 who; /* its pid, and above it what kind of file it is */
 	__u32 dev;
-};
-
-struct ag_sum {
 	__u64 reads;
 	__u64 read_bytes;
 	__u64 writes;
 	__u64 written_bytes;
-	__u32 mode;
-	__u32 spare;
 };
+
+#define AG_PID_BITS 28
 
 _Static_assert(sizeof(struct ag_head) == 64, "the small ring's records");
 _Static_assert(sizeof(struct ag_record) == 376, "the other ring's records");
-_Static_assert(sizeof(struct ag_sum_key) == 32, "the key of the sums");
-_Static_assert(sizeof(struct ag_sum) == 40, "the sums");
+_Static_assert(sizeof(struct ag_sum) == 64, "the sums");

@@ -7,7 +7,6 @@ enum {
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 };
 enum { BPF_F_NO_PREALLOC = 1 };
-enum { BPF_RB_NO_WAKEUP = 1 };
 enum { BPF_F_CURRENT_NETNS = -1 };
 enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3 };
 enum { SOCK_STREAM = 1, SOCK_DGRAM = 2 };

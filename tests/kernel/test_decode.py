@@ -11,7 +11,7 @@ import pytest
 
 from agentguard.kernel import _decode
 from agentguard.kernel._decode import Decoder
-from agentguard.kernel._layout import SEC_SLOT, Flag, Kind
+from agentguard.kernel._layout import SEC_SLOT, SHORT, Flag, Kind
 from agentguard.kernel._seen import read_address
 
 
@@ -24,7 +24,7 @@ def rows(*made: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.void]]:
         for name, value in {"time_ns": index, "pid": 7, "tid": 7, "cgroup": 1, **fields}.items():
             if name == "text":
                 found["data"][index] = np.void(value.ljust(256, b"\xa5"))
-                found["len"][index] = len(value)
+                found["len"][index] = fields.get("len", len(value))
             else:
                 found[name][index] = value
     return found
@@ -96,12 +96,10 @@ def test_relative_path_starts_from_the_folder_that_the_kernel_named() -> None:
     assert seen.flags & Flag.CLAIMED
 
 
-def test_hard_links_are_told_apart_by_the_name_that_was_used() -> None:
+def test_of_several_names_of_a_file_the_latest_counts() -> None:
     decoder = Decoder()
     decoder.feed(rows(path_row("/safe/b", 5), path_row("/secret/a", 5)))
-    assert decoder.path(1, 5, "b") == "/safe/b"
-    assert decoder.path(1, 5, "else") == "/secret/a"
-    assert decoder.path(1, 6) == ""
+    assert (decoder.path(1, 5), decoder.path(1, 6)) == ("/secret/a", "")
 
 
 def test_file_that_is_renamed_within_a_batch_was_opened_by_its_old_name() -> None:
@@ -118,13 +116,56 @@ def test_open_that_brings_its_name_is_news_and_others_go_by_it() -> None:
     decoder = Decoder()
     batch = rows(
         named_row("/a", 5), named_row("/b", 6, a0=1), open_row(5, a0=1), failed_row(b"/c"), named_row("/d", 5),
-        named_row("/d", 5), open_row(5, a0=2), named_row("", 7),
+        named_row("/d", 5), open_row(5, a0=2),
     )  # fmt: skip
     found = decoder.feed(batch)
-    assert [each.path for each in found] == ["/a", "/b", "/a", "/c", "/d", "/d", "/d", "/"]
+    assert [each.path for each in found] == ["/a", "/b", "/a", "/c", "/d", "/d", "/d"]
     assert {each.flags for each in found if each.ret > 0} == {int(Flag.FD)}
-    assert decoder.path(1, 5, "a") == "/a"
+    assert decoder.path(1, 5) == "/d"
     assert [each.path for each in decoder.feed(rows(open_row(6, a0=1), open_row(6, a0=2)))] == ["/b"]
+
+
+def in_folder(name: bytes, ino: int, number: int = 77, **more: Any) -> dict[str, Any]:
+    made = {**open_row(ino, name, **more), "flags": Flag.FD | Flag.IN_FOLDER, "base_ino": number}
+    return {**made, "text": name.ljust(SHORT, b"\0"), "len": len(name)}
+
+
+LONG = b"n" * 200
+
+
+def test_open_in_a_folder_that_was_told_has_the_whole_path() -> None:
+    decoder = Decoder()
+    found = decoder.feed(
+        rows(
+            named_row("/srv/a b/one", 5, base_ino=77), in_folder(b"two", 6, ret=4), path_row("/x", 9), in_folder(LONG, 7),
+            named_row("/top", 8, base_ino=78), in_folder(b"\xff\n", 10, 78, a0=1), in_folder(b"s" * SHORT, 11, uid=5),
+        )
+    )  # fmt: skip
+    assert [each.path for each in found] == [
+        "/srv/a b/one", "/srv/a b/two", f"/srv/a b/{LONG.decode()}", "/top", "/\\xff\n", f"/srv/a b/{'s' * SHORT}",
+    ]  # fmt: skip
+    assert [(each.ret, each.a0, each.uid) for each in found][1:] == [
+        (4, 0, 0), (3, 0, 0), (3, 0, 0), (3, 1, 0), (3, 0, 5),
+    ]  # fmt: skip
+    assert {each.flags for each in found} == {int(Flag.FD)}
+    assert (decoder.path(1, 6), decoder.path(1, 10)) == ("/srv/a b/two", "/\\xff\n")
+
+
+def test_open_in_a_folder_that_nobody_told_counts_as_cut() -> None:
+    decoder = Decoder()
+    (seen,) = decoder.feed(rows(in_folder(b"passwd", 5)))
+    assert (seen.path, seen.truncated, decoder.broken) == ("/?/passwd", True, 1)
+
+
+def test_folders_that_were_told_long_ago_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_decode, "MAX_FOLDERS", 8)
+    decoder = Decoder()
+    for number in range(1, 9):
+        decoder.feed(rows(named_row(f"/{number}/a", number, base_ino=number)))
+    # The first one is told again, so that it is the latest.
+    decoder.feed(rows(named_row("/1/a", 1, base_ino=1), named_row("/9/a", 9, base_ino=9)))
+    found = decoder.feed(rows(*(in_folder(b"b", 20, number) for number in (1, 2, 3, 4, 9))))
+    assert [each.path for each in found] == ["/1/b", "/?/b", "/?/b", "/4/b", "/9/b"]
 
 
 def test_record_is_laid_out_for_struct_as_for_numpy() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+import os
+import select
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -9,7 +14,9 @@ import numpy as np
 import pytest
 
 from agentguard.kernel import Drop, Observer, Settings
+from agentguard.kernel._cgroups import Cgroup
 from agentguard.kernel._layout import EACH_IO, EACH_OPEN, Kind
+from agentguard.kernel._loader import Loaded
 from agentguard.kernel._sums import Sums
 from kernel_lab import lab, why_not
 
@@ -107,9 +114,54 @@ for number in range(300):
     assert sum(count for drop, count in told if drop == Drop.IO) == lost
 
 
+ASKED = """
+import os, sys
+for line in sys.stdin:
+    if line == "open\\n":
+        for _ in range(10): os.close(os.open("/etc/hostname", 0))
+    else:
+        os.memfd_create("vital")
+    print("done", flush=True)
+"""
+
+
+def test_while_the_reader_looks_by_itself_only_what_is_vital_wakes_it() -> None:
+    with contextlib.ExitStack() as stack:
+        loaded = stack.enter_context(Loaded(TINY))
+        cgroup = Cgroup.make(f"test-{os.getpid()}-waking")
+        stack.callback(cgroup.remove)
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", ASKED],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+        stack.callback(process.kill)
+        cgroup.add(process.pid)
+        loaded.guard(cgroup.id, cgroup.fd, flags=EACH_OPEN)
+        looks = memoryview(mmap.mmap(loaded.maps["reader_looks"], mmap.PAGESIZE)).cast("Q")
+        poller = stack.enter_context(select.epoll())
+        poller.register(loaded.maps["ring_sec"], select.EPOLLIN | select.EPOLLET)
+
+        def wakes(what: str, seconds: float) -> bool:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{what}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "done\n"
+            return bool(poller.poll(seconds))
+
+        assert wakes("open", 5)
+        looks[0] = 1
+        assert not wakes("open", 0.05)
+        assert wakes("vital", 5)
+        assert not wakes("open", 0.05)
+
+
 def test_old_kernels_way_of_following_pointers_works(tmp_path: Path) -> None:
     from agentguard.kernel._handover import Handover
-    from agentguard.kernel._loader import Loaded
     from agentguard.kernel._reader import Reader
     from agentguard.kernel._selftest import self_test
 

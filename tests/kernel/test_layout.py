@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HEADER = Path(__file__).parents[2] / "bpf" / "lib" / "record.h"
 STRUCTS = {
     "ag_head": layout.HEAD, "ag_record": layout.RECORD, "ag_config": layout.CONFIG, "ag_configs": layout.CONFIGS, "ag_guard": layout.GUARD,
-    "ag_sum_key": layout.SUM_KEY, "ag_sum": layout.SUM,
+    "ag_sum": layout.PLACE,
 }  # fmt: skip
 TYPES = """
 typedef unsigned char __u8; typedef unsigned short __u16; typedef unsigned int __u32;
@@ -57,7 +57,7 @@ def fields_of(shape: np.dtype[np.void]) -> dict[str, int]:
 def constants() -> list[str]:
     """Return the names of the header's enumerators and of the numbers that Python knows too."""
     found = re.findall(r"^\t(AG_[A-Z_]+) = ", HEADER.read_text(), re.MULTILINE)
-    return [*found, "AG_VERSION", "AG_DATA", "AG_FAST", "AG_MAX_PARTS"]
+    return [*found, "AG_VERSION", "AG_DATA", "AG_SHORT", "AG_PID_BITS", "AG_FAST", "AG_MAX_PARTS"]
 
 
 @pytest.mark.parametrize("name", STRUCTS)
@@ -72,7 +72,7 @@ def test_constants_are_the_same_in_c_and_in_python(of_c: dict[str, int]) -> None
     python |= {f"AG_{flag.name}": flag.value for flag in layout.Flag}
     python |= {f"AG_DROP_{drop.name}": drop.value for drop in layout.Drop}
     python |= {
-        "AG_VERSION": layout.VERSION, "AG_DATA": layout.DATA, "AG_FAST": layout.FAST, "AG_DROPS": layout.DROPS,
+        "AG_VERSION": layout.VERSION, "AG_DATA": layout.DATA, "AG_SHORT": layout.SHORT, "AG_PID_BITS": layout.PID_BITS, "AG_FAST": layout.FAST, "AG_DROPS": layout.DROPS,
         "AG_ABSENT": layout.ABSENT, "AG_REPEATED": layout.REPEATED,
         "AG_EACH_IO": layout.EACH_IO, "AG_EACH_OPEN": layout.EACH_OPEN,
     }  # fmt: skip
@@ -83,6 +83,7 @@ def test_constants_are_the_same_in_c_and_in_python(of_c: dict[str, int]) -> None
 def test_slots_of_a_ring_are_a_header_longer() -> None:
     assert layout.SEC_SLOT.itemsize == layout.RECORD.itemsize + 8
     assert layout.IO_SLOT.itemsize == layout.HEAD.itemsize + 8
+    assert layout.SHORT_SLOT.itemsize == layout.SEC_SLOT.itemsize - layout.DATA + layout.SHORT
 
 
 # What the calls that are of interest are called by in the 32-bit ABI of x86: open is 5 there, where fstat is here.

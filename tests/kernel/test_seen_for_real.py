@@ -118,6 +118,26 @@ def test_file_under_another_name_is_told_again(watched: Lab, tmp_path: Path) -> 
     assert found == [str(tmp_path / "one"), str(tmp_path / "two")]
 
 
+def test_new_file_below_a_folder_that_was_renamed_has_its_new_path(watched: Lab, tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    for name in ("one", "two", "three", "four"):
+        (deep / name).write_text("x")
+    watched.run("/bin/cat", str(deep / "one"), str(deep / "two"))
+    (tmp_path / "a").rename(tmp_path / "c")
+    watched.run("/bin/cat", str(tmp_path / "c" / "b" / "three"))
+    (tmp_path / "c").rename(tmp_path / "a")
+    watched.run("/bin/cat", str(deep / "four"))
+    found = [each.path.removeprefix(f"{tmp_path}/") for each in watched.seen if each.kind == Kind.OPEN]
+    assert [path for path in found if path[1:3] == "/b"] == ["a/b/one", "a/b/two", "c/b/three", "a/b/four"]
+
+
+def test_folders_at_the_top_and_mounted_ones_have_their_names(watched: Lab) -> None:
+    watched.run("/bin/ls", "/", "/etc", "/proc", "/dev/shm")
+    found = {each.path for each in watched.seen if each.kind == Kind.OPEN}
+    assert {"/", "/etc", "/proc", "/dev/shm"} <= found
+
+
 def test_name_that_is_no_utf8_and_one_with_a_line_break_are_told(watched: Lab, tmp_path: Path) -> None:
     names = [b"line\nbreak", b"\xff\xfe", b"x" * 255]
     for name in names:

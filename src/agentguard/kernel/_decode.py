@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import posixpath
 import secrets
 import struct
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentguard.kernel._dns import parse_dns
-from agentguard.kernel._layout import CUT, DATA, Flag, Kind
+from agentguard.kernel._layout import CUT, DATA, SEC_SLOT, SHORT, SHORT_SLOT, Flag, Kind
 from agentguard.kernel._ring import whole
 from agentguard.kernel._seen import O_ACCMODE, Seen, read_address
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 MAX_FILES = 262_144
 MAX_KNOWN = 1 << 20
 MAX_FEW = 1 << 16
-_MAX_PATHS_OF_A_FILE = 8
+# Eight times as many as the kernel takes for told: what it pushes out it tells again.
+MAX_FOLDERS = 1 << 17
 _MAX_CHAINS = 4096
 _ADDRESSES = frozenset(
     (Kind.SOCKET, Kind.CONNECT, Kind.BIND, Kind.LISTEN, Kind.ACCEPT, Kind.SENDTO, Kind.URING_OP)
@@ -37,9 +39,18 @@ _MODE_BITS = O_ACCMODE | 0o1100
 _MODES = np.uint64(_MODE_BITS)
 _SMALL = 48  # rows, up to which plain Python is quicker than numpy
 _FD, _BASED, _CLAIMED, _NAMED = int(Flag.FD), int(Flag.BASED), int(Flag.CLAIMED), int(Flag.NAMED)
+_IN_FOLDER, _TRUNCATED = int(Flag.IN_FOLDER), int(Flag.TRUNCATED)
 _HALF = np.uint64(29)
 _KIND_BITS = np.uint64(32)
-_NAMED_FLAG, _KEPT_FLAGS = np.uint16(_NAMED), np.uint16(0xFFFF & ~(_CLAIMED | CUT | _NAMED))
+_NAMES = np.uint16(_NAMED | _IN_FOLDER)
+_NAMED_FLAG, _KEPT_FLAGS = np.uint16(_NAMED), np.uint16(0xFFFF & ~(_NAMED | _IN_FOLDER))
+_U64 = (1 << 64) - 1
+# Each column's place in eight bytes; the text is behind them.
+_WORD_OF = {name: offset // 8 for name, (_, offset, *_) in (SEC_SLOT.fields or {}).items()}
+_OF_SEEN = (
+    "time_ns", "cgroup", "pid", "start_ns", "ret", "a0", "a1", "nr", "tid", "ppid", "uid", "dev", "ino", "mode",
+)  # fmt: skip
+_FIRST_WORDS = _WORD_OF["comm"]
 # As SEC_SLOT, which a test compares.
 _ROW = struct.Struct(f"<IIQQQIIHHHBBqQQQQIIIIHHI16s{DATA}s")
 
@@ -60,36 +71,36 @@ class Decoder:
     def __init__(self) -> None:
         self.repeated = 0
         self.broken = 0
-        # Most files have one path; of others the latest ones, in order.
-        self._paths: dict[tuple[int, int], str | list[str]] = {}
+        # The latest path of each file, by a number for its device and inode, and of folders by the kernel's number.
+        self._paths: dict[int, str] = {}
+        self._folders: dict[int, bytes] = {}
         # What the two ways of looking know is kept apart: at worst an open is told twice.
         self._known: set[int] = set()
         self._known_few: set[tuple[int | bytes, ...]] = set()
         self._chains: dict[tuple[int, int], list[Row]] = {}
         # Odd and secret, so that nobody can choose files whose keys collide.
         self._odd = np.array([secrets.randbits(64) | 1 for _ in range(8)], "<u8")
+        self._odd_dev, self._odd_ino = int(self._odd[0]), int(self._odd[1])
         self._text = np.array([secrets.randbits(64) | 1 for _ in range(_WORDS)], "<u8")
 
-    def path(self, dev: int, ino: int, claimed: str = "") -> str:
-        """Return the file's path; of several (hard links) the one that ends as `claimed` does, else the latest."""
-        paths = self._paths.get((dev, ino), "")
-        if isinstance(paths, str):
-            return paths
-        if claimed:
-            name = posixpath.basename(claimed)
-            return next((each for each in reversed(paths) if posixpath.basename(each) == name), paths[-1])
-        return paths[-1]
+    def path(self, dev: int, ino: int) -> str:
+        """Return the file's path; of several (hard links) the latest."""
+        return self._paths.get(self._number(dev, ino), "")
+
+    def _number(self, dev: int, ino: int) -> int:
+        return (dev * self._odd_dev & _U64) ^ (ino * self._odd_ino & _U64)
 
     def feed(self, rows: NDArray[Any]) -> list[Seen]:
         """Return what is new in `rows`, records of the large ring in the order of their time."""
         if len(rows) < _SMALL:
             return self.feed_few(rows_in(rows.tobytes()))
-        named = (rows["flags"] & _NAMED_FLAG) != 0
+        named = (rows["flags"] & _NAMES) != 0
         fresh = rows if named.all() else self._news(rows, named)
+        is_short = (fresh["base_ino"] != 0) & ((fresh["flags"] & _NAMES) != 0)
         found: list[Seen] = []
         start = 0
         # What is no open that brings its own name goes the long way, and the order holds.
-        for place in np.flatnonzero((fresh["flags"] & _NAMED_FLAG) == 0).tolist():
+        for place in np.flatnonzero(~is_short).tolist():
             if place > start:
                 found += self._named_opens(fresh[start:place])
             found += self._read(rows_in(fresh[place : place + 1].tobytes()))
@@ -104,19 +115,32 @@ class Decoder:
 
     def _named_opens(self, rows: NDArray[Any]) -> list[Seen]:
         """Return opens that bring their names: by far the most frequent news, so it is made column by column."""
-        texts = list(map(bytes.__getitem__, rows["data"].tolist(), map(slice, rows["len"].tolist())))
+        short = _short(rows)
+        names = short["name"].tolist()
+        flags, sizes = short["flags"], short["len"]
+        longer = np.flatnonzero((sizes > SHORT) | (flags & _NAMED_FLAG != 0))
+        for place, data, size, number, flag in zip(
+            longer.tolist(),
+            *(rows[name][longer].tolist() for name in ("data", "len", "base_ino", "flags")),
+            strict=True,
+        ):
+            text = data[:size]
+            names[place] = self._learn_folder(number, text) if flag & _NAMED else text
+        try:
+            folders = list(map(self._folders.__getitem__, short["base_ino"].tolist()))
+        except KeyError:
+            return self._read(rows_in(rows.tobytes()))
+        texts = b"\0".join(map(operator.add, folders, names))
         # A name may hold a line break, and any byte that is no UTF-8, but never a null.
-        paths = b"\0".join(texts).decode("utf-8", "backslashreplace").split("\0")
-        dev, ino = rows["dev"].tolist(), rows["ino"].tolist()
-        for key, path in zip(zip(dev, ino, strict=True), paths, strict=True):
-            self._learn(key, path or "/")
-        flags = (rows["flags"] & _KEPT_FLAGS).tolist()
-        some = (rows[name].tolist() for name in ("time_ns", "cgroup", "pid", "start_ns", "ret"))
-        more = (rows[name].tolist() for name in ("a0", "a1", "nr", "tid", "ppid", "uid"))
+        paths = texts.decode("utf-8", "backslashreplace").split("\0")
+        numbers = short["dev"] * self._odd[0] ^ short["ino"] * self._odd[1]
+        self._paths.update(zip(numbers.tolist(), paths, strict=True))
+        _make_room(self._paths, MAX_FILES)
+        columns = _columns(short, _OF_SEEN)
         return list(
             map(
-                Seen, repeat(Kind.OPEN), *some, flags, *more, repeat(""), [each or "/" for each in paths], repeat(""),
-                repeat(()), repeat(None), repeat(None), dev, ino, rows["mode"].tolist(),
+                Seen, repeat(Kind.OPEN), *columns[:5], (flags & _KEPT_FLAGS).tolist(), *columns[5:11], repeat(""), paths,
+                repeat(""), repeat(()), repeat(None), repeat(None), *columns[11:],
             )
         )  # fmt: skip
 
@@ -132,7 +156,7 @@ class Decoder:
 
     def _is_new(self, row: Row) -> bool:
         """Tell whether an open says something new: `_news` for one row, which is quicker for a few."""
-        is_named = row[_FLAGS] & _NAMED
+        is_named = row[_FLAGS] & (_NAMED | _IN_FOLDER)
         mode = row[_A0] & _MODE_BITS
         text = b"" if is_named else row[_DATA][: row[_LEN]]
         key = (row[_CGROUP], row[_INO], text, row[_DEV], row[_BASE_INO], min(0, row[_RET]), mode)
@@ -215,7 +239,7 @@ class Decoder:
         kind = first[_KIND]
         if kind == Kind.PATH:
             data = b"".join(part[_DATA][: part[_LEN]] for part in parts)
-            self._learn((first[_DEV], first[_INO]), data.decode("utf-8", "backslashreplace") or "/")
+            self._learn(first, data.decode("utf-8", "backslashreplace") or "/")
             return None
         seen = self._single(first)
         if kind == Kind.EXEC:
@@ -232,16 +256,18 @@ class Decoder:
             seen.flags |= parts[1][_FLAGS] & CUT
         return seen
 
-    def _learn(self, key: tuple[int, int], path: str) -> None:
-        paths = self._paths.setdefault(key, path)
-        if paths is path:
-            if len(self._paths) > MAX_FILES:
-                # The oldest quarter goes; a dictionary keeps the order of insertion.
-                for old in list(self._paths)[: MAX_FILES // 4]:
-                    del self._paths[old]
-        elif paths != path:
-            several = [paths] if isinstance(paths, str) else [each for each in paths if each != path]
-            self._paths[key] = [*several, path][-_MAX_PATHS_OF_A_FILE:]
+    def _learn(self, row: Row, path: str) -> None:
+        self._paths[self._number(row[_DEV], row[_INO])] = path
+        _make_room(self._paths, MAX_FILES)
+
+    def _learn_folder(self, number: int, path: bytes) -> bytes:
+        """Keep the folder of a path, and return the name in it."""
+        cut = path.rindex(b"/") + 1
+        # What is told again is the latest again.
+        self._folders.pop(number, None)
+        self._folders[number] = path[:cut]
+        _make_room(self._folders, MAX_FOLDERS)
+        return path[cut:]
 
     def _single(self, row: Row) -> Seen:
         kind = Kind(row[_KIND])
@@ -258,21 +284,37 @@ class Decoder:
             seen.path = self.path(row[_DEV], row[_INO])
             seen.other = row[_DATA][: row[_LEN]].decode("utf-8", "backslashreplace")
             seen.cwd = self.path(row[_BASE_DEV], row[_BASE_INO])
+        elif row[_FLAGS] & _IN_FOLDER:
+            seen.path = self._in_folder(row, seen)
+            self._learn(row, seen.path)
         elif row[_FLAGS] & _NAMED:
-            seen.path = row[_DATA][: row[_LEN]].decode("utf-8", "backslashreplace") or "/"
-            seen.flags &= ~(_NAMED | _CLAIMED | CUT)
-            self._learn((row[_DEV], row[_INO]), seen.path)
+            seen.path = row[_DATA][: row[_LEN]].decode("utf-8", "backslashreplace")
+            seen.flags &= ~_NAMED
+            self._learn(row, seen.path)
+            if row[_BASE_INO]:
+                self._learn_folder(row[_BASE_INO], row[_DATA][: row[_LEN]])
         else:
             seen.path = self._named(row)
             if row[_FLAGS] & _FD and seen.path:
                 seen.flags &= ~(_CLAIMED | CUT)
         return seen
 
+    def _in_folder(self, row: Row, seen: Seen) -> str:
+        folder = self._folders.get(row[_BASE_INO])
+        seen.flags &= ~_IN_FOLDER
+        if folder is None:
+            # The record that named it was lost: no permission rests on the rest.
+            self.broken += 1
+            seen.flags |= _TRUNCATED
+            folder = b"/?/"
+        name: bytes = row[_DATA][: row[_LEN]]
+        return (folder + name).decode("utf-8", "backslashreplace")
+
     def _named(self, row: Row) -> str:
         """Return the path of a row: the kernel's own where it has one, else the process's, made absolute."""
         claimed: str = row[_DATA][: row[_LEN]].decode("utf-8", "backslashreplace")
         if row[_FLAGS] & _FD:
-            resolved = self.path(row[_DEV], row[_INO], claimed)
+            resolved = self.path(row[_DEV], row[_INO])
             if resolved:
                 return resolved
         if row[_KIND] == Kind.MEMFD:
@@ -281,6 +323,28 @@ class Decoder:
             base = self.path(row[_BASE_DEV], row[_BASE_INO])
             return posixpath.normpath(posixpath.join(base, claimed)) if base else claimed
         return posixpath.normpath(claimed) if claimed.startswith("/") else claimed
+
+
+def _short(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return records without the most of their texts: to copy them is quicker than to look at them where they lie."""
+    words = rows.view("<u8").reshape(len(rows), -1)[:, : SHORT_SLOT.itemsize // 8]
+    return np.ascontiguousarray(words).view(SHORT_SLOT)[:, 0]
+
+
+def _columns(rows: NDArray[Any], names: Iterable[str]) -> list[Iterable[Any]]:
+    """Return columns, of which most say one thing in all rows: one program opens many files."""
+    words = rows.view("<u8").reshape(len(rows), -1)[:, :_FIRST_WORDS]
+    differs = (words != words[0]).any(axis=0).tolist()
+    return [
+        rows[name].tolist() if differs[_WORD_OF[name]] else repeat(rows[name][0].item()) for name in names
+    ]
+
+
+def _make_room(table: dict[int, Any], most: int) -> None:
+    if len(table) > most:
+        # The oldest quarter goes; a dictionary keeps the order of insertion.
+        for old in list(table)[: most // 4]:
+            del table[old]
 
 
 def rows_in(block: bytes) -> Iterator[Row]:

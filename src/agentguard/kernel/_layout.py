@@ -6,9 +6,10 @@ import enum
 
 import numpy as np
 
-VERSION = 2
+VERSION = 3
 MAX_LEVEL = 8
 DATA = 256
+SHORT = 48
 PAGE = 4096
 
 
@@ -70,6 +71,7 @@ class Flag(enum.IntFlag):
     FD = 64
     BLIND = 128
     NAMED = 256
+    IN_FOLDER = 512
 
 
 # A part is missing, so that no permission may rest on the rest.
@@ -105,6 +107,8 @@ HEAD = np.dtype(_HEAD)
 RECORD = np.dtype([*_HEAD, *_REST])
 IO_SLOT = np.dtype([*_SLOT, *_HEAD])
 SEC_SLOT = np.dtype([*_SLOT, *_HEAD, *_REST])
+# The same without the most of its text.
+SHORT_SLOT = np.dtype([*_SLOT, *_HEAD, *_REST[:-1], ("name", f"S{SHORT}")])
 CONFIG = np.dtype(
     [
         ("levels", "<u4"), ("file_limit", "<u4"), ("fast", "<u4"), ("flags", "<u4", 2), ("level", "<u4"),
@@ -113,6 +117,15 @@ CONFIG = np.dtype(
 )  # fmt: skip
 CONFIGS = np.dtype([("which", "<u4"), ("spare", "<u4"), ("each", CONFIG, 2)])
 GUARD = np.dtype([("flags", "<u4"), ("slot", "<u4")])
+# One place in the kernel's table of sums; the file's type stands above the pid.
+PLACE = np.dtype(
+    [
+        ("start_ns", "<u8"), ("ino", "<u8"), ("cgroup", "<u8"), ("who", "<u4"), ("dev", "<u4"),
+        ("reads", "<u8"), ("read_bytes", "<u8"), ("writes", "<u8"), ("written_bytes", "<u8"),
+    ]
+)  # fmt: skip
+PID_BITS = 28
+# The same, as Python passes it on.
 SUM_KEY = np.dtype([("start_ns", "<u8"), ("ino", "<u8"), ("cgroup", "<u8"), ("pid", "<u4"), ("dev", "<u4")])
 SUM = np.dtype(
     [

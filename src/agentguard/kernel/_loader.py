@@ -20,6 +20,7 @@ from agentguard.core import KernelError
 from agentguard.kernel._layout import CONFIG, CONFIGS, DROPS, FAST, GUARD, MAX_LEVEL, SUM, SUM_KEY, Drop
 from agentguard.kernel._libbpf import libbpf
 from agentguard.kernel._objects import NAMES, read_object
+from agentguard.kernel._places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,14 +33,13 @@ if TYPE_CHECKING:
 NEEDED = ("syscalls", "process")
 CGROUP_OBJECT = "dns"
 ALL_LEVELS = sum(1 << level for level in range(1, MAX_LEVEL + 1))
-_BATCH = 4096
 _STATS_RUN_TIME = 0
 _SYS_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _MEMBARRIER_GLOBAL, _A_WHILE_S = 1, 0.05
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How much memory the rings and the sums take, in bytes and entries; both rings are powers of two."""
+    """How much memory the rings and the sums take, in bytes and entries; all three are powers of two."""
 
     sec_bytes: int = 64 << 20
     io_bytes: int = 16 << 20
@@ -75,6 +75,7 @@ class Loaded:
         self._guarded: dict[int, tuple[int, int]] = {}
         self._levels = ALL_LEVELS
         self._configs = np.zeros(1, CONFIGS)
+        self._places: Places | None = None
         self._odd = np.array([secrets.randbits(64) | 1 for _ in range(8)], "<u8")
         # Guards come and go from many threads of a sensor.
         self._changing = threading.RLock()
@@ -85,6 +86,7 @@ class Loaded:
             for name in NAMES:
                 self._load(name)
             self.set_levels(ALL_LEVELS)
+            self._places = Places(self.maps["sums"], self.settings.sums)
         except BaseException:
             self.close()
             raise
@@ -139,6 +141,9 @@ class Loaded:
                 self._bpf.call("bpf_map__set_max_entries", each, sizes[name])
             elif name == ".rodata.cast":
                 value = ctypes.c_uint32(self._has_cast)
+                self._bpf.call("bpf_map__set_initial_value", each, ctypes.byref(value), 4)
+            elif name == ".rodata.sums":
+                value = ctypes.c_uint32(self.settings.sums - 1)
                 self._bpf.call("bpf_map__set_initial_value", each, ctypes.byref(value), 4)
             elif name == ".rodata.odd":
                 self._bpf.call("bpf_map__set_initial_value", each, self._odd.ctypes.data, self._odd.nbytes)
@@ -261,28 +266,12 @@ class Loaded:
 
     def sums(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return keys and values of the sums of reads and writes, as they are."""
-        keys, values = [], []
-        inner, outer = np.zeros(1, "<u4"), np.zeros(1, "<u4")
-        first = True
-        while True:
-            some, their, count = np.zeros(_BATCH, SUM_KEY), np.zeros(_BATCH, SUM), ctypes.c_uint32(_BATCH)
-            result = self._bpf.bpf_map_lookup_batch(
-                self.maps["sums"], None if first else inner.ctypes.data, outer.ctypes.data,
-                some.ctypes.data, their.ctypes.data, ctypes.byref(count), None,
-            )  # fmt: skip
-            keys.append(some[: count.value])
-            values.append(their[: count.value])
-            if result == -errno.ENOENT:
-                return np.concatenate(keys), np.concatenate(values)
-            if result < 0:
-                raise OSError(-result, os.strerror(-result))
-            inner[:], first = outer, False
+        return self._places.all() if self._places is not None else (np.zeros(0, SUM_KEY), np.zeros(0, SUM))
 
     def forget_sums(self, keys: NDArray[Any]) -> None:
         """Make room: these processes have ended, and their sums were read."""
-        place, size, descriptor = keys.ctypes.data, keys.itemsize, self.maps["sums"]
-        for index in range(len(keys)):
-            self._bpf.bpf_map_delete_elem(descriptor, place + index * size)
+        if self._places is not None:
+            self._places.forget(keys)
 
     def costs(self) -> list[Cost]:
         """Return what each program has cost."""
@@ -319,6 +308,9 @@ class Loaded:
             os.close(self._guarded.popitem()[1][0])
         while self._links:
             self._bpf.bpf_link__destroy(self._links.pop())
+        if self._places is not None:
+            self._places.close()
+            self._places = None
         while self._objects:
             self._bpf.bpf_object__close(self._objects.popitem()[1])
         self.maps.clear()

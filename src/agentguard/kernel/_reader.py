@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import mmap
 import operator
 import select
 import threading
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from agentguard.kernel._loader import Loaded
     from agentguard.kernel._seen import Seen
 
-# A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event. In a flood it is
-# longer, as each look costs about the same.
-_GATHER_S, _GATHER_MANY_S = 0.006, 0.008
+# A wakeup is followed by this pause, so that a burst is one batch: the greatest delay of an event. In a flood files
+# wait longer, as each look costs about the same; what is vital wakes the reader then as well.
+_GATHER_S, _GATHER_MANY_S = 0.008, 0.018
 _MANY = 256
 _IDLE_S = 0.25
 _DROPS_EVERY_S = 1.0
@@ -81,6 +82,8 @@ class Reader:
         self._loaded, self._handover, self._on_drop = loaded, handover, on_drop
         self._sec = Ring(loaded.maps["ring_sec"], loaded.settings.sec_bytes, SEC_SLOT)
         self._io = Ring(loaded.maps["ring_io"], loaded.settings.io_bytes, IO_SLOT)
+        self._looks_page = mmap.mmap(loaded.maps["reader_looks"], mmap.PAGESIZE)
+        self._looks = memoryview(self._looks_page).cast("Q")
         self._held = b""
         self._uncounted: list[bytes] = []
         self._uncounted_bytes = 0
@@ -108,17 +111,21 @@ class Reader:
         poller = select.epoll()
         poller.register(self._loaded.maps["ring_sec"], select.EPOLLIN)
         poller.register(self._loaded.maps["ring_io"], select.EPOLLIN)
+        vital = select.epoll()
+        vital.register(self._loaded.maps["ring_sec"], select.EPOLLIN | select.EPOLLET)
         count = 0
         try:
             while not self._stop.is_set():
                 # While something happens it looks again by itself: to be woken costs as much as to look.
-                if count or poller.poll(_IDLE_S):
-                    time.sleep(_GATHER_S if count < _MANY else _GATHER_MANY_S)
+                self._looks[0] = is_flood = count >= _MANY
+                if vital.poll(_GATHER_MANY_S) if is_flood else count or poller.poll(_IDLE_S):
+                    time.sleep(_GATHER_S)
                 if self._handover.is_full:
                     time.sleep(_FULL_WAIT_S)
                     continue
                 count = self.drain()
         finally:
+            vital.close()
             poller.close()
 
     def drain(self, *, everything: bool = False) -> int:
@@ -249,6 +256,8 @@ class Reader:
         self.drain(everything=True)
         self._sec.close()
         self._io.close()
+        self._looks.release()
+        self._looks_page.close()
 
 
 def _is_sorted(times: NDArray[Any]) -> bool:

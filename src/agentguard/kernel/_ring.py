@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 _BUSY = 1 << 31
@@ -36,7 +38,7 @@ class Ring:
         self._producer = memoryview(self._pages)[:8].cast("Q")
         self._memory = memoryview(self._pages)
         self._data_offset = page
-        self._barrier = _nothing if _STRONG_ORDER else _make_barrier()
+        self._barrier = barrier()
 
     @property
     def waiting(self) -> int:
@@ -103,16 +105,21 @@ def whole(rows: NDArray[Any]) -> NDArray[Any]:
     return rows.view(np.dtype((np.void, rows.dtype.itemsize)))
 
 
+def barrier() -> Callable[[], None]:
+    """Return what keeps this thread's loads in order, and its stores."""
+    return _nothing if _STRONG_ORDER else _make_barrier()
+
+
 def _nothing() -> None:
-    """x86 keeps loads in order by itself."""
+    """x86 keeps loads in order by itself, and stores."""
 
 
-def _make_barrier() -> Any:
-    """Return what keeps loads in order on other machines: a system call that the kernel defines so."""
+def _make_barrier() -> Callable[[], None]:
+    """Return what keeps them in order on other machines: a system call that the kernel defines so."""
     call = ctypes.CDLL(None).syscall
     call(_MEMBARRIER, _REGISTER, 0, 0)
 
-    def barrier() -> None:
+    def ask() -> None:
         call(_MEMBARRIER, _PRIVATE_EXPEDITED, 0, 0)
 
-    return barrier
+    return ask
