@@ -140,8 +140,25 @@ class Exchange:
         detail: str = "",
     ) -> None:
         """Book what the present attempt cost, and record what came of it. Only the first time counts."""
+        over = self.end(
+            succeeded=succeeded, report=report, is_estimated=is_estimated, is_free=is_free, detail=detail
+        )
+        if over is not None:
+            # INVARIANT: what is begun here is done, though nobody may wait for it any more.
+            await asyncio.shield(over)
+
+    def end(
+        self,
+        *,
+        succeeded: bool,
+        report: Report | None = None,
+        is_estimated: bool = False,
+        is_free: bool = False,
+        detail: str = "",
+    ) -> asyncio.Future[None] | None:
+        """Begin what `close` does; return when it is over, None if it is."""
         if not self._is_open:
-            return
+            return None
         self._is_open = False
         about = [
             each for each in (detail, self.admission.reason if self.admission is not None else "") if each
@@ -155,8 +172,7 @@ class Exchange:
             is_estimated=is_estimated,
             is_free=is_free,
         )
-        # INVARIANT: what is begun here is done, though nobody may wait for it any more.
-        await asyncio.shield(self._parts.desk.close_call(ended))
+        return self._parts.desk.close_call(ended)
 
     def _plan(self) -> list[Upstream]:
         """Return whom to ask, in order, each as often as it may come to that."""

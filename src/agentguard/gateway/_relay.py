@@ -116,7 +116,7 @@ class Relay:
         self._report = report
         await self._reply.whole(self._exchange.response.status, self._headers(), self._clean(content))
         # After the answer: what was reserved for it stands until it is booked, whatever happens in between.
-        await self._exchange.close(succeeded=True, report=report)
+        self._exchange.end(succeeded=True, report=report)
 
     async def _bare(self, content: bytes) -> tuple[Report | None, bytes]:
         """Take in an answer that may be anything: JSON, text, images or sound."""
@@ -168,7 +168,7 @@ class Relay:
             words_in(_EVENTS, bytes(seen)),
         )  # fmt: skip
         await self._reply.end()
-        await self._exchange.close(succeeded=True, report=report)
+        self._exchange.end(succeeded=True, report=report)
 
     def _plain(self, content: bytes) -> tuple[Report | None, bytes]:
         """Read an answer that proposes no tool calls."""
@@ -210,14 +210,14 @@ class Relay:
         report = usage.report
         await self._reply.end()
         if report is None:
-            await self._exchange.close(
+            self._exchange.end(
                 succeeded=True,
                 report=usage.so_far(-(-self._call.input_bytes // _BYTES_A_TOKEN)),
                 is_estimated=True,
                 detail="the provider reported no usage",
             )
         else:
-            await self._exchange.close(succeeded=True, report=report)
+            self._exchange.end(succeeded=True, report=report)
 
     async def _pump(self, stream: AnswerStream, usage: StreamUsage) -> None:
         limit, size = self._most_bytes(), 0

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     Send = Callable[[Any], Awaitable[None]]
-    Receive = Callable[[], Awaitable[Any]]
+    HangUps = set[Callable[[], None]]
 
 
 class Reply:
@@ -44,24 +44,44 @@ class Reply:
 
 
 class Watch:
-    """Cancels the present task when the agent hangs up; `disarm` before the answer ends."""
+    """Cancels the present task when the agent hangs up, or has waited for `limit_s`; `disarm` before the answer ends.
 
-    def __init__(self, receive: Receive) -> None:
+    `hang_ups` are called when the agent's connection is lost; it is the server that does that.
+    """
+
+    def __init__(self, hang_ups: HangUps, limit_s: float) -> None:
         task = asyncio.current_task()
         assert task is not None, "an answer is made in a task"
         self._task = task
-        self._waiting = asyncio.ensure_future(receive())
-        self._waiting.add_done_callback(self._hung_up)
-        self._is_armed = True
+        self._hang_ups = hang_ups
+        hang_ups.add(self._hung_up)
+        self._left_s = limit_s
+        self.go_on()
         self.is_gone = False
+        self.is_late = False
 
     def disarm(self) -> None:
-        """Take no more notice of what the agent does. Idempotent."""
-        self._is_armed = False
-        self._waiting.cancel()
+        """Take no more notice of what the agent does, or of the time. Idempotent."""
+        self._hang_ups.discard(self._hung_up)
+        self._timer.cancel()
 
-    def _hung_up(self, waiting: asyncio.Future[Any]) -> None:
-        if self._is_armed and not waiting.cancelled():
-            waiting.exception()
-            self.is_gone = True
-            self._task.cancel()
+    def stand_still(self) -> None:
+        """Let no time pass."""
+        self._left_s = self._timer.when() - asyncio.get_running_loop().time()
+        self._timer.cancel()
+
+    def go_on(self) -> None:
+        """Let it pass again."""
+        self._timer = asyncio.get_running_loop().call_later(self._left_s, self._too_late)
+
+    def recall(self) -> None:
+        """Let the task go on after it was cancelled."""
+        self._task.uncancel()
+
+    def _hung_up(self) -> None:
+        self.is_gone = True
+        self._task.cancel()
+
+    def _too_late(self) -> None:
+        self.is_late = True
+        self._task.cancel()

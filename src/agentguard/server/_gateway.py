@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentguard.gateway import Asked, RefusalError, refuse
-from agentguard.server._http import API_HEADERS, HttpError, peer_of, read_body
+from agentguard.server._http import API_HEADERS, HANG_UPS, HttpError, peer_of, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class GatewayRoute:
             await refuse(path, RefusalError(error.status, error.code, error.message), send_own)
             return
         asked = Asked(scope["method"], path, scope["query_string"], tuple(scope["headers"]), body)
-        rejected = await self._gateway.answer(asked, receive, send_own)
+        rejected = await self._gateway.answer(asked, scope.get(HANG_UPS, set()), send_own)
         if rejected is not None and rejected.status in _REJECTED:
             self._reject(peer_of(scope), rejected.code, body)
 

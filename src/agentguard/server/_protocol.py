@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from agentguard.server._http import API_HEADERS, BODY_IS_WHOLE, error_body
+from agentguard.server._http import API_HEADERS, BODY_IS_WHOLE, HANG_UPS, error_body
 
 if TYPE_CHECKING:
     import asyncio
@@ -86,6 +86,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self._hang_ups: set[Callable[[], None]] = set()
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(503, "connections_exhausted", "too many connections are open", b"")
             return
@@ -94,6 +95,8 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+        for hang_up in list(self._hang_ups):
+            hang_up()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -126,6 +129,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         # The application need not set a deadline for a body that is here.
         self.scope[BODY_IS_WHOLE] = True  # type: ignore[literal-required]  # a key of ours, not of ASGI's
+        self.scope[HANG_UPS] = self._hang_ups  # type: ignore[literal-required]  # as above
 
     def send_400_response(self, msg: str) -> None:
         # A request that was read before on this connection may still be answered; nothing new is.
