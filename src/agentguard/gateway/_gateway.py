@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agentguard.core import Decider, Decision
     from agentguard.gateway._asking import Budgets
     from agentguard.gateway._door import Asked
-    from agentguard.gateway._reply import HangUps, Send
+    from agentguard.gateway._reply import HangUps, Send, SendWhole
     from agentguard.gateway._upstream import Upstream
     from agentguard.identity import VerifiedToken
 
@@ -85,14 +85,16 @@ class Gateway:
         """Have `on_decision` hear of each decision."""
         self._desk.on_decision = on_decision
 
-    async def answer(self, asked: Asked, hang_ups: HangUps, send: Send) -> RefusalError | None:
+    async def answer(
+        self, asked: Asked, hang_ups: HangUps, send: Send, send_whole: SendWhole | None = None
+    ) -> RefusalError | None:
         """Answer one request, and return how it was refused if it was.
 
         Whatever fails is an error in the provider's own shape; what was begun is booked and recorded. Whoever
         serves calls what is in `hang_ups` when the agent's connection is lost.
         """
         watch = Watch(hang_ups, self._settings.max_answer_s)
-        reply = Reply(send, before_end=watch.disarm)
+        reply = Reply(send, send_whole, before_end=watch.disarm)
         try:
             await self._answer(asked, reply, watch)
         except RefusalError as error:

@@ -55,8 +55,7 @@ class Pool:
             WireError: there is no answer.
         """
         while True:
-            free = self._free.get(place)
-            connection = free.pop() if free else await self._connect(place, connect_s)
+            connection = self._kept(place) or await self._connect(place, connect_s)
             is_kept = connection.is_used
             try:
                 return await connection.ask(request, silence_s)
@@ -69,6 +68,15 @@ class Pool:
         for connection in list(self._open):
             connection.abort()
         self._free.clear()
+
+    def _kept(self, place: Place) -> Connection | None:
+        free = self._free.get(place)
+        while free:
+            connection = free.pop()
+            # One that is being closed is heard of in the next turn of the loop.
+            if not connection.is_closing:
+                return connection
+        return None
 
     async def _connect(self, place: Place, connect_s: float) -> Connection:
         if len(self._open) + self._opening >= MAX_CONNECTIONS and not self._make_room():

@@ -9,20 +9,32 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     Send = Callable[[Any], Awaitable[None]]
+    SendWhole = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], Awaitable[None]]
     HangUps = set[Callable[[], None]]
 
 
 class Reply:
-    """Sends one answer by ASGI. `send` waits while the agent reads more slowly than the provider writes."""
+    """Sends one answer by ASGI. `send` waits while the agent reads more slowly than the provider writes.
 
-    def __init__(self, send: Send, *, before_end: Callable[[], None]) -> None:
+    `send_whole` sends an answer that is whole; the server's, or one of two messages by `send`.
+    """
+
+    def __init__(
+        self, send: Send, send_whole: SendWhole | None = None, *, before_end: Callable[[], None]
+    ) -> None:
         self._send = send
+        self._send_whole = send_whole
         self._before_end = before_end
         self.has_begun = False
         self.has_ended = False
 
     async def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         """Send an answer at once."""
+        if self._send_whole is not None:
+            self._before_end()
+            self.has_begun = self.has_ended = True
+            await self._send_whole(status, headers, body)
+            return
         await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.end(body)
 

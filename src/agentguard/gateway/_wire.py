@@ -157,6 +157,11 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self.is_used = False
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it can carry nothing more."""
+        return self._transport.is_closing()
+
     async def ask(self, request: bytes, silence_s: float) -> Answer:
         """Send a request, and return its answer once status and headers have come.
 
@@ -242,12 +247,11 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if _INFORMATIONAL <= status < _SUCCESSFUL and status != _SWITCHING:
             return
-        opened, self._opened = self._opened, None
+        opened = self._opened
         if opened is None or opened.done():
             raise WireError("it sent more than was asked for")
-        self._in_headers = False
-        self._frame_bytes = 0
         self._answer = Answer(self, status, self._headers)
+        self._opened, self._in_headers, self._frame_bytes = None, False, 0
         opened.set_result(self._answer)
 
     def on_body(self, body: bytes) -> None:
