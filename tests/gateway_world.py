@@ -49,7 +49,8 @@ class GatewayWorld:
         self.ledger = MemoryLedger()
         self._clients: list[Any] = []
         self.keeper = desk(self.folder, self.budgets, ledger=self.ledger).keeper
-        self.world = sidecar.World(gateway=self.gateway())
+        self.served = self.gateway()
+        self.world = sidecar.World(gateway=self.served)
 
     def gateway(self) -> Gateway:
         named = {name: self._upstream(name) for name in self.upstream_settings}
@@ -87,7 +88,9 @@ class GatewayWorld:
         """Wait until no call is under way; a stream that the test itself holds open is not waited for."""
         server = self.world.server
         deadline = time.monotonic() + 0.5
-        while server is not None and server.server_state.tasks and time.monotonic() < deadline:
+        while server is not None and time.monotonic() < deadline:
+            if not server.server_state.tasks and self.served.is_idle:
+                break
             time.sleep(0.001)
 
     @property

@@ -1,31 +1,25 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from agentguard.gateway._address import ForbiddenAddressError, GuardedResolver, is_public
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
-class Answers(AbstractResolver):
-    """A name server that says what a test wants."""
 
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = addresses
+def answering(*addresses: str) -> Callable[[str], Awaitable[list[str]]]:
+    """Return a name server that says what a test wants."""
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(hostname=host, host=each, port=port, family=family, proto=0, flags=0)
-            for each in self.addresses
-        ]
+    async def ask(host: str) -> list[str]:
+        assert host
+        return list(addresses)
 
-    async def close(self) -> None:
-        self.addresses = ()
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -59,14 +53,36 @@ def test_only_addresses_of_the_internet_are_public(address: str, public: bool) -
 
 def test_name_that_leads_anywhere_private_is_refused() -> None:
     async def run() -> None:
-        rebound = GuardedResolver((), Answers("1.1.1.1", "169.254.169.254"))
+        rebound = GuardedResolver((), answering("1.1.1.1", "169.254.169.254"))
         with pytest.raises(ForbiddenAddressError, match="leads to a private address"):
-            await rebound.resolve("api.example.com", 443)
-        fine = GuardedResolver((), Answers("1.1.1.1"))
-        assert [each["host"] for each in await fine.resolve("api.example.com", 443)] == ["1.1.1.1"]
-        local = GuardedResolver(("ollama.lan",), Answers("10.0.0.1"))
-        assert [each["host"] for each in await local.resolve("ollama.lan", 80)] == ["10.0.0.1"]
-        for each in (rebound, fine, local):
-            await each.close()
+            await rebound.resolve("api.example.com")
+        assert await GuardedResolver((), answering("1.1.1.1")).resolve("api.example.com") == ["1.1.1.1"]
+        local = GuardedResolver(("ollama.lan",), answering("10.0.0.1"))
+        assert await local.resolve("ollama.lan") == ["10.0.0.1"]
+        with pytest.raises(OSError, match="has no address"):
+            await GuardedResolver((), answering()).resolve("api.example.com")
 
     asyncio.run(run())
+
+
+def test_addresses_of_a_name_are_remembered_until_none_of_them_answers() -> None:
+    asked: list[str] = []
+
+    async def ask(host: str) -> list[str]:
+        asked.append(host)
+        return ["1.1.1.1"]
+
+    async def run() -> None:
+        resolver = GuardedResolver((), ask)
+        for _ in range(3):
+            await resolver.resolve("api.example.com")
+        assert len(asked) == 1
+        resolver.forget("api.example.com")
+        await resolver.resolve("api.example.com")
+        assert len(asked) == 2
+
+    asyncio.run(run())
+
+
+def test_the_system_knows_this_machine() -> None:
+    assert "127.0.0.1" in asyncio.run(GuardedResolver(("localhost",)).resolve("localhost"))

@@ -59,15 +59,38 @@ def test_what_can_wait_is_taken_with_what_cannot_or_after_a_moment() -> None:
 
     async def asks() -> None:
         books = Books(budgets, None)  # type: ignore[arg-type]  # as above
-        bill = asyncio.ensure_future(books.ask(lambda: "bill", can_wait=True))
+        over = books.post(lambda: "bill", told.append)
         await asyncio.sleep(0)
         assert budgets.groups == []
         await books.ask(lambda: "reserved")
-        assert await bill == "bill"
-        assert await books.ask(lambda: "late", can_wait=True) == "late"
+        await over
+        assert told == ["bill"]
+        await books.post(lambda: "late", told.append)
 
+    told: list[Any] = []
     asyncio.run(asks())
-    assert budgets.groups == [2, 1]
+    assert (budgets.groups, told) == ([2, 1], ["bill", "late"])
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_what_is_posted_is_taken_and_told_though_nobody_waits(threads: int) -> None:
+    budgets = Counting()
+    told: list[Any] = []
+
+    async def asks(pool: ThreadPoolExecutor | None) -> None:
+        books = Books(budgets, pool)  # type: ignore[arg-type]  # as above
+        books.post(lambda: "bill", told.append).cancel()
+        books.post(_fails, told.append)
+        await books.drain()
+        await asyncio.sleep(0.05)
+
+    if threads:
+        with ThreadPoolExecutor(threads) as pool:
+            asyncio.run(asks(pool))
+    else:
+        asyncio.run(asks(None))
+    assert told[0] == "bill"
+    assert isinstance(told[1], SpendError)
 
 
 def test_what_is_asked_while_a_thread_writes_is_the_next_step() -> None:

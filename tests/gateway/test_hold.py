@@ -57,7 +57,7 @@ def decide(engine: EmbeddedEngine, hold_s: float, request: Request = REQUEST) ->
     try:
         return asyncio.run(desk.decide(request))
     finally:
-        desk.close()
+        asyncio.run(desk.close())
 
 
 def vote_soon(engine: EmbeddedEngine, *, approves: bool) -> threading.Thread:

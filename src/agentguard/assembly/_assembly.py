@@ -305,7 +305,7 @@ def open_gateway(
         ConfigError: an upstream, its key or the budgets cannot be used.
         SpendError: the ledger cannot be opened.
     """
-    # aiohttp loads slowly, and a project without upstreams needs none of this.
+    # It loads slowly, and a project without upstreams needs none of this.
     from agentguard.gateway import Gateway, load_upstreams
 
     config = engine.project.config

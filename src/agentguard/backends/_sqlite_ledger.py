@@ -64,12 +64,12 @@ CREATE TABLE IF NOT EXISTS attempts (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS attempts_open ON attempts (expires) WHERE state = 'open';
 """
-_KNOWN = "SELECT state, claims, reserved FROM attempts WHERE attempt = ?"
+_KNOWN = "SELECT state, claims, reserved, seq FROM attempts WHERE attempt = ?"
 _OPEN = (
     "INSERT INTO attempts (attempt, state, at, expires, organisation, project, agent, session, task, key, kind,"
     " provider, model, claims, reserved, amounts, usage, flags, prompt)"
     " VALUES (?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
-    " ON CONFLICT (attempt) DO NOTHING RETURNING seq"
+    " ON CONFLICT (attempt) DO NOTHING"
 )
 # INVARIANT: no row comes back unless all that counts, this amount included, is within the limit.
 _RESERVE = """
@@ -88,6 +88,7 @@ _LEVEL = (
     "SELECT coalesce(sum(spent), 0), coalesce(sum(reserved), 0) FROM cells WHERE meter = ? AND bucket >= ?"
 )
 _METERS = "SELECT DISTINCT meter FROM cells WHERE meter >= ? AND meter < ? ORDER BY meter LIMIT ?"
+_FIRST_LATE = "SELECT min(expires) FROM attempts WHERE state = 'open'"
 _LATE = (
     "SELECT attempt, claims FROM attempts WHERE state = 'open' AND expires <= ? AND seq <> ?"
     " ORDER BY expires LIMIT ?"
@@ -103,6 +104,7 @@ _LAST = chr(0x10FFFF) * 2
 _OVERRUN, _ESTIMATED, _UNPRICED = 1, 2, 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_STATES = {state.value: state for state in AttemptState}
 _ENCODER = msgspec.json.Encoder()
 _UNITS = tuple((unit, unit.value) for unit in Unit)
 _CLAIMS = msgspec.json.Decoder(tuple[Claim, ...])
@@ -121,19 +123,25 @@ class SqliteLedger:
         self._file = SqliteFile(
             path, name="ledger", schema=_SCHEMA, version=1, error=SpendError, prefix="spend"
         )
+        # Of the transaction that is under way, where it is one for several; looked at under the file's lock.
+        self._late: _Late | None = None
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """Make all that this thread asks inside one step, which costs one write to the disk; see `Grouping`."""
         with self._file.told("write to"), self._file.transaction():
-            yield
+            self._late = _Late()
+            try:
+                yield
+            finally:
+                self._late = None
 
     def reserve(self, reservation: Reservation) -> Hold:
         """Reserve on all meters, or on none; see `Ledger.reserve`."""
         for claim in reservation.claims:
             if not 0 <= claim.amount <= MOST_AMOUNT:
                 raise SpendError("an amount is negative or too large", code="spend_invalid")
-        return self._file.step("write to", lambda base: _reserve(base, reservation))
+        return self._file.step("write to", lambda base: _reserve(base, reservation, self._late))
 
     def settle(self, attempt: str, bill: Bill, *, at: datetime) -> Booking:  # noqa: ARG002 - the port's
         """Book what an attempt cost; see `Ledger.settle`."""
@@ -177,19 +185,39 @@ class SqliteLedger:
         self._file.close()
 
 
-def _reserve(base: sqlite3.Connection, reservation: Reservation) -> Hold:
+class _Late:
+    """When the next reservation runs out, as far as that is known while one transaction keeps others from writing."""
+
+    def __init__(self) -> None:
+        self._is_first = True
+        self._next = 0
+
+    def may_be(self, base: sqlite3.Connection, now: int, expires: int) -> bool:
+        """Tell whether there may be late ones; `expires` is when the one runs out that is being made."""
+        if self._is_first:
+            self._is_first = False
+            return True
+        if now >= self._next:
+            (found,) = base.execute(_FIRST_LATE).fetchone()
+            self._next = MOST_AMOUNT if found is None else found
+        self._next = min(self._next, expires)
+        return now >= self._next
+
+
+def _reserve(base: sqlite3.Connection, reservation: Reservation, late: _Late | None) -> Hold:
     claims, amounts = _ENCODER.encode(reservation.claims), _amounts(reservation.amounts)
-    at = _micros(reservation.at)
-    new = base.execute(_OPEN, _row(reservation, at, claims, amounts)).fetchall()
-    if not new:
-        state, _, reserved = _find(base, reservation.attempt)
+    at, expires = _micros(reservation.at), _micros(reservation.expires)
+    new = base.execute(_OPEN, _row(reservation, at, expires, claims, amounts))
+    if not new.rowcount:
+        state, _, reserved, _ = _find(base, reservation.attempt)
         return Hold(admitted=state is AttemptState.OPEN and reserved == amounts, state=state)
-    rises = _expire(base, at, new[0][0])
+    seq = new.lastrowid or 0
+    rises = _expire(base, at, seq) if late is None or late.may_be(base, at, expires) else ()
     for number, claim in enumerate(reservation.claims):
         if not _take(base, claim):
             for taken in reservation.claims[:number]:
                 base.execute(_MOVE, (0, taken.amount, taken.meter, taken.bucket)).fetchall()
-            base.execute("DELETE FROM attempts WHERE attempt = ?", (reservation.attempt,))
+            base.execute("DELETE FROM attempts WHERE seq = ?", (seq,))
             return Hold(admitted=False, refused=_level(base, claim), rises=rises)
     return Hold(admitted=True, rises=rises)
 
@@ -204,23 +232,23 @@ def _expire(base: sqlite3.Connection, now: int, new: int) -> tuple[Rise, ...]:
 
 
 def _settle(base: sqlite3.Connection, attempt: str, bill: Bill) -> Booking:
-    state, claims, reserved = _find(base, attempt)
+    state, claims, reserved, seq = _find(base, attempt)
     if state is AttemptState.SETTLED:
         return Booking(state, repeated=True)
     held = {} if state is AttemptState.RELEASED else _AMOUNTS.decode(reserved)
     overrun = any(amount > held.get(unit, 0) for unit, amount in bill.amounts.items())
     rises = _move(base, claims, state, bill.amounts)
     flags = _OVERRUN * overrun | _ESTIMATED * bill.estimated | _UNPRICED * bill.unpriced
-    _close(base, attempt, AttemptState.SETTLED, bill, flags)
+    _close(base, seq, AttemptState.SETTLED, bill, flags)
     return Booking(AttemptState.SETTLED, overrun=overrun, rises=rises)
 
 
 def _release(base: sqlite3.Connection, attempt: str) -> Booking:
-    state, claims, _ = _find(base, attempt)
+    state, claims, _, seq = _find(base, attempt)
     if state in (AttemptState.SETTLED, AttemptState.RELEASED):
         return Booking(state, repeated=True)
     _move(base, claims, state, {})
-    _close(base, attempt, AttemptState.RELEASED, Bill({}), 0)
+    _close(base, seq, AttemptState.RELEASED, Bill({}), 0)
     return Booking(AttemptState.RELEASED)
 
 
@@ -235,11 +263,11 @@ def _level(base: sqlite3.Connection, claim: Claim) -> Level:
     return Level(claim.meter, spent, reserved, claim.limit)
 
 
-def _find(base: sqlite3.Connection, attempt: str) -> tuple[AttemptState, bytes, bytes]:
+def _find(base: sqlite3.Connection, attempt: str) -> tuple[AttemptState, bytes, bytes, int]:
     row = base.execute(_KNOWN, (attempt,)).fetchone()
     if row is None:
         raise SpendError(f"nothing was reserved for the attempt `{attempt}`", code="attempt_unknown")
-    return AttemptState(row[0]), row[1], row[2]
+    return _STATES[row[0]], row[1], row[2], row[3]
 
 
 def _move(
@@ -259,12 +287,12 @@ def _move(
     return tuple(rises)
 
 
-def _close(base: sqlite3.Connection, attempt: str, state: AttemptState, bill: Bill, flags: int) -> None:
+def _close(base: sqlite3.Connection, seq: int, state: AttemptState, bill: Bill, flags: int) -> None:
     amounts, usage = _amounts(bill.amounts), _ENCODER.encode(bill.usage)
     base.execute(
         "UPDATE attempts SET state = ?, amounts = ?, usage = ?, flags = ?,"
-        " model = CASE ? WHEN '' THEN model ELSE ? END WHERE attempt = ?",
-        (state.value, amounts, usage, flags, bill.model, bill.model, attempt),
+        " model = CASE ? WHEN '' THEN model ELSE ? END WHERE seq = ?",
+        (state.value, amounts, usage, flags, bill.model, bill.model, seq),
     )
 
 
@@ -273,10 +301,10 @@ def _amounts(amounts: dict[Unit, int]) -> bytes:
     return _ENCODER.encode({name: amounts[unit] for unit, name in _UNITS if unit in amounts})
 
 
-def _row(wish: Reservation, at: int, claims: bytes, amounts: bytes) -> tuple[Any, ...]:
+def _row(wish: Reservation, at: int, expires: int, claims: bytes, amounts: bytes) -> tuple[Any, ...]:
     who = wish.spender
     return (
-        wish.attempt, at, _micros(wish.expires),
+        wish.attempt, at, expires,
         who.organisation, who.project, who.agent, who.session, who.task, who.key,
         wish.kind, wish.provider, wish.model, claims, amounts, amounts, b"{}", wish.prompt,
     )  # fmt: skip

@@ -52,7 +52,10 @@ def squashed(normals: list[str]) -> list[str]:
 def atoms(normal: str) -> list[str]:
     """Return what could be an argument by itself: addresses, paths, keys, numbers, and parts of these."""
     # Plain words are nearly all of a text and no atoms: they go before the patterns look.
-    rest = " ".join([chunk if not chunk.isalpha() else "|" for chunk in normal.split()])
+    chunks = normal.split()
+    if all(map(str.isalpha, chunks)):
+        return []
+    rest = " ".join([chunk if not chunk.isalpha() else "|" for chunk in chunks])
     pattern = _ASCII_ATOM if rest.isascii() else _ATOM
     found = [atom for atom in pattern.findall(rest) if not atom.isalpha()]
     for atom in [each for each in found if "/" in each or "@" in each or ":" in each or "=" in each]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec.structs import replace
@@ -75,9 +76,17 @@ class Desk:
         self.on_decision = on_decision
         self._books = Books(budgets, self._pool) if budgets is not None else None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was to be booked is."""
+        return self._books is None or self._books.is_idle
+
     async def decide(self, request: Request) -> Decision:
         """Return the decision, recorded; one that cannot be carried out is a deny."""
-        decided = await self.run(lambda: self._decider.decide(request))
+        if self._pool is None:
+            decided = self._decider.decide(request)
+        else:
+            decided = await self.run(lambda: self._decider.decide(request))
         if decided.effect is Effect.REQUIRE_APPROVAL:
             decided = await self._people.hold(
                 decided, request.principal, lambda approval: self._redeem(request, approval)
@@ -101,7 +110,10 @@ class Desk:
         Raises:
             AgentGuardError: it could not be reported, so nobody knows what the agent has seen.
         """
-        await self.run(lambda: self._decider.observe(observation))
+        if self._pool is None:
+            self._decider.observe(observation)
+        else:
+            await self.run(lambda: self._decider.observe(observation))
 
     async def reserve(
         self,
@@ -157,9 +169,50 @@ class Desk:
         except SpendError as error:
             _log.error("a batch is not booked: %s", error.code)
 
-    async def close_call(self, ended: Ended) -> None:
-        """Book what a call cost and record what came of it; what fails is logged, for what happened has happened."""
-        booked = await self._book(ended)
+    def close_call(self, ended: Ended) -> asyncio.Future[None] | None:
+        """Have booked what a call cost, and recorded what came of it; return when that is over, None if it is.
+
+        What fails is logged, for what happened has happened. Nobody need wait for it: until it is booked, what was
+        reserved stands.
+        """
+        admission, budgets = ended.admission, self.budgets
+        if admission is not None and budgets is not None and self._books is not None:
+            return self._books.post(partial(_book, budgets, admission, ended), partial(self._booked, ended))
+        if self._pool is None:
+            self._record(ended, "")
+            return None
+        return asyncio.get_running_loop().run_in_executor(self._pool, self._record, ended, "")
+
+    async def close(self) -> None:
+        """Book and record what is left to be, and end the threads."""
+        if self._books is not None:
+            await self._books.drain()
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._people.close()
+
+    async def run(self, ask: Callable[[], T]) -> T:
+        """Return what is answered."""
+        if self._pool is None:
+            return ask()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
+
+    def _booked(self, ended: Ended, settled: Settlement | Exception) -> None:
+        if isinstance(settled, Exception):
+            code = settled.code if isinstance(settled, SpendError) else type(settled).__name__
+            _log.error("a call is not booked: %s", code)
+            words = f"not booked: {code}; it counts as reserved"
+        elif ended.is_free:
+            words = "not charged"
+        else:
+            words = (
+                ("cost unknown" if settled.cost is None else f"{settled.cost} micro-dollars")
+                + (" estimated" if ended.is_estimated or ended.report is None else "")
+                + (", overrun" if settled.overrun else "")
+            )
+        self._record(ended, words)
+
+    def _record(self, ended: Ended, booked: str) -> None:
         decision = ended.decision
         if not decision.audit_id or decision.effect not in (Effect.ALLOW, Effect.TRANSFORM):
             return
@@ -170,15 +223,11 @@ class Desk:
             decision.principal,
         )
         try:
-            await self.run(lambda: self._decider.record_outcome(outcome))
+            self._decider.record_outcome(outcome)
         except AuditError as error:
             _log.error("an outcome is not recorded: %s", error.code)
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        self._people.close()
+        except Exception as error:  # noqa: BLE001 - the boundary: nobody waits for this, and others' bills are behind it
+            _log.error("an outcome is not recorded: %s", type(error).__name__)
 
     async def _redeem(self, request: Request, approval: str) -> Decision:
         """Return the decision on a request that comes with its approval, which that uses up."""
@@ -202,32 +251,11 @@ class Desk:
             except AuditError as error:
                 _log.error("an outcome is not recorded: %s", error.code)
 
-    async def run(self, ask: Callable[[], T]) -> T:
-        """Return what is answered."""
-        if self._pool is None:
-            return ask()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
 
-    async def _book(self, ended: Ended) -> str:
-        admission, budgets = ended.admission, self.budgets
-        if admission is None or budgets is None or self._books is None:
-            return ""
-        try:
-            if ended.is_free:
-                await self._books.ask(lambda: budgets.release(admission))
-                return "not charged"
-            settled = await self._books.ask(
-                lambda: budgets.settle(admission, ended.report, estimated=ended.is_estimated), can_wait=True
-            )
-        except SpendError as error:
-            _log.error("a call is not booked: %s", error.code)
-            return f"not booked: {error.code}; it counts as reserved"
-        cost = "cost unknown" if settled.cost is None else f"{settled.cost} micro-dollars"
-        return (
-            cost
-            + (" estimated" if ended.is_estimated or ended.report is None else "")
-            + (", overrun" if settled.overrun else "")
-        )
+def _book(budgets: Budgets, admission: Admission, ended: Ended) -> Settlement:
+    if ended.is_free:
+        return budgets.release(admission)
+    return budgets.settle(admission, ended.report, estimated=ended.is_estimated)
 
 
 class Ended:

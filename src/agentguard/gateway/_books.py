@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentguard.core import SpendError
@@ -19,6 +20,25 @@ T = TypeVar("T")
 _PATIENCE_S = 0.01
 
 
+class _Asked:
+    """A step, and who is told what came of it: `answer` on the event loop, `then` where the step was taken."""
+
+    __slots__ = ("answer", "step", "then", "undo")
+
+    def __init__(
+        self,
+        step: Callable[[], Any],
+        answer: asyncio.Future[Any],
+        *,
+        undo: Callable[[Any], object] | None = None,
+        then: Callable[[Any], object] | None = None,
+    ) -> None:
+        self.step = step
+        self.answer = answer
+        self.undo = undo
+        self.then = then
+
+
 class Books:
     """Gathers what is asked in one turn of the event loop, or while the last step is written in `pool`.
 
@@ -28,33 +48,47 @@ class Books:
     def __init__(self, budgets: Budgets, pool: Executor | None) -> None:
         self._budgets = budgets
         self._pool = pool
-        self._waiting: list[
-            tuple[Callable[[], Any], asyncio.Future[Any], Callable[[Any], object] | None]
-        ] = []
+        self._waiting: list[_Asked] = []
         self._is_called = False
         self._later: asyncio.TimerHandle | None = None
+        self._posted = 0
 
-    async def ask(
-        self, step: Callable[[], T], *, undo: Callable[[T], object] | None = None, can_wait: bool = False
-    ) -> T:
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was asked and posted is over."""
+        return not (self._waiting or self._is_called or self._posted)
+
+    async def ask(self, step: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
         """Return what a step answers. Where nobody waits for the answer any more, `undo` gets it.
-
-        One that `can_wait` is taken with the next one that cannot, or after `_PATIENCE_S`.
 
         Raises:
             SpendError: the step raised it.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((step, answer, undo))
-        if self._is_called:
-            pass
-        elif can_wait:
-            self._later = self._later or loop.call_later(_PATIENCE_S, self._begin)
-        else:
+        self._waiting.append(_Asked(step, answer, undo=undo))
+        if not self._is_called:
             self._is_called = True
             loop.call_soon(self._begin)
         return await answer
+
+    def post(self, step: Callable[[], T], then: Callable[[T | Exception], object]) -> asyncio.Future[None]:
+        """Have a step taken with the next one that is asked for, or after `_PATIENCE_S`; return when it is over.
+
+        `then` gets what it answers or raises, whoever still waits.
+        """
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(_Asked(step, over, then=then))
+        self._posted += 1
+        if not self._is_called and self._later is None:
+            self._later = loop.call_later(_PATIENCE_S, self._begin)
+        return over
+
+    async def drain(self) -> None:
+        """Return when nothing is waiting any more."""
+        while self._waiting or self._is_called:
+            await self.ask(lambda: None)
 
     def _begin(self) -> None:
         if self._later is not None:
@@ -62,29 +96,47 @@ class Books:
             self._later = None
         self._is_called = True
         # Who has gone before anything was reserved needs no answer; what is to be booked is booked.
-        asked = [each for each in self._waiting if not each[1].done() or each[2] is None]
+        asked = [each for each in self._waiting if each.undo is None or not each.answer.done()]
         self._waiting = []
         if not asked:
             self._is_called = False
             return
-        steps = [step for step, _, _ in asked]
+        steps = [each.step for each in asked]
         if self._pool is None:
             self._is_called = False
-            _tell(asked, self._answers(steps))
+            for each, answer in zip(asked, self._answers(steps), strict=True):
+                if each.then is None:
+                    _tell(each, answer)
+                else:
+                    each.then(answer)
+                    self._over(each)
             return
         writing = asyncio.get_running_loop().run_in_executor(self._pool, self._answers, steps)
         writing.add_done_callback(lambda done: self._written(asked, done))
 
-    def _written(self, asked: list[Any], done: asyncio.Future[list[Any]]) -> None:
+    def _written(self, asked: list[_Asked], done: asyncio.Future[list[Any]]) -> None:
+        loop = asyncio.get_running_loop()
         answers = done.result() if not done.cancelled() else [_stopped()] * len(asked)
         undone = [
-            (lambda undo=undo, answer=answer: undo(answer))
-            for (_, future, undo), answer in zip(asked, answers, strict=True)
-            if future.done() and undo is not None and not isinstance(answer, BaseException)
+            (lambda undo=each.undo, answer=answer: undo(answer))
+            for each, answer in zip(asked, answers, strict=True)
+            if each.answer.done() and each.undo is not None and not isinstance(answer, BaseException)
         ]
-        _tell(asked, answers)
-        self._waiting += [(step, asyncio.get_running_loop().create_future(), None) for step in undone]
+        for each, answer in zip(asked, answers, strict=True):
+            if each.then is None:
+                _tell(each, answer)
+            else:
+                # It waits for the disk: each in a thread, so that they wait for it together.
+                telling = loop.run_in_executor(self._pool, each.then, answer)
+                telling.add_done_callback(partial(self._over, each))
+        self._waiting += [_Asked(step, loop.create_future()) for step in undone]
         self._begin()
+
+    def _over(self, asked: _Asked, told: asyncio.Future[Any] | None = None) -> None:
+        del told
+        self._posted -= 1
+        if not asked.answer.done():
+            asked.answer.set_result(None)
 
     def _answers(self, steps: list[Callable[[], Any]]) -> list[Any]:
         try:
@@ -93,14 +145,13 @@ class Books:
             return [error] * len(steps)
 
 
-def _tell(asked: list[Any], answers: list[Any]) -> None:
-    for (_, future, _), answer in zip(asked, answers, strict=True):
-        if future.done():
-            continue
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+def _tell(asked: _Asked, answer: Any) -> None:
+    if asked.answer.done():
+        return
+    if isinstance(answer, BaseException):
+        asked.answer.set_exception(answer)
+    else:
+        asked.answer.set_result(answer)
 
 
 def _stopped() -> SpendError:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
-
-from agentguard.gateway._address import GuardedResolver
+from agentguard.gateway._address import ForbiddenAddressError, GuardedResolver
+from agentguard.gateway._pool import Place, Pool
+from agentguard.gateway._wire import SilentError, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from agentguard.gateway._door import Asked, Door
     from agentguard.gateway._upstream import Upstream
+    from agentguard.gateway._wire import Answer
 
-_MAX_CONNECTIONS = 512
-# Shorter than load balancers keep idle connections, so that none of theirs is used after its end.
-_KEEPALIVE_S = 15.0
-_DNS_TTL_S = 60
-_MAX_LINE_BYTES = 32 * 1024
 # What an agent may say to a provider; whose account it is, is the key's to say.
 _PASSED = frozenset(
     (b"accept", b"content-type", b"user-agent", b"openai-beta", b"anthropic-version", b"anthropic-beta",
@@ -50,100 +46,90 @@ class DialError(Exception):
         self.is_slow = is_slow
 
 
-@lru_cache(maxsize=64)
-def _timeout(connect_s: float, idle_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=idle_s)
-
-
-@lru_cache(maxsize=256)
-def _url(text: str) -> URL:
-    return URL(text, encoded=True)
-
-
 class Dialler:
-    """Keeps connections to the upstreams, on one event loop.
+    """Sends requests to the upstreams, on one event loop.
 
     No redirect is followed, no proxy of the environment used, no cookie kept.
     """
 
     def __init__(self, upstreams: Iterable[Upstream]) -> None:
-        self._local = {each.host for each in upstreams if each.local}
-        self._session: aiohttp.ClientSession | None = None
+        self._pool = Pool(GuardedResolver({each.host for each in upstreams if each.local}))
 
     async def open(
         self, upstream: Upstream, door: Door, asked: Asked, query: str, body: bytes, *, content_type: str = ""
-    ) -> aiohttp.ClientResponse:
+    ) -> Answer:
         """Return an answer whose headers have arrived; who gets it closes it.
 
         Raises:
             DialError: there is none.
         """
-        session = self._session or self._begin()
         try:
-            return await session.request(
-                asked.method,
-                _url(upstream.url(door) + query),
-                data=body or None,
-                headers=request_headers(asked.headers, upstream.credentials(), content_type),
-                allow_redirects=False,
-                timeout=_timeout(upstream.connect_timeout_s, upstream.idle_timeout_s),
+            place, line = _target(asked.method, upstream.url(door) + query)
+            headers = request_headers(asked.headers, upstream.credentials(), content_type)
+            return await self._pool.ask(
+                place,
+                _request(line, headers, body),
+                connect_s=upstream.connect_timeout_s,
+                silence_s=upstream.idle_timeout_s,
+                is_repeatable=asked.method == "GET",
             )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            why = (
-                "its address may not be dialled"
-                if "private address" in str(error)
-                else "it cannot be reached"
-            )
-            raise DialError(why, is_safe=True) from None
-        except TimeoutError:
+        except ForbiddenAddressError:
+            raise DialError("its address may not be dialled", is_safe=True) from None
+        except SilentError:
             raise DialError("it did not answer in time", is_safe=False, is_slow=True) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise DialError(f"it broke off: {type(error).__name__}", is_safe=False) from None
+        except WireError as error:
+            raise DialError(f"it broke off: {error}", is_safe=False) from None
+        except (OSError, ValueError):
+            raise DialError("it cannot be reached", is_safe=True) from None
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._pool.close()
 
-    def _begin(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=_MAX_CONNECTIONS,
-            keepalive_timeout=_KEEPALIVE_S,
-            ttl_dns_cache=_DNS_TTL_S,
-            resolver=GuardedResolver(self._local),
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_LINE_BYTES,
-        )
-        return self._session
+
+@lru_cache(maxsize=1024)
+def _target(method: str, url: str) -> tuple[Place, bytes]:
+    """Return where a URL leads, and the beginning of a request for it, up to its headers."""
+    parts = urlsplit(url)
+    host, is_tls = parts.hostname or "", parts.scheme == "https"
+    name = f"[{host}]" if ":" in host else host
+    usual = 443 if is_tls else 80
+    named = name if parts.port in (None, usual) else f"{name}:{parts.port}"
+    what = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    if not (what + named).isascii() or not (what + named).isprintable() or " " in what:
+        raise ValueError("the address cannot be written")
+    return Place(host, parts.port or usual, is_tls), f"{method} {what} HTTP/1.1\r\nhost: {named}\r\n".encode()
+
+
+def _request(line: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+    # Of what may have no body, one would be a request of its own to some.
+    length = b"content-length: %d\r\n" % len(body) if body or line.startswith(b"POST") else b""
+    return b"".join([line, *[b"%b: %b\r\n" % each for each in headers], length, b"\r\n", body])
 
 
 def request_headers(
     headers: Iterable[tuple[bytes, bytes]], credentials: Mapping[str, str], content_type: str = ""
-) -> dict[str, str]:
+) -> list[tuple[bytes, bytes]]:
     """Return the headers that the provider gets: the harmless ones of the agent, what the body is, and the key."""
-    passed = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in headers
-        if name in _PASSED or name.startswith(_PASSED_PREFIXES)
-    }
+    own = {name.encode(): value.encode() for name, value in credentials.items()}
+    own[b"accept-encoding"] = b"identity"
     if content_type:
-        passed["content-type"] = content_type
-    return {**passed, "accept-encoding": "identity", **credentials}
+        own[b"content-type"] = content_type.encode("latin-1")
+    passed = {
+        name: value
+        for name, value in headers
+        if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and _ODD.search(value) is None
+    }
+    return [*(passed | own).items()]
 
 
 def answer_headers(
-    response: aiohttp.ClientResponse, key: bytes, more: Iterable[tuple[bytes, bytes]]
+    answer: Answer, key: bytes, more: Iterable[tuple[bytes, bytes]]
 ) -> list[tuple[bytes, bytes]]:
     """Return the headers that the agent gets: the provider's own without those of its connection, and `more`."""
     passed = [
-        (name.lower(), value)
-        for name, value in response.raw_headers
-        if name.lower() not in _KEPT_BACK and key not in value and _ODD.search(value) is None
+        (name, value)
+        for name, value in answer.headers
+        if name not in _KEPT_BACK and key not in value and _ODD.search(value) is None
     ]
     return [*passed, *more]

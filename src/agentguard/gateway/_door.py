@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -106,6 +107,7 @@ def is_gateway_path(path: str) -> bool:
     return path.startswith(("/openai/", "/anthropic/"))
 
 
+@lru_cache(maxsize=1024)
 def find_door(method: str, path: str) -> Door:
     """Return what is asked for.
 

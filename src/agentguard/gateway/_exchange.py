@@ -23,14 +23,13 @@ from agentguard.llm import API, HOSTED_TOOL, MEDIA, MODELS, RewriteError, Wire, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import aiohttp
-
     from agentguard.core import Decision, Principal
     from agentguard.gateway._door import Asked, Door
     from agentguard.gateway._health import Health
     from agentguard.gateway._later import Part
     from agentguard.gateway._reading import Reading
     from agentguard.gateway._upstream import Upstream
+    from agentguard.gateway._wire import Answer
     from agentguard.spend import Admission, Report
 
 _RETRIED = frozenset((429, 500, 502, 503, 504, 529))
@@ -70,7 +69,7 @@ class Exchange:
 
     upstream: Upstream
     decision: Decision
-    response: aiohttp.ClientResponse
+    response: Answer
 
     def __init__(
         self,
@@ -141,8 +140,25 @@ class Exchange:
         detail: str = "",
     ) -> None:
         """Book what the present attempt cost, and record what came of it. Only the first time counts."""
+        over = self.end(
+            succeeded=succeeded, report=report, is_estimated=is_estimated, is_free=is_free, detail=detail
+        )
+        if over is not None:
+            # INVARIANT: what is begun here is done, though nobody may wait for it any more.
+            await asyncio.shield(over)
+
+    def end(
+        self,
+        *,
+        succeeded: bool,
+        report: Report | None = None,
+        is_estimated: bool = False,
+        is_free: bool = False,
+        detail: str = "",
+    ) -> asyncio.Future[None] | None:
+        """Begin what `close` does; return when it is over, None if it is."""
         if not self._is_open:
-            return
+            return None
         self._is_open = False
         about = [
             each for each in (detail, self.admission.reason if self.admission is not None else "") if each
@@ -156,8 +172,7 @@ class Exchange:
             is_estimated=is_estimated,
             is_free=is_free,
         )
-        # INVARIANT: what is begun here is done, though nobody may wait for it any more.
-        await asyncio.shield(self._parts.desk.close_call(ended))
+        return self._parts.desk.close_call(ended)
 
     def _plan(self) -> list[Upstream]:
         """Return whom to ask, in order, each as often as it may come to that."""
@@ -337,12 +352,12 @@ class Exchange:
                 502, "upstream_unreachable", reason, decision_id=decision_id, retry=error.is_safe
             )
 
-    def _is_retried(self, upstream: Upstream, response: aiohttp.ClientResponse) -> bool:
+    def _is_retried(self, upstream: Upstream, response: Answer) -> bool:
         if response.status >= _SERVER_ERRORS:
             self._parts.health.failed(upstream.name)
         else:
             self._parts.health.succeeded(upstream.name)
-        return response.status in _RETRIED and response.headers.get("x-should-retry", "true") != "false"
+        return response.status in _RETRIED and response.header(b"x-should-retry") != b"false"
 
     async def _wait(self, number: int, asked_s: float | None) -> None:
         """Wait before the same upstream is asked again; another one is asked at once."""
@@ -352,6 +367,6 @@ class Exchange:
         await self._parts.sleep(min(asked_s or usual * (0.5 + random.random() / 2), _LONGEST_WAIT_S))  # noqa: S311 - spreads retries
 
 
-def _asked_wait(response: aiohttp.ClientResponse) -> float | None:
-    text = response.headers.get("retry-after", "")
-    return float(text[:9]) if text.isascii() and text.isdigit() else None
+def _asked_wait(response: Answer) -> float | None:
+    text = response.header(b"retry-after")
+    return float(text[:9]) if text.isdigit() else None

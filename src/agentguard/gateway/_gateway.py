@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agentguard.core import Decider, Decision
     from agentguard.gateway._asking import Budgets
     from agentguard.gateway._door import Asked
-    from agentguard.gateway._reply import Receive, Send
+    from agentguard.gateway._reply import HangUps, Send, SendWhole
     from agentguard.gateway._upstream import Upstream
     from agentguard.identity import VerifiedToken
 
@@ -76,25 +76,36 @@ class Gateway:
         """The largest body that a request may have."""
         return self._settings.max_body_bytes
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was answered is booked and recorded."""
+        return self._desk.is_idle
+
     def listen(self, on_decision: Callable[[Decision], None]) -> None:
         """Have `on_decision` hear of each decision."""
         self._desk.on_decision = on_decision
 
-    async def answer(self, asked: Asked, receive: Receive, send: Send) -> RefusalError | None:
+    async def answer(
+        self, asked: Asked, hang_ups: HangUps, send: Send, send_whole: SendWhole | None = None
+    ) -> RefusalError | None:
         """Answer one request, and return how it was refused if it was.
 
-        Whatever fails is an error in the provider's own shape; what was begun is booked and recorded.
+        Whatever fails is an error in the provider's own shape; what was begun is booked and recorded. Whoever
+        serves calls what is in `hang_ups` when the agent's connection is lost.
         """
-        watch = Watch(receive)
-        reply = Reply(send, before_end=watch.disarm)
+        watch = Watch(hang_ups, self._settings.max_answer_s)
+        reply = Reply(send, send_whole, before_end=watch.disarm)
         try:
             await self._answer(asked, reply, watch)
         except RefusalError as error:
             await _refuse(asked.path, error, reply)
             return error
         except asyncio.CancelledError:
-            if not watch.is_gone:
+            if not watch.is_gone and not watch.is_late:
                 raise
+            watch.recall()
+            if watch.is_late and not watch.is_gone:
+                await _refuse(asked.path, self._too_late(), reply)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever failed, nothing more is passed on
             _log.error("a call failed: %s at %s", type(error).__name__, _place(error))
             await _refuse(asked.path, RefusalError(500, "internal_error", "the gateway failed"), reply)
@@ -103,9 +114,13 @@ class Gateway:
         return None
 
     async def close(self) -> None:
-        """Close all connections to upstreams, and end the threads. Idempotent."""
+        """Close all connections to upstreams, book what is left to be, and end the threads. Idempotent."""
         await self._dialler.close()
-        self._desk.close()
+        await self._desk.close()
+
+    def _too_late(self) -> RefusalError:
+        limit = self._settings.max_answer_s
+        return RefusalError(504, "answer_slow", f"the answer took longer than {limit:g} s")
 
     async def _answer(self, asked: Asked, reply: Reply, watch: Watch) -> None:
         door = find_door(asked.method, asked.path)
@@ -119,30 +134,24 @@ class Gateway:
         relay: Relay | None = None
         detail = "the gateway failed"
         try:
-            async with asyncio.timeout(self._settings.max_answer_s) as limit:
-                outlasts(_Limit(limit))
-                await exchange.open()
-                relay = Relay(
-                    exchange,
-                    reply,
-                    call=call,
-                    caller=caller,
-                    tools=self._tools,
-                    seen=self._seen,
-                    later=later,
-                    max_bytes=self._settings.max_answer_bytes,
-                )
-                await relay.run()
-        except TimeoutError:
-            detail = "it took too long"
-            raise RefusalError(
-                504, "answer_slow", f"the answer took longer than {self._settings.max_answer_s:g} s"
-            ) from None
+            outlasts(watch)
+            await exchange.open()
+            relay = Relay(
+                exchange,
+                reply,
+                call=call,
+                caller=caller,
+                tools=self._tools,
+                seen=self._seen,
+                later=later,
+                max_bytes=self._settings.max_answer_bytes,
+            )
+            await relay.run()
         except RefusalError as error:
             detail = error.code
             raise
         except asyncio.CancelledError:
-            detail = "the agent hung up" if watch.is_gone else "the gateway was stopped"
+            detail = _why_cancelled(watch)
             raise
         finally:
             # INVARIANT: whatever happens, an attempt that was begun is booked and its outcome recorded.
@@ -183,20 +192,10 @@ async def _close(exchange: Exchange, relay: Relay | None, detail: str) -> None:
         await exchange.close(succeeded=False, is_estimated=True, detail=detail)
 
 
-class _Limit:
-    """The limit of an answer, as it is held up while people decide."""
-
-    def __init__(self, limit: asyncio.Timeout) -> None:
-        self._limit = limit
-        self._left = 0.0
-
-    def stand_still(self) -> None:
-        self._left = (self._limit.when() or 0.0) - asyncio.get_running_loop().time()
-        self._limit.reschedule(None)
-
-    def go_on(self) -> None:
-        if not self._limit.expired():
-            self._limit.reschedule(asyncio.get_running_loop().time() + self._left)
+def _why_cancelled(watch: Watch) -> str:
+    if watch.is_gone:
+        return "the agent hung up"
+    return "it took too long" if watch.is_late else "the gateway was stopped"
 
 
 def _spender(agent: str, *, session: str, task: str, key: str) -> Spender:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 
 from agentguard.core import ExecutionError
@@ -14,6 +13,7 @@ from agentguard.gateway._media import api_of, words_in
 from agentguard.gateway._proposed import judge
 from agentguard.gateway._quote import APIS
 from agentguard.gateway._refusal import RefusalError
+from agentguard.gateway._wire import SilentError, WireError
 from agentguard.llm import API, MEDIA, Answer, AnswerStream, SseSplitter, UnreadableError, Wire
 from agentguard.spend import Api, Report, StreamUsage, read_report
 
@@ -116,7 +116,7 @@ class Relay:
         self._report = report
         await self._reply.whole(self._exchange.response.status, self._headers(), self._clean(content))
         # After the answer: what was reserved for it stands until it is booked, whatever happens in between.
-        await self._exchange.close(succeeded=True, report=report)
+        self._exchange.end(succeeded=True, report=report)
 
     async def _bare(self, content: bytes) -> tuple[Report | None, bytes]:
         """Take in an answer that may be anything: JSON, text, images or sound."""
@@ -155,7 +155,7 @@ class Relay:
             raise self._refusal("upstream_invalid", "it streams what the decision is to change")
         events, report, size, seen = SseSplitter(self._max_bytes), None, 0, bytearray()
         await self._reply.begin(self._exchange.response.status, self._headers())
-        async for chunk in self._chunks():
+        while chunk := await self._piece():
             size += len(chunk)
             if size > self._max_bytes:
                 raise self._refusal("stream_overrun", "the stream is longer than the call allows, and is cut")
@@ -168,7 +168,7 @@ class Relay:
             words_in(_EVENTS, bytes(seen)),
         )  # fmt: skip
         await self._reply.end()
-        await self._exchange.close(succeeded=True, report=report)
+        self._exchange.end(succeeded=True, report=report)
 
     def _plain(self, content: bytes) -> tuple[Report | None, bytes]:
         """Read an answer that proposes no tool calls."""
@@ -210,18 +210,18 @@ class Relay:
         report = usage.report
         await self._reply.end()
         if report is None:
-            await self._exchange.close(
+            self._exchange.end(
                 succeeded=True,
                 report=usage.so_far(-(-self._call.input_bytes // _BYTES_A_TOKEN)),
                 is_estimated=True,
                 detail="the provider reported no usage",
             )
         else:
-            await self._exchange.close(succeeded=True, report=report)
+            self._exchange.end(succeeded=True, report=report)
 
     async def _pump(self, stream: AnswerStream, usage: StreamUsage) -> None:
         limit, size = self._most_bytes(), 0
-        async for chunk in self._chunks():
+        while chunk := await self._piece():
             size += len(chunk)
             if size > self._max_bytes or usage.output_bytes > limit:
                 await self._see(stream)
@@ -245,27 +245,25 @@ class Relay:
 
     async def _read(self, limit: int) -> bytes:
         parts, size = [], 0
-        async for chunk in self._chunks():
+        while chunk := await self._piece():
             size += len(chunk)
             if size > limit:
                 raise self._refusal("answer_too_large", f"the answer is longer than {limit} bytes")
             parts.append(chunk)
         return b"".join(parts)
 
-    async def _chunks(self) -> Any:
-        """Yield the bytes of the answer as they come.
+    async def _piece(self) -> bytes:
+        """Return the bytes of the answer that have come since; nothing at its end.
 
         Raises:
             RefusalError: the upstream broke off, or fell silent.
         """
-        content = self._exchange.response.content
         try:
-            async for chunk in content.iter_any():
-                yield chunk
-        except TimeoutError:
+            return await self._exchange.response.read()
+        except SilentError:
             raise self._refusal("upstream_slow", "it fell silent", status=504) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._refusal("upstream_broken", f"it broke off: {type(error).__name__}") from None
+        except WireError as error:
+            raise self._refusal("upstream_broken", f"it broke off: {error}") from None
 
     async def _judge(self, calls: Any) -> Any:
         return await judge(

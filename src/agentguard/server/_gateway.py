@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentguard.gateway import Asked, RefusalError, refuse
-from agentguard.server._http import API_HEADERS, HttpError, peer_of, read_body
+from agentguard.server._http import API_HEADERS, HANG_UPS, WHOLE, HttpError, peer_of, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from agentguard.gateway import Gateway
     from agentguard.server._http import Headers
     from agentguard.server._metrics import Metrics
+
+    SendWhole = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], Awaitable[None]]
 
 # Answers to what never became a call, as in the application.
 _REJECTED = frozenset((400, 401, 408, 413))
@@ -64,9 +66,23 @@ class GatewayRoute:
             await refuse(path, RefusalError(error.status, error.code, error.message), send_own)
             return
         asked = Asked(scope["method"], path, scope["query_string"], tuple(scope["headers"]), body)
-        rejected = await self._gateway.answer(asked, receive, send_own)
+        whole: SendWhole | None = scope.get(WHOLE)
+
+        rejected = await self._gateway.answer(
+            asked,
+            scope.get(HANG_UPS, set()),
+            send_own,
+            None if whole is None else self._counted(route, whole),
+        )
         if rejected is not None and rejected.status in _REJECTED:
             self._reject(peer_of(scope), rejected.code, body)
+
+    def _counted(self, route: str, whole: SendWhole) -> SendWhole:
+        async def send_whole(status: int, own: Sequence[tuple[bytes, bytes]], content: bytes) -> None:
+            self._metrics.answered(route, status)
+            await whole(status, (*own, *API_HEADERS), content)
+
+        return send_whole
 
     async def close(self) -> None:
         """Close the connections to the providers."""

@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 # A key of the scope: the server says that the body has arrived, so that no timer is needed.
 BODY_IS_WHOLE = "agentguard.body_is_whole"
+# Another: what the server calls when the connection is lost, a set that who answers puts a function into.
+HANG_UPS = "agentguard.hang_ups"
+# And what sends a whole answer at once: `await scope[WHOLE](status, headers, body)`.
+WHOLE = "agentguard.whole"
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

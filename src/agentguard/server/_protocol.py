@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from agentguard.server._http import API_HEADERS, BODY_IS_WHOLE, error_body
+from agentguard.server._http import API_HEADERS, BODY_IS_WHOLE, HANG_UPS, WHOLE, error_body
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MAX_HEADER_BYTES = 16 * 1024
 # Well below the usual limit of 1,024 open files: the audit log must always be able to open its own.
@@ -66,6 +72,10 @@ class _Joined:
             self._head, self._has_begun = data, True
             self._flushing = self._loop.call_soon(self._flush)
 
+    def writelines(self, parts: Sequence[bytes]) -> None:
+        self._has_begun = True
+        self._transport.write(b"".join(parts))
+
     def close(self) -> None:
         if self._flushing is not None:
             self.write(b"")
@@ -74,6 +84,33 @@ class _Joined:
     def _flush(self) -> None:
         self._flushing = None
         self._transport.write(self._head)
+
+
+async def _send_whole(
+    cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+) -> None:
+    """Send a whole answer with one write: what two messages to `cycle.send` do, in a third of the time."""
+    if cycle.flow.write_paused and not cycle.disconnected:
+        await cycle.flow.drain()
+    if cycle.disconnected:
+        return
+    head = [STATUS_LINE[status]]
+    is_told = False
+    for name, value in (*cycle.default_headers, *headers):
+        if name == b"connection":
+            is_told, cycle.keep_alive = True, False
+        head += (name, b": ", value, b"\r\n")
+    if HEADER_VALUE_RE.search(b"".join([value for _, value in headers])):
+        raise RuntimeError("a header has a control character")
+    if not cycle.keep_alive and not is_told:
+        head.append(b"connection: close\r\n")
+    content = b"" if cycle.scope["method"] == "HEAD" else body
+    cycle.transport.writelines((*head, b"content-length: %d\r\n\r\n" % len(body), content))
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
 
 
 class _BoundedProtocol(HttpToolsProtocol):
@@ -86,6 +123,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self._hang_ups: set[Callable[[], None]] = set()
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(503, "connections_exhausted", "too many connections are open", b"")
             return
@@ -94,6 +132,8 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+        for hang_up in list(self._hang_ups):
+            hang_up()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -126,6 +166,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         # The application need not set a deadline for a body that is here.
         self.scope[BODY_IS_WHOLE] = True  # type: ignore[literal-required]  # a key of ours, not of ASGI's
+        self.scope[HANG_UPS] = self._hang_ups  # type: ignore[literal-required]  # as above
+        self.scope[WHOLE] = partial(_send_whole, self.cycle)  # type: ignore[literal-required]  # as above
 
     def send_400_response(self, msg: str) -> None:
         # A request that was read before on this connection may still be answered; nothing new is.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Text has fewer tokens than a third of its bytes; random bytes can have more, and become an overrun.
 BYTES_A_TOKEN = 3
+# An attribute of an enumeration takes as long as a call.
+_USD, _TOKENS, _CALLS = Unit.USD, Unit.TOKENS, Unit.CALLS
 # A tier that costs no more than the standard one, so that its price is a bound where a list lacks it.
 _NO_DEARER = frozenset(("", "batch", "flex"))
 
@@ -100,8 +102,8 @@ class Quote(msgspec.Struct, frozen=True):
         """Return the most that the call counts as in each unit, if each choice answers so much."""
         output = output_tokens * self.call.choices if self.call.has_output else 0
         usd = -(-(self.input_cost + output * self.output_rate) // PICO)
-        amounts = {Unit.USD: usd, Unit.TOKENS: self.input_tokens + output, Unit.CALLS: 1}
-        return {unit: min(amount, MOST_AMOUNT) for unit, amount in amounts.items()}
+        tokens = self.input_tokens + output
+        return {_USD: min(usd, MOST_AMOUNT), _TOKENS: min(tokens, MOST_AMOUNT), _CALLS: 1}
 
     def affordable(self, unit: Unit, left: int) -> int:
         """Return how many tokens each choice may answer so that the call fits into what is left of a budget."""
@@ -143,7 +145,7 @@ class Quote(msgspec.Struct, frozen=True):
         return self._highest(rates)
 
     def _highest(self, rates: list[Price | None]) -> int:
-        return max(0 if rate is None else at(rate, self.input_tokens) for rate in rates)
+        return max([0 if rate is None else at(rate, self.input_tokens) for rate in rates])
 
 
 def quote(call: Call, table: PriceTable, model: str, now: datetime, *, most_output: int) -> Quote:

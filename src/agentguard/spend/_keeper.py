@@ -88,6 +88,7 @@ class BudgetKeeper:
         self._budgets = budgets
         self._prices = prices
         self._ledger = ledger
+        self._grouping = ledger if isinstance(ledger, Grouping) else None
         self._limits = limits or SpendLimits()
         self._clock = clock or SystemClock()
         self._alerts = Alerts(budgets, bus)
@@ -115,8 +116,8 @@ class BudgetKeeper:
 
         A step asks this keeper, in this thread; where they cannot be kept at once, each is taken alone.
         """
-        if len(steps) > 1 and isinstance(self._ledger, Grouping):
-            with suppress(SpendError), self._alerts.after(), self._ledger.together():
+        if len(steps) > 1 and self._grouping is not None:
+            with suppress(SpendError), self._alerts.after(), self._grouping.together():
                 return [_tried(step) for step in steps]
         return [_tried(step) for step in steps]
 
@@ -128,13 +129,16 @@ class BudgetKeeper:
         """
         # What is no limit counts as none: a negative one would make a call cheaper.
         most = call.max_output_tokens if (call.max_output_tokens or 0) > 0 else None
-        call = msgspec.structs.replace(
-            call,
-            provider=_text(call.provider),
-            model=_text(call.model),
-            choices=max(call.choices, 1),
-            max_output_tokens=most,
-        )
+        provider, model, choices = _text(call.provider), _text(call.model), max(call.choices, 1)
+        if (provider, model, choices, most) != (
+            call.provider,
+            call.model,
+            call.choices,
+            call.max_output_tokens,
+        ):
+            call = msgspec.structs.replace(
+                call, provider=provider, model=model, choices=choices, max_output_tokens=most
+            )
         asking = _Asking(_text(attempt), call, _spender(spender), self._clock.now())
         try:
             return self._told(self._reserve(asking), asking.now)
@@ -444,7 +448,11 @@ def _needs_levels(quoted: Quote, accounts: list[Account]) -> bool:
 
 
 def _spender(spender: Spender) -> Spender:
-    return Spender(*(_text(value) for value in msgspec.structs.astuple(spender)))
+    texts = msgspec.structs.astuple(spender)
+    joined = "".join(texts)
+    if len(joined) <= _MAX_TEXT and joined.isascii():
+        return spender
+    return Spender(*map(_text, texts))
 
 
 def _text(text: str) -> str:

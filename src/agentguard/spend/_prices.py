@@ -75,7 +75,9 @@ class ModelPrice(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     def at(self, day: date, tier: str = "") -> Prices:
         """Return the prices that hold on a day; those of the tier go before the standard ones."""
         standard = _holding(self.prices, day)
-        special = _holding(self.tiers.get(tier, []), day)
+        if tier not in self.tiers:
+            return standard
+        special = _holding(self.tiers[tier], day)
         names = Prices.__struct_fields__
         own = {name: getattr(special, name) for name in names if getattr(special, name) is not None}
         return msgspec.structs.replace(standard, **own) if own else standard
@@ -269,24 +271,28 @@ def prices_sum(usage: Usage, prices: Prices) -> int | None:
         usage.output_audio_tokens,
         usage.output_image_tokens,
     )
-    read = _first(prices.cache_read, prices.input)
-    write = _first(prices.cache_write, prices.input)
     bill: list[tuple[int, Price | None]] = [
         (max(usage.input_tokens - parts, 0), prices.input),
-        (text_read, read),
-        (audio_read, _first(prices.cache_audio_read, read)),
-        (image_read, _first(prices.cache_image_read, read)),
-        (written, write),
-        (written_1h, _first(prices.cache_write_1h, write)),
-        (audio, _first(prices.input_audio, prices.input)),
-        (image, _first(prices.input_image, prices.input)),
         (max(usage.output_tokens - reasoning - sound - picture, 0), prices.output),
         (reasoning, prices.output_reasoning),
-        (sound, _first(prices.output_audio, prices.output)),
-        (picture, _first(prices.output_image, prices.output)),
         (usage.web_searches, prices.web_search),
         (usage.file_searches, prices.file_search),
     ]
+    # Most calls have none of these.
+    if parts or sound or picture:
+        read = _first(prices.cache_read, prices.input)
+        write = _first(prices.cache_write, prices.input)
+        bill += [
+            (text_read, read),
+            (audio_read, _first(prices.cache_audio_read, read)),
+            (image_read, _first(prices.cache_image_read, read)),
+            (written, write),
+            (written_1h, _first(prices.cache_write_1h, write)),
+            (audio, _first(prices.input_audio, prices.input)),
+            (image, _first(prices.input_image, prices.input)),
+            (sound, _first(prices.output_audio, prices.output)),
+            (picture, _first(prices.output_image, prices.output)),
+        ]
     total = at(prices.request, size) if prices.request is not None else 0
     for count, price in bill:
         if count:
@@ -314,5 +320,5 @@ def dearest(price: Price | None) -> int:
     return price if isinstance(price, int) else max(each for _, each in price)
 
 
-def _first(*prices: Price | None) -> Price | None:
-    return next((price for price in prices if price is not None), None)
+def _first(own: Price | None, general: Price | None) -> Price | None:
+    return general if own is None else own

@@ -214,7 +214,9 @@ _READ = {
 
 
 def _count(within: Any, name: str, *, needed: bool = False) -> int:
-    value = within.get(name) if isinstance(within, Mapping) else None
+    # To ask whether it is a mapping costs more than the rest.
+    is_read = type(within) is dict or isinstance(within, Mapping)
+    value = within.get(name) if is_read else None
     if value is None and not needed:
         return 0
     if type(value) is not int or not 0 <= value <= _MOST:
