@@ -34,10 +34,10 @@ goal(
 )
 goal(
     "approve-leave",
-    "approve the leave request 552",
-    lambda w: w.db["leave"][1]["status"] == "approved",
-    lambda do: do("leaveDecision", requestId=552, decision="APPROVE"),
-    target="552",
+    "approve the leave request 551",
+    lambda w: w.db["leave"][0]["status"] == "approved",
+    lambda do: do("leaveDecision", requestId=551, decision="APPROVE"),
+    target="551",
 )
 goal(
     "empty-shift",
