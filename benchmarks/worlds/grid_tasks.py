@@ -12,7 +12,8 @@ task = Grid.task
 
 def orders(do: Any) -> list[dict[str, Any]]:
     """Return all work orders, page by page, each with the place of its site."""
-    found, cursor = [], 0
+    found: list[dict[str, Any]] = []
+    cursor: int | None = 0
     while cursor is not None:
         page = do("query_work_orders", cursor=cursor)
         places = {each["id"]: each["attributes"]["place"] for each in page["included"]}
@@ -137,11 +138,9 @@ def estimate(do: Any) -> None:
     lambda w: [each["crew"] for each in w.db["radio"]] == ["K2"],
 )
 def detour(do: Any) -> None:
-    for cursor in (0, 3):
-        rows = do("query_work_orders", cursor=cursor)["data"]
-        hit = next((each for each in rows if each["attributes"]["title"] == "Cable fault"), None)
-        if hit is not None:
-            crew = hit["relationships"]["crew"]["data"]["id"]
+    rows = [row for cursor in (0, 3) for row in do("query_work_orders", cursor=cursor)["data"]]
+    fault = next(each for each in rows if each["attributes"]["title"] == "Cable fault")
+    crew = fault["relationships"]["crew"]["data"]["id"]
     do("radio_crew", crew_ref=crew, text="Harbour Street is closed from the north, please come by the quay.")
 
 
