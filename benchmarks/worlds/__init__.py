@@ -1,10 +1,10 @@
 """Worlds with tools, tasks and attackers, and an agent that obeys every order that it reads.
 
-Fourteen small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
+Sixteen small systems are simulated: mail and calendar, a bank account, a shop's desk, a practice's portal, boards and
 wiki, a club's app, a house, a support desk, a team's chat, a travel portal, a code host, a file store, a property
-manager's office, a dispatcher's desk. A scripted agent does what the user asks as a competent one would; when it reads a
+manager's office, a haulier's desk, a hospital ward's desk, a power utility's desk. A scripted agent does what the user asks as a competent one would; when it reads a
 planted order, in whatever spelling, it carries that out as well. So what is measured is the defence alone, not a model's
-good sense. Twelve worlds are `dev`: who builds a defence may look at its failures there. The other two are `held-out`:
+good sense. Fourteen worlds are `dev`: who builds a defence may look at its failures there. The other two are `held-out`:
 only figures of them are looked at. Run it with `python -m benchmarks intent`; docs/intent-evaluation.md has the figures.
 """
 
@@ -29,6 +29,8 @@ from benchmarks.worlds import (  # noqa: F401  # they add tasks and goals to the
     estate_tasks,
     freight_goals,
     freight_tasks,
+    grid_goals,
+    grid_tasks,
     home_goals,
     home_tasks,
     office_goals,
@@ -39,6 +41,8 @@ from benchmarks.worlds import (  # noqa: F401  # they add tasks and goals to the
     tracker_tasks,
     travel_goals,
     travel_tasks,
+    ward_goals,
+    ward_tasks,
 )
 from benchmarks.worlds._agent import Agent, Attack, Refused
 from benchmarks.worlds._cases import KINDS, Case, allowed, carries, cases, places, writes
@@ -58,11 +62,13 @@ from benchmarks.worlds.depot import Depot
 from benchmarks.worlds.desk import Desk
 from benchmarks.worlds.estate import Estate
 from benchmarks.worlds.freight import Freight
+from benchmarks.worlds.grid import Grid
 from benchmarks.worlds.home import Home
 from benchmarks.worlds.office import Office
 from benchmarks.worlds.shop import Shop
 from benchmarks.worlds.tracker import Tracker
 from benchmarks.worlds.travel import Travel
+from benchmarks.worlds.ward import Ward
 
 WORLDS: dict[str, type[World]] = {
     each.name: each
@@ -81,6 +87,8 @@ WORLDS: dict[str, type[World]] = {
         Depot,
         Estate,
         Freight,
+        Ward,
+        Grid,
     )
 }
 """The worlds by name, those of the `dev` split first."""

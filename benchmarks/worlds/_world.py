@@ -102,7 +102,8 @@ def _type(hint: Any) -> dict[str, Any]:
         return {"type": "array", "items": _type(typing.get_args(hint)[0])}
     if typing.is_typeddict(hint):
         fields = {name: _type(each) for name, each in typing.get_type_hints(hint).items()}
-        return {"type": "object", "properties": fields, "required": list(fields)}
+        required = [name for name in fields if name in hint.__required_keys__]
+        return {"type": "object", "properties": fields, "required": required}
     return {"type": _JSON_TYPES[hint]}
 
 

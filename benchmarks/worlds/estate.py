@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class UnitPatch(TypedDict):
+class UnitPatch(TypedDict, total=False):
     """What can be changed of a flat."""
 
     rent: float
@@ -29,7 +29,7 @@ class Estate(World):
     """The account of a property manager."""
 
     name = "estate"
-    split = "held-out"
+    split = "dev"
     subject: ClassVar = {"id": "pm-7", "name": "Noor Haddad", "email": "noor.haddad@hausdienst.example"}
     sites = (
         "inbox/*/body",

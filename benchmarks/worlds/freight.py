@@ -14,7 +14,7 @@ class Freight(World):
     """A dispatcher's desk."""
 
     name = "freight"
-    split = "held-out"
+    split = "dev"
     subject: ClassVar = {
         "id": "disp-3",
         "name": "Jo Lindqvist",

@@ -57,9 +57,12 @@ def test_verbs_that_no_list_has_are_found_where_a_request_begins(said: str, verb
         ("the red one, please?", False),
         ("please look at the red one", False),
         ("the red one", False),
+        ("the rooms on the left are cold", True),
+        ("the rooms are cold. which ones?", False),
+        ("i want to know what is on", False),
     ],
 )
-def test_a_request_without_a_verb_is_one_if_it_is_polite(said: str, is_request: bool) -> None:  # noqa: FBT001 - a case
+def test_a_request_without_a_verb_is_polite_or_says_how_things_are(said: str, is_request: bool) -> None:  # noqa: FBT001 - a case
     assert asks(said) is is_request
 
 
@@ -95,3 +98,31 @@ def test_of_ends_of_a_scale_a_comparative_needs_its_article() -> None:
     assert Words("Take the cheaper room").extremes == {-1}
     assert Words("He stays a week longer").extremes == frozenset()
     assert Words("Take the longest one").extremes == {1}
+
+
+@pytest.mark.parametrize(
+    ("said", "deed", "asked"),
+    [
+        ("Close the order of Ann.", "close", Asked.THIS),
+        ("Close the order of Ann.", "cancel", Asked.OTHER),
+        ("Cancel the order of Ann.", "cancel", Asked.THIS),
+        ("Who has an order?", "cancel", Asked.NOTHING),
+    ],
+)
+def test_a_switch_says_what_a_tool_does_that_only_applies_it(said: str, deed: str, asked: Asked) -> None:
+    craft = read_craft("modify_order", "Apply an operation to an order").of_deed(deed)
+    assert is_asked(craft, read_wish(said), hands_over=False) is asked
+
+
+@pytest.mark.parametrize(
+    ("said", "tool", "asked"),
+    [
+        ("Nobody has water on Friday. Let them know.", "send_email", Asked.THIS),
+        ("Get back to Ann: we come on Monday.", "send_email", Asked.THIS),
+        # To send is to pay only where there is a sum.
+        ("Send Ann my findings.", "pay_invoice", Asked.OTHER),
+        ("Send Ann 20 euros.", "pay_invoice", Asked.THIS),
+    ],
+)
+def test_verbs_of_several_words_and_of_several_kinds(said: str, tool: str, asked: Asked) -> None:
+    assert is_asked(read_craft(tool, ""), read_wish(said), hands_over=False) is asked

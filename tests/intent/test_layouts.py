@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentguard.intent._layouts import MAX_LINE, cut_list, headed, literal_of, pairs_of, tables_of, unwrapped
+from agentguard.intent._layouts import (
+    MAX_LINE,
+    cut_list,
+    headed,
+    literal_of,
+    pairs_of,
+    ruled_table_of,
+    tables_of,
+    unwrapped,
+)
 from agentguard.intent._parse import parse_result
 
 TABLE = "| id | name |\n|---|---|\n| 7 | Ann |\n| 8 | Bo |"
@@ -64,6 +73,22 @@ def test_of_yaml_that_was_cut_the_last_entry_is_left_out() -> None:
 def test_what_is_no_list_that_was_cut_is_left_alone(text: str) -> None:
     found = cut_list(text)
     assert found is None or found == [{"a": 1}]
+
+
+def test_a_line_of_a_log_begins_with_what_it_is_about() -> None:
+    assert pairs_of('OUT-3 place="The Quay" n=2\nOUT-4 place=Hill n=5') == [
+        {"lead": "OUT-3", "place": "The Quay", "n": "2"},
+        {"lead": "OUT-4", "place": "Hill", "n": "5"},
+    ]
+
+
+def test_a_table_of_a_database_has_a_rule_under_its_head() -> None:
+    rows = [{"crew": "K1", "lead": "Ann Smith"}, {"crew": "K2", "lead": ""}]
+    assert ruled_table_of(" crew | lead\n------+-----------\n K1   | Ann Smith\n K2   | \n(2 rows)") == rows
+    framed = "+----+----+\n| a  | b  |\n+----+----+\n| 1  | 2  |\n+----+----+"
+    assert ruled_table_of(framed) in ([{"a": "1", "b": "2"}], None)
+    assert ruled_table_of("a | b\n1 | 2") is None
+    assert ruled_table_of(" a | b\n---+---\n 1 | 2 | 3") is None
 
 
 @pytest.mark.parametrize(

@@ -100,3 +100,37 @@ def test_any_prompt_is_read(prompt: str) -> None:
 def test_long_prompt_is_bounded() -> None:
     words = Words("word " * MAX_PROMPT)
     assert len(words.phrases) < 40_000
+
+
+@pytest.mark.parametrize(
+    ("prompt", "whom"),
+    [
+        ("Mail Samir Aziz the address of our house rules.", {"samir", "aziz"}),
+        ("Send the booking to my sister Selin, her address is in my messages.", {"selin"}),
+        ("Read what Samir Aziz wrote.", set()),
+    ],
+)
+def test_the_names_to_whom_something_goes(prompt: str, whom: set[str]) -> None:
+    assert Words(prompt).whom == whom
+
+
+def test_what_is_counted_and_what_begins_a_sentence_picks_nothing_out() -> None:
+    words = Words("Cancel the room for 4 nights, and two Izvor bottles.")
+    assert "nights" not in words.content
+    assert "cancel" not in words.content
+    assert "izvor" in words.content
+
+
+def test_a_word_with_the_users_stem_is_led_by_his_words() -> None:
+    words = Words("Have the plumber with the lowest rate come at 9.")
+    assert words.has_stem("plumbing")
+    assert words.has_stem("plumber")
+    assert not words.has_stem("plums")
+    assert not words.has_stem("cleaning")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "many"), [("Drop it, I don't need it any more.", False), ("Drop all of it.", True)]
+)
+def test_one_thing_or_many(prompt: str, many: bool) -> None:  # noqa: FBT001 - a case
+    assert Words(prompt).many is many

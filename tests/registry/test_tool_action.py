@@ -59,6 +59,16 @@ def act(name: str, description: str = "", /, **properties: Any) -> Action:
         ("get_report", "Gets the report and sends it to the given address", W),
         ("get_report", "Fetch it. Deletes the original.", W),
         ("get_report", "Record of a person. Log of what was done.", R),
+        ("set_outage_estimate", "Set when power is back", W),
+        ("set_preview", "", W),
+        # What is called by the thing that it gives only looks; a verb in front says otherwise.
+        ("mailbox", "Mails received", R),
+        ("outage_log", "Current outages, one a line", R),
+        ("staff_directory", "Export of the staff directory", R),
+        ("outage_log", "", W),
+        ("log_outage", "Log of an outage", W),
+        ("cache_wipe", "Wipes the cache", W),
+        ("frobnicator", "Frobnicates a thing", W),
         ("get_messages", "Get messages sent to or received by a user", R),
     ],
 )

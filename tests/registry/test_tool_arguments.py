@@ -55,6 +55,8 @@ CASES = [
     ("update_address", "postcode", S, P, "text"),
     ("add_review", "stars", {"type": "integer"}, P, "amount"),
     ("order_item", "product_code", S, T, "id"),
+    ("answer", "nr", {"type": "integer"}, T, "id"),
+    ("apply_change", "shiftNo", {"type": "integer"}, T, "id"),
     ("verify", "security_code", S, P, "secret"),
     ("connect", "ip_address", S, T, "host"),
     ("run_database_query", "query", S, T, "command"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import jsonschema_rs
 import pytest
 from benchmarks.worlds import (
     BASELINES,
@@ -105,6 +106,7 @@ def test_tools_take_what_their_schemas_say(world: type[World]) -> None:
         for call in allowed(world, task)[0].calls:
             parameters = tools[call.tool].schema["function"]["parameters"]
             assert set(parameters["required"]) <= set(call.args) <= set(parameters["properties"])
+            assert jsonschema_rs.is_valid(parameters, call.args), (task.name, call)
     for each in tools.values():
         assert set(each.targets) <= set(each.schema["function"]["parameters"]["properties"])
         assert each.schema["function"]["description"].endswith(".")

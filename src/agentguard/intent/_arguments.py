@@ -8,7 +8,7 @@ import msgspec
 
 from agentguard.core import Access, Role, Sink
 from agentguard.intent._verbs import read_craft
-from agentguard.intent._vocabulary import MAKING
+from agentguard.intent._vocabulary import KINDS, MAKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +49,8 @@ class Shape:
         "_unsure",
         "action",
         "craft",
+        "deeds",
+        "has_deeds",
         "has_doubts",
         "has_endpoint",
         "is_risky",
@@ -85,6 +87,8 @@ class Shape:
         if self.craft.verb in _LOOKING and roles and Role.PAYLOAD not in roles and not self._unsure:
             # What is opened or followed on its way, and nothing is said or moved there: that is looking.
             self.is_write = False
+        self.deeds = _deeds(action) if self.craft.is_generic or self.craft.verb in _APPLYING else frozenset()
+        self.has_deeds = bool(self.deeds)
         tree: _Node = {}
         for pointer, argument in action.arguments.items():
             node = tree
@@ -162,8 +166,31 @@ class _Place:
 
 _HERE = "\0"
 _LOOKING = frozenset(("open", "track"))
+# Verbs that leave to their object what is done.
+_APPLYING = frozenset(("", "apply", "execute", "run"))
 # What a description of a function begins with that only gives something back; the verb alone is also one of shops.
 _GIVES_BACK = "returns "
+
+
+def _deeds(action: Action) -> frozenset[str]:
+    """Return the pointers of the arguments of which each value is a verb: `op`, one of assign, close, cancel."""
+    found = set()
+    stack: list[tuple[str, Any]] = [("", action.params)]
+    while stack:
+        pointer, schema = stack.pop()
+        if type(schema) is not dict:
+            continue
+        listed = schema.get("enum")
+        if type(listed) is list and len(listed) > 1 and all(map(_is_deed, listed)):
+            found.add(pointer)
+        inner = schema.get("properties")
+        if type(inner) is dict:
+            stack += [(f"{pointer}/{_escaped(name)}", each) for name, each in inner.items()]
+    return frozenset(found)
+
+
+def _is_deed(value: Any) -> bool:
+    return type(value) is str and value.casefold().replace("-", "_").partition("_")[0] in KINDS
 
 
 def _escaped(step: str) -> str:

@@ -232,12 +232,12 @@ def moments_of(text: str) -> set[str]:
             moment = date(int(match[1]), int(match[2]), int(match[3]))
         except ValueError:
             continue
-        found.add(_WEEK[moment.weekday()])
+        found.add(WEEK[moment.weekday()])
     return found
 
 
 _ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
-_WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 _FIRST_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")

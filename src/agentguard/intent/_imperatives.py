@@ -64,6 +64,10 @@ _OBJECTS = frozenset(
         "five",
     ]
 )
+# So far from its begin a sentence says what it wants.
+_BEGINNING = 3
+# Of no more words it may be an answer: "the red one". Of a fragment it is known only if it is polite.
+_FRAGMENT = 3
 _PLEASE = re.compile(r"\bplease\b|\bpls\b|\bi(?:'d like|'ll have| need| want)\s+(?!to\b|you\b)")
 _NO_VERB = ("ing", "ly", "ness", "tion", "ity")
 
@@ -92,7 +96,20 @@ def _verb_of(part: str) -> str:
 
 
 def asks(text: str) -> bool:
-    """Tell whether a text without a verb asks for something to be done, and not for an answer."""
-    if _PLEASE.search(text) is None or "?" in text:
-        return False
-    return not any(word in READING or word in ASKING for word in _WORDS.findall(text))
+    """Tell whether a text without a verb asks for something to be done, and not for an answer.
+
+    Whoever only states something ("the rooms are cold") wants something, unless what he says is a question, a wish to
+    know, or a look at something.
+    """
+    sentences = [each for part in _SENTENCES.split(text) if (each := part.strip(" \"'(-*"))]
+    return any(map(_states, sentences)) and not any(map(_looks, sentences))
+
+
+def _states(sentence: str) -> bool:
+    said = _WORDS.findall(sentence)
+    return not sentence.endswith("?") and (len(said) > _FRAGMENT or _PLEASE.search(sentence) is not None)
+
+
+def _looks(sentence: str) -> bool:
+    words = _WORDS.findall(_POLITE.sub("", sentence))
+    return sentence.endswith("?") or any(word in READING or word in ASKING for word in words[:_BEGINNING])

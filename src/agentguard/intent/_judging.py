@@ -22,7 +22,7 @@ from agentguard.intent._forms import (
 from agentguard.intent._kind import K
 from agentguard.intent._origin import Found
 from agentguard.intent._verbs import base_of, is_asked
-from agentguard.intent._vocabulary import MAKING
+from agentguard.intent._vocabulary import KINDS, MAKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,6 +43,16 @@ _LONG_ANSWER, _SEVERAL = 120, 4
 # A longer value is no name of a setting.
 _SETTING = 40
 _READ_SOMEWHERE = frozenset((K.SEEN, K.CITED))
+
+
+def deed_of(shape: Shape, values: list[Value]) -> str:
+    """Return the verb that a switch of the call says, where the tool's own name leaves open what it does."""
+    for each in values:
+        if each.role is Role.CONTROL and type(each.value) is str and each.pointer in shape.deeds:
+            verb = base_of(each.value.casefold().replace("-", "_").partition("_")[0])
+            if verb in KINDS:
+                return verb
+    return ""
 
 
 def is_asked_there(shape: Shape, memory: Memory) -> bool:
@@ -143,7 +153,8 @@ def with_parts(judged: list[tuple[Value, str, Any, Found]]) -> Iterable[tuple[Va
             if whole is not None and shape_of(key_of(part)) not in ENDPOINTS:
                 yield value, role, Found(K.SELECTED, found.leaf, whole.words)
                 continue
-        if named and role == TARGET and found.kind in _READ_SOMEWHERE:
+        # What stands in a text to which no word of the user's leads is no part of anything.
+        if named and role == TARGET and found.kind in _READ_SOMEWHERE and (found.leaf or found.words):
             record = found.leaf.record if found.leaf is not None else found.record
             is_inside = record is not None and not named.isdisjoint(record.call.words)
             if record is not None and is_inside and shape_of(key_of(part)) not in ENDPOINTS:

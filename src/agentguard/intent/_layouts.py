@@ -19,6 +19,8 @@ _TAG = re.compile(r"<([A-Za-z][\w-]{0,40})>")
 _NAME = re.compile(r"[A-Za-z_][\w.-]{0,40}")
 # A line before the structure that announces it: "Found 3 orders:".
 _MAX_TITLE = 80
+_RULE = re.compile(r"[|+]?-{2,}(?:[-+|]*-)?[|+]?")
+_ROW_COUNT = re.compile(r"\(\d+ rows?\)")
 
 
 def unwrapped(text: str) -> str:
@@ -103,6 +105,7 @@ def _pairs(line: str) -> dict[str, str] | None:
         return None
     row: dict[str, str] = {}
     name, is_quoted = "", False
+    lead = ""
     for token in line.split():
         head, found, value = token.partition("=")
         if found and not is_quoted and _NAME.fullmatch(head):
@@ -111,9 +114,17 @@ def _pairs(line: str) -> dict[str, str] | None:
             name, row[head] = head, value
         elif name:
             row[name] += f" {token}"
+        elif not lead and any(map(str.isdigit, token)):
+            lead = token
+            continue
         else:
             return None
         is_quoted = _is_open(row[name])
+    if lead:
+        # A line of a log: what it is about, and then what is known of it.
+        return (
+            {"lead": lead} | {key: _unquoted(value) for key, value in row.items()} if len(row) > 1 else None
+        )
     return {key: _unquoted(value) for key, value in row.items()}
 
 
@@ -144,6 +155,22 @@ def tables_of(text: str) -> Any:
     if not any(map(str.strip, others)):
         return tables[0] if len(tables) == 1 else tables
     return {"text": "\n".join((*others, ".")), "tables": tables}
+
+
+def ruled_table_of(text: str) -> list[dict[str, str]] | None:
+    """Return the rows of a table in plain text, with a rule under the names of its columns, as databases print it."""
+    lines = [line for line in text.splitlines() if line.strip()][:MAX_ROWS]
+    # The number of rows at the end, and the lines of a frame.
+    if lines and _ROW_COUNT.fullmatch(lines[-1].strip()):
+        lines.pop()
+    lines = [line for at, line in enumerate(lines) if at == 1 or not _RULE.fullmatch(line.strip())]
+    if len(lines) < 3 or not _RULE.fullmatch(lines[1].strip()) or "|" not in lines[0]:  # noqa: PLR2004 - names, a rule, a row
+        return None
+    head = _cells(lines[0].strip())
+    rows = [_cells(line.strip(" ") if line.lstrip().startswith("|") else line) for line in lines[2:]]
+    if len(set(head)) != len(head) or not all(head) or not all(len(row) == len(head) for row in rows):
+        return None
+    return [dict(zip(head, row, strict=True)) for row in rows]
 
 
 def _table(lines: list[str]) -> list[dict[str, str]] | None:

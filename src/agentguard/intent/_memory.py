@@ -11,6 +11,7 @@ from agentguard.intent._forms import (
     NAME,
     NUMBER,
     PATH,
+    WEEK,
     atoms_of,
     clean,
     form_of,
@@ -253,10 +254,16 @@ class Memory:
         return bool(named) and self.words.stems.issuperset(map(singular, named)) and not self.rivals(place)
 
     def is_passed_over(self, leaf: Leaf) -> bool:
-        """Tell whether the user's words pick out another thing of the list that this one stands in."""
+        """Tell whether just one thing of the list that a value stands in has more of the user's words than its record."""
         groups = self.columns.get((leaf.record.call.tool, leaf.column), {})
-        said = [keys for (own, _), keys in groups.items() if any(map(is_telling, own))]
-        return len(said) == 1 and len(said[0]) == 1 and leaf.key not in said[0]
+        mine = leaf.record.own_hits()
+        better = {
+            key
+            for (own, _), keys in groups.items()
+            if mine < own and any(map(is_telling, own))
+            for key in keys
+        }
+        return len(better) == 1 and leaf.key not in better
 
     def is_extreme(self, leaf: Leaf, end: int) -> bool:
         """Tell whether the thing of this name is alone at one end of a scale: no text can put it there."""
@@ -265,12 +272,50 @@ class Memory:
         said = [_telling(each.record) for each in members]
         every = {each.key for each in members}
         if self._is_end_of(leaf, every, end):
-            return True
+            # "The later one of Saturday": not what is later still, on another day.
+            return not any(own < hits and self._tells(hits - own) for hits in said)
         # "The cheapest room with a balcony": only what has the user's words competes.
         fitting = {each.key for each, hits in zip(members, said, strict=True) if not hits < own}
         return (
             fitting != every and not any(own < hits for hits in said) and self._is_end_of(leaf, fitting, end)
         )
+
+    def _tells(self, words: frozenset[str]) -> bool:
+        """Tell whether words narrow a choice down to a day, and do not just happen to stand in a text."""
+        return any(each in WEEK or ":" in each for each in words)
+
+    def is_named_by_source(self, leaf: Leaf) -> bool:
+        """Tell whether a text that the user leaves the deeds to calls the record of a value by its name.
+
+        By the whole of a short field, or by a part of a name that nothing else of the list has.
+        """
+        record = leaf.record
+        members = self.members.get((record.call.tool, leaf.column), ())
+        if record.call.is_write or len(members) >= MAX_MEMBERS:
+            return False
+        own = [
+            each
+            for each in _identifying(record)
+            if each is not leaf and any(map(is_telling, tokens_of(each.key)))
+        ]
+        for source in self.with_text:
+            if source.call.number == record.call.number or not self.is_source(source):
+                continue
+            for each in own:
+                if shape_of(each.key) == NAME and self.says(source, each.key):
+                    return True
+                for token in tokens_of(each.key) if shape_of(each.key) == NAME else ():
+                    if (
+                        is_telling(token)
+                        and source.number in self._with_word.get(token, _NOWHERE)
+                        and not any(
+                            other.key != leaf.key and token in tokens_of(one.key)
+                            for other in members
+                            for one in _identifying(other.record)
+                        )
+                    ):
+                        return True
+        return False
 
     def _is_end_of(self, leaf: Leaf, rivals: set[str], end: int) -> bool:
         mine = self._scales(leaf.key)

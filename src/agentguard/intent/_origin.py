@@ -170,6 +170,9 @@ class Judge:
             return best
         told = self._told(key, shape_of(key), is_amount=is_amount, is_endpoint=is_endpoint)
         if told is not None and (told.kind.rank < best.kind.rank or best.kind is K.UNKNOWN):
+            if told.kind is K.DELEGATED and any(map(memory.is_passed_over, places)):
+                # Of the things of its kind the user's words pick out another one.
+                return Found(K.AMBIGUOUS, told.leaf, told.words, told.record)
             return told
         return best
 
@@ -202,6 +205,8 @@ class Judge:
             return Found(K.SELECTED, leaf, hits)
         if memory.is_referred_to(leaf) or (not is_endpoint and memory.is_of_one_named(leaf)):
             return Found(K.SELECTED, leaf, hits)
+        if self.is_asked and self.words.leaves_deeds and memory.is_named_by_source(leaf):
+            return Found(K.DELEGATED, leaf, hits)
         if not is_endpoint and memory.is_mine(record):
             return Found(self._of_mine(leaf, hits), leaf, hits)
         if hits and (has_rivals or weak) and not guided:
@@ -210,11 +215,12 @@ class Judge:
 
     def _of_guided(self, leaf: Leaf, hits: frozenset[str], *, is_endpoint: bool) -> OriginKind:
         """Return the origin of what a read on the user's words gave, if these do not pick it out."""
-        is_other = not hits and not self.words.many and self.memory.is_passed_over(leaf)
-        if (not is_endpoint or self.words.many) and not is_other:
-            return K.LISTED
-        is_near = is_other or (hits and self._is_named(leaf))
-        return K.AMBIGUOUS if is_near else K.SEEN
+        memory, many = self.memory, self.words.many
+        if is_endpoint:
+            is_near = self._is_named(leaf) if hits else memory.is_passed_over(leaf)
+            return K.LISTED if many else K.AMBIGUOUS if is_near else K.SEEN
+        is_other = memory.is_passed_over(leaf) or not (self.is_read or leaf.record.own_hits())
+        return K.AMBIGUOUS if is_other and not many else K.LISTED
 
     def _of_mine(self, leaf: Leaf, hits: frozenset[str]) -> OriginKind:
         """Return the origin of a thing of the user's that his words do not pick out among all things."""
@@ -276,7 +282,7 @@ class Judge:
             return None
         if shape == ID and self._is_confirmed(key, places):
             return Found(K.CREATED, record=places[0])
-        best = Found(K.CITED if shape == URL and self._is_looked_for(key) else K.TEXT, record=places[0])
+        best = Found(self._of_text(key, shape, places[0]), record=places[0])
         wanted = NUMBER if is_amount else ID if shape == NUMBER else shape
         is_spoken_of = (wanted in words.slots or wanted == NUMBER) and shape not in words.endpoints
         for record in places:
@@ -292,6 +298,7 @@ class Judge:
             if self.is_asked and (words.hands_over or is_spoken_of) and memory.is_best_source(record):
                 is_sure = is_amount or (
                     not (is_endpoint and self._is_whom_else(shape))
+                    and not self._is_for_another(key, shape, record)
                     and (
                         (shape not in ENDPOINTS and (words.hands_over or shape in (NAME, PATH)))
                         or self._is_only(key, shape, record)
@@ -301,25 +308,54 @@ class Judge:
                 kind = K.DELEGATED if is_sure else K.AMBIGUOUS
             elif self._is_meant(key, shape, record):
                 kind = K.DELEGATED
-            if kind.rank < best.kind.rank:
+            if kind.rank < best.kind.rank or (kind is best.kind and not best.words):
                 best = Found(kind, None, record.all_hits(), record)
         return best
+
+    def _of_text(self, key: str, shape: str, first: Record) -> OriginKind:
+        """Return the origin of what stands only in texts that the user's words do not lead to.
+
+        A name or an id reaches nobody new. Where the user asks for what is done, a person can tell whether it is meant.
+        """
+        if shape == URL:
+            return K.CITED if self._is_looked_for(key) else K.TEXT
+        is_harmless = shape not in ENDPOINTS and not self.is_read and not first.call.is_write
+        return K.CITED if is_harmless and self.is_asked and key not in self.memory.authored else K.TEXT
 
     def _is_whom_else(self, shape: str) -> bool:
         """Tell whether a name or a handle in a text would decide to whom something goes, which was not left to it."""
         return shape not in ENDPOINTS and self.is_risky and not self.words.is_open
 
+    def _is_for_another(self, key: str, shape: str, record: Record) -> bool:
+        """Tell whether the user says by name to whom something goes, and neither a text nor an address has that name."""
+        whom = self.words.whom
+        if shape != MAIL or not whom:
+            return False
+        said = whom.intersection(tokens_of(key)) or whom & record.all_hits()
+        return not said and not any(
+            whom.intersection(tokens_of(line)) for line in self.memory.lines_with(record, key)
+        )
+
     def _is_near(self, record: Record, wanted: str, shape: str) -> bool:
         """Tell whether a text may be the one that the user hands over to or takes such a value from: a person can tell."""
         words = self.words
-        is_open = words.hands_over or words.cites or (wanted in words.slots and shape not in words.endpoints)
+        is_open = (
+            words.hands_over
+            or words.cites
+            or words.refers
+            or (wanted in words.slots and shape not in words.endpoints)
+        )
         call = record.call
-        return self.is_asked and is_open and not call.is_write and (bool(record.all_hits()) or call.is_near)
+        if not self.is_asked or not is_open or call.is_write:
+            return False
+        # Where the user's words lead to no text at all, it may be any.
+        is_any = call.is_near or not any(map(self.memory.is_source, self.memory.with_text))
+        return bool(record.all_hits()) or is_any
 
     def _is_confirmed(self, key: str, places: list[Record]) -> bool:
         """Tell whether the answer to a change is what first gave this id, and gives no other: "Booking number BK-7001"."""
         first = places[0]
-        if not first.call.is_write or key in self.memory.authored:
+        if "*" in first.column or not first.call.is_write or key in self.memory.authored:
             return False
         others = {
             each for each in (*first.atoms, *first.mentions) if shape_of(each) == ID and not is_moment(each)

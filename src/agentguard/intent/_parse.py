@@ -16,7 +16,17 @@ import msgspec
 import yaml
 
 from agentguard.intent._forms import ENDPOINTS, key_of, shape_of
-from agentguard.intent._layouts import cut_list, headed, literal_of, pairs_of, tables_of, unwrapped
+from agentguard.intent._html import page_tables_of
+from agentguard.intent._layouts import (
+    cut_list,
+    headed,
+    literal_of,
+    pairs_of,
+    ruled_table_of,
+    tables_of,
+    unwrapped,
+)
+from agentguard.intent._prose import lead_of, sentences_of
 from agentguard.intent._records import MAX_FIELD
 from agentguard.intent._segments import columns_of, entries_of, has_parts, sections_of
 
@@ -45,7 +55,7 @@ _COMMENT = re.compile(r"(?:^|\s)#", re.MULTILINE)
 _FOLDED = re.compile(
     r"^[\w \"'/.@-]{1,80}:[ \t]*\n(?:[ \t]+(?![-\s])(?!.{0,80}:(?:\s|$)).+\n?){2,}", re.MULTILINE
 )
-_LINE = re.compile(r"\s*(?:[-*]\s+)?\**([A-Za-z][\w /-]{0,40}?)\**\s*[:=]\s+(.+)")
+_LINE = re.compile(r"\s*(?:[-*]\s+)?\**([A-Za-z][\w /.-]{0,40}?)\**\s*[:=](?:\s+(.+)|\s*)")
 _MIN_LINES = 2
 # What is shorter has hardly been cut.
 _LONG = 2_000
@@ -66,9 +76,12 @@ def parse_result(result: Any) -> Parsed:
     """Return a result as JSON; a text without structure stays what it is."""
     if type(result) is not str:
         return Parsed(result)
+    page = _page(result[:MAX_TEXT].strip())
+    if page is not None:
+        return page
     text = unwrapped(result[:MAX_TEXT]).strip()
     for read in (
-        _json, _yaml, _markdown, _headed, _pairs, _csv, _columns, _lines, _sectioned, _entries, _list
+        _json, _ruled, _prose, _yaml, _markdown, _headed, _pairs, _csv, _columns, _lines, _lead, _sectioned, _entries, _list
     ):  # fmt: skip
         found = read(text)
         if found is not None:
@@ -169,7 +182,7 @@ def _headed(text: str) -> Parsed | None:
     parts = headed(text)
     if parts is None:
         return None
-    for read in (_json, _markdown, _csv, _columns, _pairs):
+    for read in (_json, _markdown, _csv, _columns, _pairs, _prose):
         found = read(parts[1])
         if found is not None:
             return found
@@ -219,7 +232,7 @@ def _lines(text: str) -> Parsed | None:
         match = _LINE.fullmatch(line)
         if match is None or match[1] in blocks[-1]:
             return None
-        blocks[-1][match[1]] = _several(match[2].strip())
+        blocks[-1][match[1]] = _several((match[2] or "").strip())
     found = [block for block in blocks if block]
     if not found or max(map(len, found)) < _MIN_LINES:
         return None
@@ -253,6 +266,26 @@ def _is_entry(text: str) -> bool:
 def _sectioned(text: str) -> Parsed | None:
     found = sections_of(text)
     return None if found is None else Parsed(found, is_loose=True, is_document=True)
+
+
+def _page(text: str) -> Parsed | None:
+    found = page_tables_of(text)
+    return None if found is None else Parsed(found, is_loose=True)
+
+
+def _ruled(text: str) -> Parsed | None:
+    found = ruled_table_of(text)
+    return None if found is None else Parsed(found, is_loose=True)
+
+
+def _prose(text: str) -> Parsed | None:
+    found = sentences_of(text)
+    return None if found is None else Parsed(found, is_loose=True)
+
+
+def _lead(text: str) -> Parsed | None:
+    found = lead_of(text)
+    return None if found is None else Parsed(found, is_loose=True)
 
 
 def _entries(text: str) -> Parsed | None:

@@ -6,6 +6,7 @@ are structure, its long ones are texts: a value counts as structured only where 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,28 @@ MAX_RECORDS = 2_000
 # A field longer than this is a text in which anything can be said.
 MAX_FIELD = 120
 _MAX_FIELD_WORDS = 16
+_SENTENCE_WORDS = 5
+_ANNOTATED = re.compile(r"(\S{1,60}) \([^()]{1,60}\)")
+_REMARK_WORDS = 12
 MAX_ATOMS = 4_000
 _MAX_PARTS = 50
+# The fields of a letter's head (RFC 5322, 3.6), and what other kinds of texts have in its place.
+_HEADS = frozenset(
+    [
+        "subject",
+        "from",
+        "sender",
+        "to",
+        "cc",
+        "bcc",
+        "reply-to",
+        "reply_to",
+        "comments",
+        "keywords",
+        "title",
+        "name",
+    ]
+)
 
 
 class Call:
@@ -166,6 +187,20 @@ def is_text(value: Any) -> bool:
     return len(value) > MAX_FIELD or "\n" in value.strip() or value.count(" ") >= _MAX_FIELD_WORDS
 
 
+def _annotated(value: Any) -> tuple[str, ...]:
+    """Return the id of which a value says something in brackets behind it: `M-17 (off)`."""
+    match = _ANNOTATED.fullmatch(value) if type(value) is str and value.endswith(")") else None
+    return (match[1],) if match is not None and shape_of(key_of(match[1])) == ID else ()
+
+
+def _is_sentence(value: Any) -> bool:
+    return type(value) is str and value.count(" ") >= _SENTENCE_WORDS
+
+
+def _is_remark(value: Any) -> bool:
+    return type(value) is str and value.count(" ") >= _REMARK_WORDS
+
+
 class Reader:
     """Reads the result of one call into records; bounded, and what is beyond is left out (`is_cut`)."""
 
@@ -179,7 +214,7 @@ class Reader:
         # How often a field is a text, and how often it is short.
         self.texts_of: Counter[str] = Counter()
         self.short: Counter[str] = Counter()
-        self.long: list[tuple[Record, str, set[str]]] = []
+        self.long: list[tuple[Record, str, str, set[str]]] = []
         self.is_cut = False
 
     def read(self, value: Any) -> None:
@@ -191,12 +226,12 @@ class Reader:
             self._mark(record)
 
     def _demote(self) -> None:
-        """Take long values of a field that is short elsewhere for what they are: no texts to refer to."""
-        for record, column, atoms in self.long:
-            if self.short[column] > self.texts_of[column]:
+        """Take long values of a field that is short elsewhere, or of the head of a letter, for no texts to refer to."""
+        for record, column, value, atoms in self.long:
+            if self.short[column] > self.texts_of[column] or column.rpartition("/")[2].casefold() in _HEADS:
                 record.atoms -= atoms
                 record.mentions |= atoms
-                record.texts = []
+                record.texts = [each for each in record.texts if each is not value]
 
     def _record(self, parent: Record | None, field: str, column: str) -> Record:
         record = Record(self.next, self.call, parent, field, column)
@@ -239,18 +274,19 @@ class Reader:
                 self._value(inner, own, name, f"{column}/{name}", depth - 1)
 
     def _leaf(self, value: Any, record: Record, field: str, column: str) -> None:
-        if is_text(value):
+        # A result that is one sentence is a text as well, however short.
+        if is_text(value) or (not column and _is_sentence(value)):
             self.texts += 1
             record.texts.append(value)
             record.has_text = True
             atoms = set(atoms_of(value)[: MAX_ATOMS - len(record.atoms)])
             record.atoms |= atoms
-            self.long.append((record, column, atoms))
+            self.long.append((record, column, value, atoms))
             self.texts_of[column] += 1
             self.is_cut = self.is_cut or len(record.atoms) >= MAX_ATOMS
             return
         self.short[column] += 1
-        for part in parts_of(value):
+        for part in (*parts_of(value), *_annotated(value)):
             key = key_of(part)
             if key:
                 leaf = Leaf(key, part, field, column, record)
@@ -266,6 +302,9 @@ class Reader:
         hits: frozenset[str] = frozenset()
         names: set[str] = set()
         for leaf in record.leaves:
+            if _is_remark(leaf.value):
+                # Whoever writes sentences into a field would choose what it is found by.
+                continue
             found = self.words.hits(leaf.value, leaf.key)
             if found and shape_of(leaf.key) == ID:
                 # `deal_62` in a list of deals: the word is the same in the ids of all of them.

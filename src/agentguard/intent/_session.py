@@ -37,6 +37,7 @@ from agentguard.intent._journal import Refused, Seen
 from agentguard.intent._judging import (
     TARGET,
     asked_by_targets,
+    deed_of,
     is_asked_there,
     is_rich,
     is_setting_asked,
@@ -101,7 +102,7 @@ class IntentSession:
         self._gave_records: set[str] = set()
         self._note = note
         # What the words ask for does not change, nor what a tool does.
-        self._asks: dict[tuple[str, bool], Asked] = {}
+        self._asks: dict[tuple[str, bool, str], Asked] = {}
 
     def judge(
         self, name: str, params: dict[str, Any], provenance: Mapping[str, Provenance] | None = None
@@ -118,7 +119,8 @@ class IntentSession:
         is_write = shape.is_write and shape.name not in self._gave_records
         is_external = shape.is_sink or _names_outside(values)
         words = self.words
-        asked = self._asked(shape)
+        deed = deed_of(shape, values) if is_write and shape.has_deeds else ""
+        asked = self._asked(shape, deed=deed)
         if asked is not _THIS and words.leaves_deeds and is_asked_there(shape, self.memory):
             asked = _THIS
         judge = self._judge_for(shape, is_external=is_external, is_asked=asked is _THIS or words.is_open)
@@ -150,7 +152,7 @@ class IntentSession:
             asked = _THIS
         if asked is _OTHER:
             asked = asked_by_targets(
-                shape, words, lambda: self._asked(shape, is_named=True),
+                shape, words, lambda: self._asked(shape, is_named=True, deed=deed),
                 worst=worst[TARGET], is_named=is_named, reaches_out=reaches_out, is_external=is_external,
                 sets_asked=is_setting_asked(values, words),
             )  # fmt: skip
@@ -240,12 +242,13 @@ class IntentSession:
             return Found(K.REFUSED)
         return found
 
-    def _asked(self, shape: Shape, *, is_named: bool = False) -> Asked:
-        found = self._asks.get((shape.name, is_named))
+    def _asked(self, shape: Shape, *, is_named: bool = False, deed: str = "") -> Asked:
+        found = self._asks.get((shape.name, is_named, deed))
         if found is None:
             words = self.words
-            found = is_asked(shape.craft, words.wish, hands_over=words.hands_over, is_named=is_named)
-            self._asks[shape.name, is_named] = found
+            craft = shape.craft.of_deed(deed) if deed else shape.craft
+            found = is_asked(craft, words.wish, hands_over=words.hands_over, is_named=is_named)
+            self._asks[shape.name, is_named, deed] = found
         return found
 
     def decided(self, name: str, params: dict[str, Any], origins: CallOrigins, effect: Effect) -> None:
@@ -319,7 +322,10 @@ class IntentSession:
         if parsed is not None:
             memory.take(call, parsed.value)
         if seen.error:
-            memory.take(memory.begin(name), seen.error)
+            failed = memory.begin(name)
+            # Nobody refers to what a call that failed says.
+            failed.is_write = True
+            memory.take(failed, seen.error)
 
     def _resolve(self, values: list[Value]) -> None:
         """Take back what an approval that was given had counted against the call."""
@@ -339,7 +345,7 @@ class IntentSession:
             if not key or value.kind in _NEUTRAL:
                 continue
             telling = [each for each in tokens_of(key) if is_telling(each)]
-            if telling and all(each in self.words.every for each in telling):
+            if telling and all(map(self.words.has_stem, telling)):
                 words |= self.words.content.intersection(telling) | ({key} if self.words.says(key) else set())
                 own = (
                     own

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from agentguard.core import Asked
 from agentguard.intent._imperatives import asks, imperatives
@@ -55,6 +56,11 @@ _FOR_MYSELF = re.compile(
 )
 _RID = re.compile(r"\b(?:get|getting) rid of\b")
 _NO_MORE = re.compile(r"\bno (?:more|longer)\b")
+# Two verbs of several words, of which no word says it: to answer somebody, and to tell him.
+_ANSWERED = re.compile(r"\b(?:get|come|go|write|report) back to\b|\blet \w+(?: \w+)? know\b")
+_SUM = re.compile(
+    rf"\d|[€$£¥]|\b(?:{'|'.join(sorted(word for word, kind in OBJECT_KINDS.items() if kind == 'pay'))}|owes?|costs?)s?\b"
+)
 _PAST = {"sent": "send", "paid": "pay", "made": "make"}
 # Words for what is known of somebody, each as good as the other.
 _DATA = frozenset(("info", "information", "data", "detail", "profile"))
@@ -99,6 +105,10 @@ class Craft(msgspec.Struct, frozen=True):
     words: frozenset[str] = frozenset()
     is_of_data: bool = False
 
+    def of_deed(self, verb: str) -> Craft:
+        """Return what the tool does where a switch of the call says it: `modify` with `op: cancel` cancels."""
+        return replace(self, kinds=KINDS[verb], is_generic=verb in GENERIC, verb=verb)
+
 
 def read_wish(prompt: str) -> Wish:
     """Return the changes that a user's words ask for."""
@@ -113,17 +123,20 @@ def read_wish(prompt: str) -> Wish:
         every.update(map(singular, words))
         for verb in _verbs_of(words):
             verbs.add(verb)
-            (loose if verb in GENERIC else kinds).update(KINDS[verb])
+            (loose if verb in GENERIC else kinds).update(_meant(verb, text))
     for match in _PASSIVE.finditer(text):
         verb = base_of(match[1])
         if verb in KINDS:
             verbs.add(verb)
-            (loose if verb in GENERIC else kinds).update(KINDS[verb])
+            (loose if verb in GENERIC else kinds).update(_meant(verb, text))
     for match in _ASKED_FOR.finditer(text):
         deed = singular(match[1])
         if deed in ASKED_DEEDS:
             kinds.update(KINDS[DEEDS[deed]])
             verbs.add(DEEDS[deed])
+    if _ANSWERED.search(plain) is not None:
+        kinds.update(KINDS["tell"])
+        verbs.add("tell")
     if _RID.search(text) is not None:
         kinds.add("remove")
         verbs.add("remove")
@@ -141,6 +154,14 @@ def read_wish(prompt: str) -> Wish:
     unknown = imperatives(text) - verbs
     is_request = not verbs and not unknown and asks(text)
     return Wish(frozenset(kinds), frozenset(loose), frozenset(verbs), frozenset(every), unknown, is_request)
+
+
+def _meant(verb: str, text: str) -> frozenset[str]:
+    """Return what a verb asks for; one that also says something else pays only where there is a sum or money."""
+    kinds = KINDS[verb]
+    if kinds == {"pay"} or _SUM.search(text) is not None:
+        return kinds
+    return kinds - {"pay"} if "send" in kinds else kinds
 
 
 def _verbs_of(words: list[str]) -> Iterator[str]:
@@ -322,21 +343,43 @@ _CITES = re.compile(
 )
 
 
+# "What Bob billed us", "the day she names", "when the office opens": somebody else's verb says which one is meant.
+_RELATIVE = re.compile(
+    r"\b(?:what|whatever|where|wherever|when|whom|whomever|how|the \w+(?: that| which)?)\s+"
+    r"(?!(?:i|we|you|to|is|are|was|were|will|would|can|has|have|had|does|do|did)\b)"
+    r"(?:(?:he|she|they)|[\w'-]+(?:\s+[\w'-]+){0,2}?)\s+"
+    r"(?!(?:has|is|was|does|its|this)\b)(?:\w{2,}(?:s|ed)|said|wrote|sent|gave|told)\b",
+    re.IGNORECASE,
+)
+
+
 def cites(prompt: str) -> bool:
     """Tell whether a user speaks of what a text itself says: "the address that Bob gives in his letter"."""
     return _CITES.search(prompt.casefold()) is not None
 
 
+def refers(prompt: str) -> bool:
+    """Tell whether which one is meant may stand in a text: "the day she names". Enough to ask a person, not more."""
+    return _RELATIVE.search(prompt) is not None
+
+
 def slots(words: list[str]) -> frozenset[str]:
     """Return the shapes of values that a user speaks of without giving them: "the link in Bob's mail"."""
-    found = frozenset(shape for word in words for shape in SLOTS.get(word, ()))
+    # "What he billed us": by the verb as well.
+    said = [*words, *(word[:-2] for word in words if word.endswith("ed"))]
+    found = frozenset(shape for word in said for shape in SLOTS.get(word, ()))
     # There are other addresses than those of mail.
     return found if not MAILING.isdisjoint(words) else found - {"mail"}
 
 
+_NOT_MANY = frozenset((("any", "more"), ("any", "longer"), ("all", "right")))
+
+
 def speaks_of_many(words: list[str]) -> bool:
     """Tell whether a user's words are about more than one thing."""
-    return not MANY.isdisjoint(words)
+    # "I don't need it any more" is about one thing.
+    pairs = itertools.pairwise((*words, ""))
+    return any(word in MANY and (word, after) not in _NOT_MANY for word, after in pairs)
 
 
 def computes(words: list[str]) -> bool:

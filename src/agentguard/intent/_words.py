@@ -27,19 +27,31 @@ from agentguard.intent._verbs import (
     delegates_the_way,
     extremes,
     read_wish,
+    refers,
     refers_back,
     singular,
     slots,
     speaks_of_many,
     spelt_numbers,
 )
-from agentguard.intent._vocabulary import BEFORE_A_VERB, DEEDS, KINDS, PERSONS, READING, STOP, is_telling
+from agentguard.intent._vocabulary import (
+    BEFORE_A_VERB,
+    DEEDS,
+    KINDS,
+    NUMBERS,
+    PERSONS,
+    READING,
+    STOP,
+    is_telling,
+)
 
 MAX_PROMPT = 65_536
 MAX_WORDS = 4_000
 _WINDOW = 8
 # Of less than this a look-alike says nothing.
 _MIN_SKELETON = 5
+# Words of which the first letters are the same have one stem, mostly.
+_STEM = 5
 
 _QUOTED = re.compile(
     r"\"([^\"\n]{1,400})\"|\u201c([^\u201d\n]{1,400})\u201d|(?<!\w)'([^'\n]{1,200})'(?!\w)|`([^`\n]{1,400})`"
@@ -49,6 +61,11 @@ _WHO_I_AM = re.compile(
 )
 _SENTENCE = re.compile(r"(?:^|[.!?:\n]\s*)[\"'(]*$")
 _HOST_PART = re.compile(r"(?<=[\w.+-])@\S+|\b(?:[a-z][a-z0-9+.-]*://|www\.)[^\s/]+")
+_COUNTED = re.compile(rf"\b(?:[2-9]|\d{{2,4}}|{'|'.join(NUMBERS)})\s+([a-z]{{2,}}s)\b")
+_TO_WHOM = re.compile(
+    r"\b(\w+) (?:(?:my|our|the|his|her|their) (?:[a-z][\w-]* ){1,2})?(?:(?:Mr|Mrs|Ms|Dr)\.? )?"
+    r"([A-Z][\w-]+(?: [A-Z][\w-]+)*)(?!')\b"
+)
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 _PERSON = re.compile(r"\b(\w+)\s+(?:(?:the|our|my|a|an|his|her|their)\s+)?(?=(\w[\w'-]+))")
@@ -83,18 +100,25 @@ class Words:
         # What is to be done picks out nothing that it is done to.
         done = {noun for noun, verb in DEEDS.items() if verb in self.wish.verbs and verb != noun}
         self.content -= (self.wish.verbs | done) - _capitalised(text)
+        # "Three nights": what is counted tells nothing apart.
+        counted = _counted(text) - self.names
+        self.content -= counted
+        self.stems -= frozenset(map(singular, counted))
         for number in spelt_numbers(every):
             self.phrases.setdefault(number, number)
         is_referred = not self.wish.kinds and not self.wish.loose and refers_back(text)
+        self.whom = _whom(text) & self.names
         self.hands_over = is_referred or delegates(text)
         # "Do what the mail says" names no kind of change: it is for whatever that says.
         self.leaves_deeds = is_referred or (not self.wish.kinds and delegates_deeds(text))
         self.is_open = self.leaves_deeds or (not self.wish.kinds and delegates_the_way(text))
         self.cites = cites(text)
+        self.refers = refers(text)
         self.slots = slots(every)
         self.many = speaks_of_many(every)
         self.computes = computes(every)
         self.every = frozenset(every)
+        self._beginnings = frozenset(each[:_STEM] for each in self.content if len(each) > _STEM)
         self.extremes = extremes(every, text)
         self.me = frozenset(_identities(text))
         # The hosts of addresses that are spelt out.
@@ -108,6 +132,12 @@ class Words:
     def says(self, key: str) -> str | None:
         """Return the user's words that are this value, or None."""
         return self.phrases.get(key)
+
+    def has_stem(self, token: str) -> bool:
+        """Tell whether a word is the user's, or begins as a longer one of his: a plumber does the plumbing."""
+        if token in self.every:
+            return True
+        return len(token) > _STEM and token[:_STEM] in self._beginnings
 
     def looks_like(self, key: str) -> str | None:
         """Return the user's words that this value only looks like, or None."""
@@ -174,7 +204,26 @@ def _is_distinct(key: str) -> bool:
 
 
 def _capitalised(text: str) -> frozenset[str]:
-    return frozenset(clean(match[0]) for match in _WORD.finditer(text) if match[0][0].isupper())
+    return frozenset(
+        clean(match[0])
+        for match in _WORD.finditer(text)
+        if match[0][0].isupper() and not _SENTENCE.search(text[max(0, match.start() - 4) : match.start()])
+    )
+
+
+def _whom(text: str) -> frozenset[str]:
+    """Return the names to which the user says that something goes: "mail Samir Aziz the rules"."""
+    found: set[str] = set()
+    for match in _TO_WHOM.finditer(text):
+        verb = clean(match[1])
+        if verb == "to" or "send" in KINDS.get(verb, ()):
+            found.update(tokens_of(clean(match[2])))
+    return frozenset(found)
+
+
+def _counted(text: str) -> frozenset[str]:
+    """Return the words of which the user gives the number, in lower case: "3 nights", "twenty boxes"."""
+    return frozenset(match[1] for match in _COUNTED.finditer(text.casefold()))
 
 
 def _without_hosts(spelt: str) -> str:

@@ -52,6 +52,8 @@ _BEHIND_A_NOUN = listed(
     of with for in by from on at and or that which
     """
 )
+# Arguments that say what to look for, and how much of it.
+_LOOKING = listed("search query filter find page limit offset cursor sort")
 # What stands before the verb of a sentence and says nothing.
 _FILLERS = listed(
     """
@@ -87,6 +89,10 @@ def _part(word: str) -> tuple[str, ...]:
 def read_access(tool: Tool) -> Reading:
     """Return whether the tool reads or writes. What nothing says counts as a write."""
     reading = _by_name(tool)
+    if reading.access is Access.WRITE and _gives_a_thing(tool):
+        return Reading(
+            Access.READ, "", "it has the name of a thing, and is told no more than what to look for"
+        )
     if reading.access is Access.WRITE and not reading.unsure:
         return reading
     if tool.changes or tool.destructive:
@@ -99,6 +105,35 @@ def read_access(tool: Tool) -> Reading:
     if reading.unsure and said is None and tool.vouched and _names_a_thing(tool.description):
         return Reading(Access.READ, "", "its description names what it gives")
     return reading
+
+
+def _gives_a_thing(tool: Tool) -> bool:
+    """Return whether a tool is called by what it gives: `mailbox`, `outage_log`, `staff_directory`.
+
+    Its name begins with no verb and has none that is not a noun as often, no sentence says what it would change, and no
+    argument says what would be changed.
+    """
+    name = name_words(tool.name)
+    if not (tool.vouched and name) or tool.method or tool.changes or tool.destructive:
+        return False
+    if name[0] in verbs.WRITE or any(map(_is_done, name)) or min(map(len, name)) < _A_FEW:
+        return False
+    if not _is_about_a_thing(tool.description, name):
+        return False
+    properties = tool.schema.get("properties", {}) if isinstance(tool.schema, dict) else {}
+    return all(not _LOOKING.isdisjoint(name_words(each)) for each in properties)
+
+
+def _is_about_a_thing(description: str, name: tuple[str, ...]) -> bool:
+    """Return whether a description begins with a noun: as that of a thing does, or with a word of the thing's name."""
+    opening = [each.lower().strip(",;:.") for each in description.split(maxsplit=2)[:2]]
+    if not opening or _is_done(opening[0]):
+        return False
+    behind = opening[1] if len(opening) > 1 else ""
+    is_of_name = (
+        any(each.startswith(singular(opening[0])) for each in name) and behind not in _NOT_VERBS_BEHIND
+    )
+    return behind == "of" or is_of_name or _names_a_thing(description)
 
 
 def _by_name(tool: Tool) -> Reading:

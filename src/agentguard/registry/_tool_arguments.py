@@ -51,6 +51,9 @@ _ARTICLES = listed(
 )
 _DEEDS = frozenset(verbs.WRITE) - verbs.AMBIGUOUS
 _LONG_TEXT = 512
+_NUMBERS = listed("no nr num number")
+# A number with one of these says how many, or where in a list.
+_COUNTS = listed("max min maximum minimum total page per count of")
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -200,9 +203,20 @@ def _seen(argument: Argument, reading: Reading) -> Argument:
     return argument
 
 
+def _numbers(leaf: Leaf, name: str, reading: Reading, types: set[str]) -> bool:
+    """Return whether an argument that a change needs is the number by which something goes: `ticketNo`, `nr`."""
+    said = name_words(name)
+    is_number = bool(said) and said[-1] in _NUMBERS and not _COUNTS.intersection(said)
+    return (
+        is_number and leaf.required and reading.access is not Access.READ and types <= {"integer", "string"}
+    )
+
+
 def _by_names(leaf: Leaf, tool: Tool, reading: Reading, types: set[str]) -> Found | None:
     for depth, name in enumerate(leaf.names):
         hit = role_of_name(name, tool, reading, types)
+        if depth == 0 and (hit is None or hit[0].role is _C) and _numbers(leaf, name, reading, types):
+            return Found(Argument(_T, "id"), f"`{name}` is the number of something")
         if hit is not None:
             argument, word = hit
             place = "its name" if depth == 0 else f"the name of `{name}` above it"

@@ -80,7 +80,7 @@ AMBIGUOUS = listed(
     order post book schedule transfer comment message mail email update share note report log request
     file flag star like call text charge record list view search track status host name sort record plan
     draft branch commit tag label link page bill invoice trade bid tip stage release review quote check
-    count query stream copy import export record format upload download end change set play order fork
+    count query stream estimate preview copy import export record format upload download end change set play order fork
     merge push deposit rate vote contact answer reply sms dm head tail print dump select display scan
     stat recent latest current all my open close complete lock split bookmark new address fire page
     issue credit debit award claim dispute ship dispatch key type click press tap input enter patch pick lift heat
