@@ -240,6 +240,12 @@ def test_events_appear_beside_decisions_and_can_be_hidden(page: Page, world: Wor
     event.wait_for()
     assert "would be denied" in event.inner_text()
     expect(page.locator("#rows .row")).to_have_count(2)
+    decision = page.locator("#rows .row:not([data-event])")
+    decision.locator(".f-label").evaluate("label => label.textContent = 'require_approval (observed)'")
+    label, cell = decision.locator(".effect").bounding_box(), decision.locator("td.c-effect").bounding_box()
+    assert label is not None
+    assert cell is not None
+    assert label["x"] + label["width"] <= cell["x"] + cell["width"], "the label stays in its column"
     event.click()
     assert "What was seen" in page.locator(".more", has_text="Kind").inner_text()
     page.get_by_label("seen").uncheck()

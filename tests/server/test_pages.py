@@ -276,6 +276,17 @@ def test_events_stand_beside_the_decisions_and_say_what_the_policy_would(fresh: 
     assert "staging/api" in page
 
 
+def test_a_step_of_an_approval_says_which(fresh: World) -> None:
+    payload = {"action": "restart@1", "resource": "prod/api", "effect": "require_approval", "note": "go on"}
+    when = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    step = Event("a-1", EventKind.APPROVAL, when, "deploy-agent", "", payload | {"status": "taken_back"})
+    fresh.events.append([step])
+    page = fresh.ask("GET", "/", headers=log_in(fresh)).body.decode()
+    assert "approval: taken back" in page
+    assert "go on" in page
+    assert "would need approval" not in page
+
+
 def test_the_stream_sends_events_and_resumes_at_a_place_of_both(fresh: World) -> None:
     fresh.check("staging/api")
     fresh.events.append([file_event(1), file_event(2)])

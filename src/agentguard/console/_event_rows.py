@@ -29,7 +29,10 @@ def event_row_of(stored: StoredEvent) -> Row:
     effect = "alert" if event.kind is EventKind.ALERT else "seen"
     icon, label = SEEN[effect]
     would = _WOULD.get(str(payload.get("effect")))
-    if would is not None and effect == "seen":
+    if event.kind is EventKind.APPROVAL:
+        # A step of a question to people: nothing was done, and the decision has a row of its own.
+        label = f"approval: {text_of(payload.get('status'), 60).replace('_', ' ')}"
+    elif would is not None and effect == "seen":
         label = f"seen, {would}"
     rest = {name: value for name, value in payload.items() if name not in _NAMED}
     return Row(
@@ -42,7 +45,7 @@ def event_row_of(stored: StoredEvent) -> Row:
         principal=text_of(event.principal, 120),
         action=text_of(payload.get("action") or event.kind.value, 120),
         resource=text_of(payload.get("resource"), 200),
-        reason=text_of(payload.get("reason"), 300),
+        reason=text_of(payload.get("reason") or payload.get("note"), 300),
         rule=text_of(payload.get("rule"), 120),
         latency="",
         facts=(
