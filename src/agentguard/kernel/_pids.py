@@ -36,7 +36,6 @@ class ProcessLimit:
 
     def __init__(self, pid: int, most: int, on_reached: Callable[[], None]) -> None:
         self._on_reached = on_reached
-        self._stop, self._wake = os.pipe2(os.O_CLOEXEC)
         self._thread: threading.Thread | None = None
         self._made: Path | None = None
         self._group: Cgroup | None = None
@@ -52,6 +51,7 @@ class ProcessLimit:
                 else (error.strerror or str(error)).lower()
             )
             raise _failure(why) from None
+        self._stop, self._wake = os.pipe2(os.O_CLOEXEC)
 
     def _own_v1(self, pid: int) -> Path | None:
         """Return a new group of version 1 with the process in it; None where the controller is not of that version."""
